@@ -12,14 +12,14 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
-SHORTEST_KEY_BYTES = 32
-FEWEST_DISTINCT_CHARACTERS = 8
+MIN_KEY_BYTES = 32
+MIN_DISTINCT_CHARACTERS = 8
 """Distinct characters that a secret key needs; a random key of 32 bytes has 20 or more."""
 
 WAYS = ("passthrough", "keys", "jwt")
 
 HOW_TO_MAKE_A_KEY = "Make one with `openssl rand -base64 48` and give every worker and replica the same."
-LONGEST_SECONDS = 10 * 365 * 24 * 3600.0
+MAX_SECONDS = 10 * 365 * 24 * 3600.0
 """Ten years."""
 
 _NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,200}")
@@ -147,21 +147,21 @@ def _parse_keys(value: Any) -> Any:
     """Return the secret keys in a list. A key that holds commas must be written in JSON."""
     if isinstance(value, str) and len(items := _parse_list(value)) > 1 and any(_is_short(item) for item in items):
         raise ValueError(
-            f"must list keys of at least {SHORTEST_KEY_BYTES} bytes: commas separate them. Write one key that holds "
+            f"must list keys of at least {MIN_KEY_BYTES} bytes: commas separate them. Write one key that holds "
             'commas as ["the key"]'
         )
     return _parse_list(value)
 
 
 def _is_short(key: str) -> bool:
-    return len(key.encode()) < SHORTEST_KEY_BYTES
+    return len(key.encode()) < MIN_KEY_BYTES
 
 
 def _strong_key(value: SecretStr) -> SecretStr:
     key = value.get_secret_value()
     if _is_short(key):
-        raise ValueError(f"must be at least {SHORTEST_KEY_BYTES} bytes. {HOW_TO_MAKE_A_KEY}")
-    if len(set(key)) < FEWEST_DISTINCT_CHARACTERS or key.lower().startswith(_EXAMPLE_KEYS):
+        raise ValueError(f"must be at least {MIN_KEY_BYTES} bytes. {HOW_TO_MAKE_A_KEY}")
+    if len(set(key)) < MIN_DISTINCT_CHARACTERS or key.lower().startswith(_EXAMPLE_KEYS):
         raise ValueError(f"is an example or has too little variety to be secret. {HOW_TO_MAKE_A_KEY}")
     return value
 
@@ -190,4 +190,4 @@ Key = Annotated[SecretStr, AfterValidator(_strong_key)]
 Keys = Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_parse_keys)]
 Ways = Annotated[Listed, AfterValidator(_check_ways)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]

@@ -19,10 +19,10 @@ import httpcore
 import httpx
 from anyio.streams.tls import TLSStream
 
-MOST_WIRE_BYTES = 6 * 1024 * 1024
+MAX_WIRE_BYTES = 6 * 1024 * 1024
 """Most bytes received for one request, including headers and framing: a body of 4 MiB and half as much for the rest."""
 
-MOST_INTERIM_RESPONSES = 16
+MAX_INTERIM_RESPONSES = 16
 """Most interim responses to one request."""
 
 _STATUS_LINE = re.compile(rb"\nHTTP/\d\.\d (\d)")
@@ -157,7 +157,7 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
         with _converted_to(httpcore.ReadError):
             data: bytes = await self._stream.read(max_bytes, timeout)
         self._bytes += len(data)
-        if self._bytes > MOST_WIRE_BYTES or self._interim_responses.add(data) > MOST_INTERIM_RESPONSES:
+        if self._bytes > MAX_WIRE_BYTES or self._interim_responses.add(data) > MAX_INTERIM_RESPONSES:
             raise httpcore.ReadError("the response is too long, or follows too many interim responses")
         return data
 

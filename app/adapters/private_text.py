@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote_plus
 
-SHORTEST_PRIVATE_CHARACTERS = 4
+MIN_PRIVATE_CHARACTERS = 4
 """Fewest characters of a private text. Shorter ones are ignored, because they occur in any sentence by chance."""
 
 PASSAGE_LENGTH = 24
@@ -23,19 +23,19 @@ A common run of this length is always found. One of 13 to 23 may be found.
 TOKEN_PASSAGE_LENGTH = 8
 """The same for a private text that has no spaces and is not a URL, such as a token or an id."""
 
-MOST_PRIVATE_CHARACTERS = 12_000
+MAX_PRIVATE_CHARACTERS = 12_000
 """Limit for all private texts of a call, and for all their spellings: the longest prompt and token, and usual URLs."""
 
-MOST_ESCAPES = 300
+MAX_ESCAPES = 300
 """Most ampersands, percent signs and backslashes in the private texts of a call. Each may cost 1 µs for each layer."""
 
-MOST_MESSAGE_CHARACTERS = 8_000
+MAX_MESSAGE_CHARACTERS = 8_000
 """Limit for all spellings of one message."""
 
-MOST_FOLDED_CHARACTERS = 1_500
+MAX_FOLDED_CHARACTERS = 1_500
 """Most different non-ASCII characters in one private text. Each of them is normalised once."""
 
-MOST_ESCAPE_LAYERS = 3
+MAX_ESCAPE_LAYERS = 3
 """Layers of escapes that are undone. A text with more layers is treated as a repetition."""
 
 _BLOCK_LENGTH = 13
@@ -83,12 +83,12 @@ def without_links(text: str) -> str:
 
 def _repeats(message: str, private: list[str]) -> bool:
     escapes = sum(len(_ESCAPING.findall(text)) for text in private)
-    if sum(map(len, private)) > MOST_PRIVATE_CHARACTERS or escapes > MOST_ESCAPES:
+    if sum(map(len, private)) > MAX_PRIVATE_CHARACTERS or escapes > MAX_ESCAPES:
         raise _NotComparable
     comparable = _Message(message)
     private_spellings = {text: _ascii_spellings(text) for text in private}
     characters = sum(len(spelling) for spellings in private_spellings.values() for spelling in spellings)
-    if characters > MOST_PRIVATE_CHARACTERS:
+    if characters > MAX_PRIVATE_CHARACTERS:
         raise _NotComparable
     return any(
         comparable.repeats(spelling, is_token=_SPACE_OR_SCHEME.search(text) is None)
@@ -103,7 +103,7 @@ class _Message:
     def __init__(self, message: str) -> None:
         bare = without_links(message)
         spellings = {*_spellings(bare), *_spellings(without_links(without_tags(message)))}
-        if not all(map(str.isascii, spellings)) or sum(map(len, spellings)) > MOST_MESSAGE_CHARACTERS:
+        if not all(map(str.isascii, spellings)) or sum(map(len, spellings)) > MAX_MESSAGE_CHARACTERS:
             raise _NotComparable
         self._spellings = spellings
         self._alphanumerics = {_alphanumeric(spelling) for spelling in spellings}
@@ -113,12 +113,10 @@ class _Message:
     def repeats(self, spelling: str, *, is_token: bool) -> bool:
         """Return whether the message repeats this ASCII spelling of a private text, or a passage of it."""
         alphanumeric = _alphanumeric(spelling)
-        if len(alphanumeric) >= SHORTEST_PRIVATE_CHARACTERS:
+        if len(alphanumeric) >= MIN_PRIVATE_CHARACTERS:
             is_repeated = any(alphanumeric in text for text in self._alphanumerics)
         else:
-            is_repeated = len(spelling) >= SHORTEST_PRIVATE_CHARACTERS and any(
-                spelling in text for text in self._spellings
-            )
+            is_repeated = len(spelling) >= MIN_PRIVATE_CHARACTERS and any(spelling in text for text in self._spellings)
         if is_repeated or any(
             block in self._blocks for block in _substrings(alphanumeric, _BLOCK_LENGTH, _BLOCK_STRIDE)
         ):
@@ -145,7 +143,7 @@ def _ascii_spellings(text: str) -> set[str]:
 
 def _spellings(text: str) -> Iterator[str]:
     """Yield `text` as it is and with each layer of escapes undone, casefolded and with single spaces."""
-    for _ in range(MOST_ESCAPE_LAYERS + 1):
+    for _ in range(MAX_ESCAPE_LAYERS + 1):
         yield " ".join(text.casefold().split())
         plain = _ESCAPE.sub(_unescaped, unquote_plus(html.unescape(text)))
         if plain == text:
@@ -167,7 +165,7 @@ def _folded(text: str) -> str:
     if text.isascii():
         return text
     others = {character for character in text if not character.isascii()}
-    if len(others) > MOST_FOLDED_CHARACTERS:
+    if len(others) > MAX_FOLDED_CHARACTERS:
         raise _NotComparable
     return _ascii(text.translate({ord(one): unicodedata.normalize("NFKD", one) for one in others})).lower()
 

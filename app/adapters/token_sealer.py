@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from app.adapters.secret_keys import key_bytes
 
 _NONCE_BYTES = 12
-LONGEST_SEALED = 2048
+MAX_SEALED_LENGTH = 2048
 """Most characters of a sealed text."""
 
 
@@ -42,7 +42,7 @@ class TokenSealer:
         `audiences` has the audience's name under each secret, in the order of the secrets; or a single name, which is
         the same under all secrets; or nothing, which means the audience "".
         """
-        if len(text) > LONGEST_SEALED or not text.isascii():
+        if len(text) > MAX_SEALED_LENGTH or not text.isascii():
             return None
         try:
             sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

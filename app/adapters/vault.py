@@ -18,11 +18,11 @@ from app.ports.directory import TeamCredentials
 _NONCE_BYTES = 12
 _KEY_ID_BYTES = 4
 _SEPARATOR = "|"
-MOST_PARTS = 3
+MAX_PARTS = 3
 """Most secret keys under which a text is sealed. Further ones are only used to open texts."""
 
 _CREDENTIAL = "credential"
-SHORTEST_HINTED = 16
+MIN_HINTED_LENGTH = 16
 """Fewest characters of a secret whose last characters are shown as a hint."""
 
 
@@ -42,7 +42,7 @@ class Vault:
         if not secrets:
             raise ValueError("a vault needs a secret key that outlives the process")
         self._secrets = {_key_id(secret.encode()): secret.encode() for secret in secrets}
-        self._sealing = list(self._secrets)[:MOST_PARTS]
+        self._sealing = list(self._secrets)[:MAX_PARTS]
 
     def seal(self, purpose: str, plain: bytes, *context: str) -> str:
         """Return `plain` sealed for `purpose`. Opening it needs the same `purpose` and `context`."""
@@ -109,7 +109,7 @@ async def seal_credentials_again(credentials: TeamCredentials, vault: Vault) -> 
 
 def hint(secret: str) -> str:
     """Return the part of a credential that lists show: its last four characters, or none if it is short."""
-    return f"…{secret[-4:]}" if len(secret) >= SHORTEST_HINTED else "…"
+    return f"…{secret[-4:]}" if len(secret) >= MIN_HINTED_LENGTH else "…"
 
 
 def _parts(text: str) -> dict[str, str]:

@@ -61,7 +61,7 @@ def setup_sections() -> str:
     parts = []
     for client in clients("https://luma.example.com/mcp", ACEDATACLOUD.name):
         language = "json" if client.paste.startswith("{") else "bash"
-        parts.append(f"**{client.name}** ({client.where})\n\n```{language}\n{client.paste}\n```")
+        parts.append(f"**{client.name}** ({client.steps})\n\n```{language}\n{client.paste}\n```")
     return "\n\n".join(parts)
 
 

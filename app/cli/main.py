@@ -78,12 +78,12 @@ def _command(commands: Any, name: str, run: Callable[[Namespace], None], help_te
     return command
 
 
-def _between(least: int, most: int) -> Callable[[str], int]:
-    """Return an argparse type for whole numbers from `least` to `most`."""
+def _between(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return an argparse type for whole numbers from `minimum` to `maximum`."""
 
     def number(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise ArgumentTypeError(f"must be a whole number from {least} to {most}")
+        if not text.isdecimal() or not minimum <= int(text) <= maximum:
+            raise ArgumentTypeError(f"must be a whole number from {minimum} to {maximum}")
         return int(text)
 
     return number

@@ -20,7 +20,7 @@ MAPPED_FROM_BYTES = 128 * 1024
 keep it from shrinking.
 """
 
-MOST_ARENAS = 2
+MAX_ARENAS = 2
 """Limit of malloc's heaps. Otherwise each thread, such as that of a connection to SQLite, would get its own heap."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
@@ -55,4 +55,4 @@ def _return_freed_memory() -> None:
     if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:  # musl has none, and needs none
         mallopt(_M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
         mallopt(_M_TRIM_THRESHOLD, MAPPED_FROM_BYTES)
-        mallopt(_M_ARENA_MAX, MOST_ARENAS)
+        mallopt(_M_ARENA_MAX, MAX_ARENAS)

@@ -57,4 +57,4 @@ def build_acedata_client(
         purchases = new_client(connections=backend_limits.purchase_connections, keeps_connections=False)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
-    return AceDataClient(reads, metrics, timeouts, backend_limits, purchases=purchases)
+    return AceDataClient(reads, metrics, timeouts, backend_limits, submission_http=purchases)

@@ -5,7 +5,7 @@ from functools import partial
 
 from app.domain.backend import BackendDescription
 from app.domain.rate_limit import LimitKind
-from app.mcp_server.extensions.subscriptions import MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
+from app.mcp_server.extensions.subscriptions import MAX_LISTENERS, MAX_LISTENERS_PER_CALLER
 from app.observability.metrics import Metrics
 from app.observability.refusals import Refusals
 from app.ports.rate_limiter import RateLimiter
@@ -15,9 +15,9 @@ from app.services.limits.database_turns import DatabaseLimits, DatabaseTurns
 from app.services.limits.fair_limiter import FairLimiter, Shares
 from app.services.limits.memory_budget import SHARE_OF_CONNECTIONS, SHARE_OF_ONE_CALLER, MemoryBudget
 from app.services.limits.rate_limits import RateLimits
-from app.services.polling.poller import MOST_AWAITED, MOST_AWAITED_PER_CALLER
-from app.services.polling.waiter import MOST_WAITING, MOST_WAITING_PER_CALLER
-from app.services.purchases.service import MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER
+from app.services.polling.poller import MAX_AWAITED, MAX_AWAITED_PER_CALLER
+from app.services.polling.waiter import MAX_WAITING, MAX_WAITING_PER_CALLER
+from app.services.purchases.service import MAX_UNDER_WAY, MAX_UNDER_WAY_PER_CALLER
 from app.settings import Settings
 
 SHARE_OF_UNACCEPTED = 4
@@ -30,10 +30,10 @@ DATABASE_READS = DATABASE_PURCHASES = Shares(places=2, per_tenant=1, unaccepted=
 DATABASE_CALLBACKS = Shares(places=1, per_tenant=1, unaccepted=1)
 """Concurrent operations of each kind. The database has four connections, which background work uses as well."""
 
-MOST_QUEUED = 1_000
-MOST_QUEUED_PER_CALLER = 100
-MOST_QUEUED_CALLBACKS = 200
-MOST_QUEUED_CALLBACKS_PER_CALLER = 20
+MAX_QUEUED = 1_000
+MAX_QUEUED_PER_CALLER = 100
+MAX_QUEUED_CALLBACKS = 200
+MAX_QUEUED_CALLBACKS_PER_CALLER = 20
 """Limits of operations of each kind that wait for the database."""
 
 
@@ -45,13 +45,13 @@ def database_limits(backend: BackendDescription, refusals: Refusals, backend_lim
     is_accepted = backend_limits.token_status.is_accepted
     effect = (
         "Refused a database operation: too many wait already. The limits are {} for one token, {} in all, and "
-        f"{MOST_QUEUED // SHARE_OF_UNACCEPTED} for all tokens that {backend.name} has not accepted."
-    ).format(MOST_QUEUED_PER_CALLER, MOST_QUEUED)
-    quota = QuotaLimits(MOST_QUEUED, MOST_QUEUED_PER_CALLER, MOST_QUEUED // SHARE_OF_UNACCEPTED)
+        f"{MAX_QUEUED // SHARE_OF_UNACCEPTED} for all tokens that {backend.name} has not accepted."
+    ).format(MAX_QUEUED_PER_CALLER, MAX_QUEUED)
+    quota = QuotaLimits(MAX_QUEUED, MAX_QUEUED_PER_CALLER, MAX_QUEUED // SHARE_OF_UNACCEPTED)
     refused = refusals.reporter("database", effect)
-    of_callbacks = QuotaLimits(MOST_QUEUED_CALLBACKS, MOST_QUEUED_CALLBACKS_PER_CALLER, MOST_QUEUED_CALLBACKS)
+    of_callbacks = QuotaLimits(MAX_QUEUED_CALLBACKS, MAX_QUEUED_CALLBACKS_PER_CALLER, MAX_QUEUED_CALLBACKS)
     effect = (
-        f"Refused a callback with 503: {MOST_QUEUED_CALLBACKS_PER_CALLER} of one token, or {MOST_QUEUED_CALLBACKS} in "
+        f"Refused a callback with 503: {MAX_QUEUED_CALLBACKS_PER_CALLER} of one token, or {MAX_QUEUED_CALLBACKS} in "
         "all, wait for the database already. Its task is read on schedule."
     )
     return DatabaseLimits(
@@ -71,44 +71,44 @@ def _all_accepted(_caller: str) -> bool:
 def waiting_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
     """Return the quota of calls that wait for tasks."""
     effect = (
-        f"Refused a call that would wait: too many calls wait already. The limits are {MOST_WAITING_PER_CALLER} for "
-        f"one token, {MOST_WAITING} in all, and {MOST_WAITING // SHARE_OF_UNACCEPTED} for all tokens that "
+        f"Refused a call that would wait: too many calls wait already. The limits are {MAX_WAITING_PER_CALLER} for "
+        f"one token, {MAX_WAITING} in all, and {MAX_WAITING // SHARE_OF_UNACCEPTED} for all tokens that "
         f"{backend.name} has not accepted. Calls that do not wait are answered."
     )
     refused, shown = refusals.reporter("waits", effect), refusals.metrics.waiting_callers.set
-    return _quota(MOST_WAITING, MOST_WAITING_PER_CALLER, backend_limits, refused, shown)
+    return _quota(MAX_WAITING, MAX_WAITING_PER_CALLER, backend_limits, refused, shown)
 
 
 def listener_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
     """Return the quota of `subscriptions/listen` streams."""
     effect = (
         "Refused a listener (a subscriptions/listen stream): too many are open. The limits are "
-        f"{MOST_LISTENERS_PER_CALLER} for one token, {MOST_LISTENERS} in all, and "
-        f"{MOST_LISTENERS // SHARE_OF_UNACCEPTED} for all tokens that {backend.name} has not accepted."
+        f"{MAX_LISTENERS_PER_CALLER} for one token, {MAX_LISTENERS} in all, and "
+        f"{MAX_LISTENERS // SHARE_OF_UNACCEPTED} for all tokens that {backend.name} has not accepted."
     )
     refused, shown = refusals.reporter("listeners", effect), refusals.metrics.listeners.set
-    return _quota(MOST_LISTENERS, MOST_LISTENERS_PER_CALLER, backend_limits, refused, shown)
+    return _quota(MAX_LISTENERS, MAX_LISTENERS_PER_CALLER, backend_limits, refused, shown)
 
 
 def awaited_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
     """Return the quota of distinct tasks that calls wait for."""
     effect = (
         "Refused a call that would wait: too many tasks are awaited already. The limits are "
-        f"{MOST_AWAITED_PER_CALLER} for one token, {MOST_AWAITED} in all, and {MOST_AWAITED // SHARE_OF_UNACCEPTED} "
+        f"{MAX_AWAITED_PER_CALLER} for one token, {MAX_AWAITED} in all, and {MAX_AWAITED // SHARE_OF_UNACCEPTED} "
         f"for all tokens that {backend.name} has not accepted. Calls that do not wait are answered."
     )
-    return _quota(MOST_AWAITED, MOST_AWAITED_PER_CALLER, backend_limits, refusals.reporter("awaited_tasks", effect))
+    return _quota(MAX_AWAITED, MAX_AWAITED_PER_CALLER, backend_limits, refusals.reporter("awaited_tasks", effect))
 
 
 def submission_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
     """Return the quota of submissions in flight."""
     effect = (
         "Refused a submission, and sent nothing of it: too many are in flight. The limits are "
-        f"{MOST_UNDER_WAY_PER_CALLER} for one token, {MOST_UNDER_WAY} in all, and "
-        f"{MOST_UNDER_WAY // SHARE_OF_UNACCEPTED} for all tokens that {backend.name} has not accepted. Submissions "
+        f"{MAX_UNDER_WAY_PER_CALLER} for one token, {MAX_UNDER_WAY} in all, and "
+        f"{MAX_UNDER_WAY // SHARE_OF_UNACCEPTED} for all tokens that {backend.name} has not accepted. Submissions "
         "continue when their callers disconnect."
     )
-    return _quota(MOST_UNDER_WAY, MOST_UNDER_WAY_PER_CALLER, backend_limits, refusals.reporter("submissions", effect))
+    return _quota(MAX_UNDER_WAY, MAX_UNDER_WAY_PER_CALLER, backend_limits, refusals.reporter("submissions", effect))
 
 
 def build_rate_limits(limiter: RateLimiter, metrics: Metrics, clock: Callable[[], float]) -> RateLimits:
@@ -122,13 +122,13 @@ def build_rate_limits(limiter: RateLimiter, metrics: Metrics, clock: Callable[[]
 
 
 def _quota(
-    most: int,
+    limit: int,
     per_caller: int,
     backend_limits: BackendLimits,
     refused: Callable[[], None],
     changed: Callable[[int], None] = lambda _in_use: None,
 ) -> CallerQuota:
-    limits = QuotaLimits(most, per_caller, most // SHARE_OF_UNACCEPTED)
+    limits = QuotaLimits(limit, per_caller, limit // SHARE_OF_UNACCEPTED)
     return CallerQuota(limits, backend_limits.token_status.is_accepted, refused, changed)
 
 

@@ -8,10 +8,10 @@ empty glyph.
 
 import re
 
-LONGEST_ID = 128
+MAX_ID_LENGTH = 128
 """Longest accepted id, in characters. The backend's ids are UUIDs of 36 characters."""
 
-LONGEST_SHOWN_PROMPT = 300
+MAX_SHOWN_PROMPT_LENGTH = 300
 """Characters of a prompt in results: enough to recognise a task. Luma accepts 5,000."""
 
 _ID = re.compile(r"[!-~]+")
@@ -26,7 +26,7 @@ _BLANK = re.compile("[\u2800\u303f\ufffc\U00013441-\U00013446\U0001d159\U0001da7
 
 def is_plain_id(value: str) -> bool:
     """Return whether `value` is 1 to 128 visible ASCII characters. The service accepts and shows no other ids."""
-    return len(value) <= LONGEST_ID and _ID.fullmatch(value) is not None
+    return len(value) <= MAX_ID_LENGTH and _ID.fullmatch(value) is not None
 
 
 def visible_line(text: str, longest: int) -> str:

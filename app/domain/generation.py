@@ -10,7 +10,7 @@ AspectRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21"]
 
 ASPECT_RATIOS: tuple[AspectRatio, ...] = get_args(AspectRatio)
 
-LONGEST_PROMPT = 5000
+MAX_PROMPT_LENGTH = 5000
 """Luma's limit, in characters."""
 
 
@@ -62,5 +62,5 @@ Command = GenerateVideo | ExtendVideo
 def _require_prompt(prompt: str) -> None:
     if not prompt.strip():
         raise InvalidRequest("`prompt` is empty. Describe the video in words.")
-    if len(prompt) > LONGEST_PROMPT:
-        raise InvalidRequest(f"`prompt` is longer than {LONGEST_PROMPT} characters. Shorten it.")
+    if len(prompt) > MAX_PROMPT_LENGTH:
+        raise InvalidRequest(f"`prompt` is longer than {MAX_PROMPT_LENGTH} characters. Shorten it.")

@@ -7,7 +7,7 @@ from decimal import Decimal
 from app.domain.backend import Price
 
 MILLIONTHS = 1_000_000
-MOST_UNITS = 1_000_000_000
+MAX_UNITS = 1_000_000_000
 """The largest amount of a budget or price, in units. In millionths it is still exact as a float, as in JSON."""
 
 _AMOUNT = re.compile(r"(\d{1,10})(?:\.(\d{1,6}))?", re.ASCII)
@@ -36,14 +36,14 @@ class Money:
 def parse_amount(text: str) -> int:
     """Parse an amount such as `25` or `1.19`, exactly, into millionths.
 
-    Raises ValueError, whose text is a sentence, for other text and for more than `MOST_UNITS`.
+    Raises ValueError, whose text is a sentence, for other text and for more than `MAX_UNITS`.
     """
     if (match := _AMOUNT.fullmatch(text)) is None:
         raise ValueError("An amount is a number such as 25 or 1.19, with at most six digits after the point.")
     whole, fraction = match.groups(default="")
     amount = int(whole) * MILLIONTHS + int(fraction.ljust(6, "0"))
-    if amount > MOST_UNITS * MILLIONTHS:
-        raise ValueError(f"An amount is at most {MOST_UNITS}.")
+    if amount > MAX_UNITS * MILLIONTHS:
+        raise ValueError(f"An amount is at most {MAX_UNITS}.")
     return amount
 
 

@@ -14,7 +14,7 @@ OFFLINE_ACCESS = "offline_access"
 GRANTABLE = (Scope.READ, Scope.GENERATE)
 """The scopes that a person may grant, in display order."""
 
-LONGEST_STATE = 1024
+MAX_STATE_LENGTH = 1024
 """Longest accepted `state`, in characters."""
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from app.domain.errors import InvalidRequest
 
-LONGEST_URL = 2048
+MAX_URL_LENGTH = 2048
 """Characters: a usual limit of browsers and CDNs."""
 
 _AMBIGUOUS = re.compile(r"[ \\<>\"^`{|}]")
@@ -92,7 +92,7 @@ def check_public_url(
 
 def shown_url(value: str, *, own_prefix: str | None = None) -> str | None:
     """Return a URL from the backend in percent-encoded ASCII; None if it is not public, not valid or too long."""
-    if len(value) > LONGEST_URL or not value.isprintable():
+    if len(value) > MAX_URL_LENGTH or not value.isprintable():
         return None
     url = value if value.isascii() else quote(value, safe=_ASCII, errors="replace")
     if own_prefix is not None and url.startswith(own_prefix) and _OWN_FILE.fullmatch(url, len(own_prefix)):
@@ -104,7 +104,7 @@ def is_plain_url(value: str) -> bool:
     """Return whether `value` has the form that `shown_url` returns. The host is not checked again."""
     return (
         _SCHEME.match(value) is not None
-        and len(value) <= LONGEST_URL
+        and len(value) <= MAX_URL_LENGTH
         and value.isascii()
         and value.isprintable()
         and _AMBIGUOUS.search(value) is None
@@ -134,8 +134,8 @@ def _embedded_ipv4_or(host: str) -> str:
 
 def _fault(value: str) -> str | None:
     """Return why `value` is not a public URL, as the end of a sentence; None if it is one."""
-    if len(value) > LONGEST_URL:
-        return f"is longer than {LONGEST_URL} characters"
+    if len(value) > MAX_URL_LENGTH:
+        return f"is longer than {MAX_URL_LENGTH} characters"
     if _AMBIGUOUS.search(value) or not value.isprintable():
         return "contains a space, a control character, a backslash or another character that is not valid in a URL"
     try:

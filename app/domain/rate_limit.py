@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from app.domain.budget import SpendingRefused
 
-MOST = 1_000_000
+MAX_LIMIT = 1_000_000
 """The largest value of any limit."""
 
 
@@ -39,8 +39,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Raise ValueError if a limit is out of range."""
-        for kind, most in self.by_kind().items():
-            if most is not None and not 1 <= most <= MOST:
+        for kind, maximum in self.by_kind().items():
+            if maximum is not None and not 1 <= maximum <= MAX_LIMIT:
                 raise ValueError(f"{kind} is out of range")
 
     def by_kind(self) -> dict[LimitKind, int | None]:
@@ -58,14 +58,14 @@ class RateLimit:
     Attributes:
         kind: CALLS or GENERATIONS.
         holder: id of the team, member or key; of a rotated key, the first id in its chain of rotations.
-        most: largest number in any window.
+        maximum: largest number in any window.
 
     """
 
     kind: LimitKind
     level: LimitLevel
     holder: str
-    most: int
+    maximum: int
 
     @property
     def window_seconds(self) -> int:
@@ -76,8 +76,8 @@ class RateLimit:
 class InFlightLimitReached(SpendingRefused):
     """A purchase was refused by the limit of generations in flight. Nothing was reserved."""
 
-    def __init__(self, level: LimitLevel, most: int) -> None:
-        """`level` and `most` are those of the limit."""
-        super().__init__(f"This {level} has {most} generations in flight, which is its limit.")
+    def __init__(self, level: LimitLevel, maximum: int) -> None:
+        """`level` and `maximum` are those of the limit."""
+        super().__init__(f"This {level} has {maximum} generations in flight, which is its limit.")
         self.level = level
-        self.most = most
+        self.maximum = maximum

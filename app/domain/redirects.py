@@ -4,7 +4,7 @@ import re
 from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, unquote, urlsplit
 
-LONGEST_REDIRECT = 1024
+MAX_REDIRECT_LENGTH = 1024
 """Characters. The redirect URI is part of an authorization URL, which is limited to 4 KB."""
 
 APP_SCHEMES = frozenset(("cursor", "vscode", "vscode-insiders"))
@@ -25,8 +25,8 @@ def check_redirect(uri: str) -> str:
     Allowed are https with any host, http with a loopback host, and the schemes of APP_SCHEMES. A code is therefore
     never sent to `javascript:`, `data:` or a file, nor unencrypted over a network.
     """
-    if len(uri) > LONGEST_REDIRECT:
-        raise BadRedirect(f"is longer than {LONGEST_REDIRECT} characters")
+    if len(uri) > MAX_REDIRECT_LENGTH:
+        raise BadRedirect(f"is longer than {MAX_REDIRECT_LENGTH} characters")
     if _UNSAFE.search(uri):
         raise BadRedirect("contains a fragment, a space, a backslash or another character that is not allowed")
     parts = _split(uri)

@@ -8,8 +8,8 @@ from enum import StrEnum
 from app.domain.access import Scope
 from app.domain.redirects import matches
 
-LONGEST_CLIENT_NAME = 80
-LONGEST_CLIENT_ID = 512
+MAX_CLIENT_NAME_LENGTH = 80
+MAX_CLIENT_ID_LENGTH = 512
 
 _INVISIBLE = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
 
@@ -133,10 +133,10 @@ class RevokeReason(StrEnum):
     OPERATOR = "operator"
     """An operator has ended it with `luma-mcp clients end`."""
     LIMIT = "limit"
-    """The person had more than MOST_GRANTS grants, and this one was the least recently used."""
+    """The person had more than MAX_GRANTS grants, and this one was the least recently used."""
 
 
-MOST_GRANTS = 100
+MAX_GRANTS = 100
 """Limit of grants per person. Some clients register again with each connection, and abandon their grants."""
 
 
@@ -213,11 +213,11 @@ def judge_refresh(grant: Grant, digest: str, now: float, grace_seconds: float) -
 
 
 def visible_name(text: str | None, otherwise: str) -> str:
-    """Return the name of a client or person as one visible line of at most LONGEST_CLIENT_NAME characters.
+    """Return the name of a client or person as one visible line of at most MAX_CLIENT_NAME_LENGTH characters.
 
     Direction and control characters are removed, because they could make a consent page say something else. If nothing
     is left, `otherwise` is returned, cut to the same length.
     """
     visible = "".join(sign for sign in (text or "") if unicodedata.category(sign) not in _INVISIBLE)
     name = re.sub(r"\s+", " ", unicodedata.normalize("NFC", visible)).strip()
-    return name[:LONGEST_CLIENT_NAME].strip() or otherwise[:LONGEST_CLIENT_NAME]
+    return name[:MAX_CLIENT_NAME_LENGTH].strip() or otherwise[:MAX_CLIENT_NAME_LENGTH]

@@ -7,11 +7,11 @@ from typing import Literal
 from app.domain.money import parse_amount
 from app.domain.teams import parsed_duration
 
-LONGEST_SECRET = 4000
+MAX_SECRET_LENGTH = 4000
 """Longest credential, in characters. With its scheme it fits into an Authorization header."""
 
 NEVER: Literal["never"] = "never"
-_SECRET = re.compile(rf"[!-~]{{1,{LONGEST_SECRET}}}")
+_SECRET = re.compile(rf"[!-~]{{1,{MAX_SECRET_LENGTH}}}")
 """Visible ASCII characters, as a header requires."""
 
 

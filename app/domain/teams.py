@@ -11,9 +11,9 @@ from zoneinfo import available_timezones
 from app.domain.access import Principal, Scope, Visibility
 from app.domain.rate_limit import RateLimit
 
-LONGEST_NAME = 64
-LONGEST_NOTE = 200
-LONGEST_DURATION = 3650 * 86_400
+MAX_NAME_LENGTH = 64
+MAX_NOTE_LENGTH = 200
+MAX_DURATION_SECONDS = 3650 * 86_400
 """Seconds; ten years."""
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
@@ -250,15 +250,15 @@ class AuditEntry:
 def valid_name(text: str) -> str:
     """Return a team's or member's name in its canonical spelling (NFC). Raises ValueError with a sentence."""
     name = unicodedata.normalize("NFC", text)
-    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
-        raise ValueError(f"A name has 1 to {LONGEST_NAME} visible characters, and no blank at its start or end.")
+    if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable() or name != name.strip():
+        raise ValueError(f"A name has 1 to {MAX_NAME_LENGTH} visible characters, and no blank at its start or end.")
     return name
 
 
 def valid_note(text: str) -> str:
     """Return `text` if it is valid as the note of a key. Raises ValueError with a sentence."""
-    if len(text) > LONGEST_NOTE or not text.isprintable():
-        raise ValueError(f"A note has at most {LONGEST_NOTE} visible characters.")
+    if len(text) > MAX_NOTE_LENGTH or not text.isprintable():
+        raise ValueError(f"A note has at most {MAX_NOTE_LENGTH} visible characters.")
     return text
 
 
@@ -286,7 +286,7 @@ def parsed_duration(text: str) -> int:
     """Parse a duration such as `30d`, `24h`, `90m` or `0` into seconds. Raises ValueError with a sentence."""
     match = _DURATION.fullmatch(text)
     seconds = int(match[1]) * _UNITS[match[2]] if match else 0
-    if (match is None and text != "0") or seconds > LONGEST_DURATION:
+    if (match is None and text != "0") or seconds > MAX_DURATION_SECONDS:
         raise ValueError("A duration is a whole number of days, hours or minutes such as 30d, 24h or 90m, up to 3650d.")
     return seconds
 

@@ -32,13 +32,13 @@ KNOWN_CLIENTS = (
 )  # fmt: skip
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
 
-LONGEST_CLIENT = 64
+MAX_CLIENT_LENGTH = 64
 """Only this many characters of a client's name choose its label."""
 
 
 def bounded_client(name: str) -> str:
     """Return the label for a client's name: one of KNOWN_CLIENTS, "other", or "unknown" for ""."""
-    return _client_label(name[:LONGEST_CLIENT]) if name else "unknown"
+    return _client_label(name[:MAX_CLIENT_LENGTH]) if name else "unknown"
 
 
 @lru_cache(maxsize=1024)

@@ -18,7 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from app.mcp_server.tools.call_handler import Context
 
-LONGEST_TRACEPARENT = 64
+MAX_TRACEPARENT_LENGTH = 64
 """Limit in characters. A traceparent of version 00 of W3C Trace Context has 55."""
 
 _SWITCHES = ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -120,7 +120,7 @@ def _parent(ctx: Context) -> OtelContext | None:
     tracestate and baggage are ignored.
     """
     traceparent = (ctx.meta or {}).get("traceparent")
-    if not isinstance(traceparent, str) or len(traceparent) > LONGEST_TRACEPARENT:
+    if not isinstance(traceparent, str) or len(traceparent) > MAX_TRACEPARENT_LENGTH:
         return None
     return TraceContextTextMapPropagator().extract({"traceparent": traceparent})
 

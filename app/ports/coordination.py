@@ -39,8 +39,8 @@ class MemberSets(Protocol):
         """Add members to a set. Adding a member again renews its time to live."""
         ...
 
-    async def members(self, key: str, most: int) -> list[str]:
-        """Return at most `most` members that have not expired, the last to expire first."""
+    async def members(self, key: str, limit: int) -> list[str]:
+        """Return at most `limit` members that have not expired, the last to expire first."""
         ...
 
 

@@ -122,8 +122,8 @@ class ApiKeys(Protocol):
         """Return the key with this id. Raises NotThere."""
         ...
 
-    async def of_team(self, team: str, *, most: int | None = None, after: str | None = None) -> list[KeyHolder]:
-        """Return at most `most` keys of a team, oldest first, that are younger than the key with the id `after`.
+    async def of_team(self, team: str, *, limit: int | None = None, after: str | None = None) -> list[KeyHolder]:
+        """Return at most `limit` keys of a team, oldest first, that are younger than the key with the id `after`.
 
         Raises NotThere.
         """
@@ -203,9 +203,9 @@ class AuditLog(Protocol):
         ...
 
     async def entries(
-        self, most: int, *, team_id: str | None = None, since: float | None = None, after: int = 0
+        self, limit: int, *, team_id: str | None = None, since: float | None = None, after: int = 0
     ) -> list[AuditEntry]:
-        """Return at most `most` entries with an id above `after`, in the order of their ids."""
+        """Return at most `limit` entries with an id above `after`, in the order of their ids."""
         ...
 
     async def delete_old(self, seconds: float) -> int:

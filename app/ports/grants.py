@@ -9,8 +9,8 @@ from app.domain.teams import Actor
 class GrantDirectory(Protocol):
     """The grants of all people that have not ended. Every method raises DatabaseUnavailable, and may be repeated."""
 
-    async def page(self, most: int, after: str) -> list[tuple[Grant, Person]]:
-        """Return at most `most` grants with ids above `after`, by id, each with its person."""
+    async def page(self, limit: int, after: str) -> list[tuple[Grant, Person]]:
+        """Return at most `limit` grants with ids above `after`, by id, each with its person."""
         ...
 
     async def revoke(self, grant_id: str, actor: Actor) -> Grant | None:

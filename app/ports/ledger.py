@@ -15,8 +15,8 @@ class Ledger(Protocol):
         """Charge (`is_paid`) or release the reservation for a team's task. Return whether it was still reserved."""
         ...
 
-    async def take_overdue(self, most: int) -> list[UnsettledEntry]:
-        """Return at most `most` overdue reservations. No other process gets them meanwhile.
+    async def take_overdue(self, limit: int) -> list[UnsettledEntry]:
+        """Return at most `limit` overdue reservations. No other process gets them meanwhile.
 
         Each is returned again after a tenth of its age, but at least a minute.
         """
@@ -26,8 +26,8 @@ class Ledger(Protocol):
         """Return the spending of the spender's team and member in `unit` this month."""
         ...
 
-    async def team_budgets(self, most: int) -> list[tuple[str, WindowUse]]:
-        """Return the budgets of whole teams with the team's name, for at most `most` teams, oldest first."""
+    async def team_budgets(self, limit: int) -> list[tuple[str, WindowUse]]:
+        """Return the budgets of whole teams with the team's name, for at most `limit` teams, oldest first."""
         ...
 
     async def budgets_counting(self, spender: Spender) -> list[WindowUse]:

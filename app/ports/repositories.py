@@ -81,7 +81,7 @@ class Purchases(Protocol):
     async def newest(  # noqa: PLR0913 - a list is narrowed in several ways
         self,
         owners: Sequence[str],
-        most: int,
+        limit: int,
         *,
         outcomes: Collection[PurchaseState] = tuple(PurchaseState),
         since: float | None = None,
@@ -89,7 +89,7 @@ class Purchases(Protocol):
         member: str | None = None,
         member_name: str | None = None,
     ) -> list[Purchase]:
-        """Return at most `most` purchases of `owners` with one of these outcomes, newest first.
+        """Return at most `limit` purchases of `owners` with one of these outcomes, newest first.
 
         `since` is the earliest `created_at`, in unix seconds. `before` is the position for keyset pagination:
         `created_at` and `attempt` of the last purchase on the previous page. `member` restricts the list to the
@@ -105,8 +105,8 @@ class Purchases(Protocol):
         """Return those of `task_ids` that `owner` has bought; with `member`, only those of this team member."""
         ...
 
-    async def task_ids(self, owners: Sequence[str], prefix: str, most: int, *, member: str | None = None) -> list[str]:
-        """Return at most `most` task ids of the owners that begin with `prefix`, newest first.
+    async def task_ids(self, owners: Sequence[str], prefix: str, limit: int, *, member: str | None = None) -> list[str]:
+        """Return at most `limit` task ids of the owners that begin with `prefix`, newest first.
 
         With `member`, only task ids of this team member are returned.
         """

@@ -161,8 +161,8 @@ class People(Protocol):
         """Compare-and-set the time of the last check from `person.checked_at` to now, and return whether it was set."""
         ...
 
-    async def all_sealed(self, most: int, after: str) -> list[Person]:
-        """Return at most `most` people with an id above `after`, ordered by id."""
+    async def all_sealed(self, limit: int, after: str) -> list[Person]:
+        """Return at most `limit` people with an id above `after`, ordered by id."""
         ...
 
     async def add_session(self, digest: str, person_id: str, seconds: float) -> None:

@@ -46,7 +46,7 @@ from app.web.middleware.raw_json import RawJsonMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
 from app.web.middleware.request_memory import RequestMemoryMiddleware
 from app.web.middleware.trusted_host import PageTrustedHostMiddleware, TrustedHostMiddleware
-from app.web.narrowing import IS_READ_ONLY, READ_ONLY_PATHS
+from app.web.narrowing import READ_ONLY_KEY, READ_ONLY_PATHS
 from app.web.pages.landing import page
 from app.web.readiness import Readiness
 from app.web.request_context import HttpRequestContext
@@ -85,7 +85,7 @@ class RootApp:
             await self._admin.app(scope, receive, send)
         elif is_request and scope["path"] in MCP_PATHS:
             if scope["path"] in READ_ONLY_PATHS:
-                scope[IS_READ_ONLY] = True
+                scope[READ_ONLY_KEY] = True
             await self._mcp(scope, receive, send)
         else:
             await self._pages(scope, receive, send)

@@ -12,7 +12,7 @@ from app.ports.backend import CallbackReport
 from app.ports.repositories import DatabaseUnavailable
 from app.services.purchases.callbacks import CallbackOutcome, Callbacks
 
-LARGEST_CALLBACK_BYTES = 64 * 1024
+MAX_CALLBACK_BYTES = 64 * 1024
 
 _STATUS = {
     CallbackOutcome.TAKEN: 204,
@@ -25,7 +25,7 @@ _ERRORS = {
     404: "This is not a callback URL of this service.",
     409: "This callback URL is for another task.",
     400: "This body is not a callback about a task.",
-    413: f"A callback has at most {LARGEST_CALLBACK_BYTES} bytes.",
+    413: f"A callback has at most {MAX_CALLBACK_BYTES} bytes.",
     503: "This service cannot record callbacks now: its database does not answer. Call again shortly.",
 }
 
@@ -71,7 +71,7 @@ async def _body(request: Request) -> bytes | None:
     with contextlib.suppress(ClientDisconnect):  # a part is not valid JSON, so it counts as malformed
         async for part in request.stream():
             body += part
-            if len(body) > LARGEST_CALLBACK_BYTES:
+            if len(body) > MAX_CALLBACK_BYTES:
                 return None
     return bytes(body)
 

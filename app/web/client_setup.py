@@ -5,32 +5,32 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientSetup:
     """The instructions for one client.
 
     Attributes:
-        where: the place to paste the text, such as "in a terminal".
+        steps: where to paste the text, and what else is needed, such as "in a terminal".
         paste: the text: a command, a JSON configuration or a URL.
 
     """
 
     name: str
-    where: str
+    steps: str
     paste: str
 
 
-def clients(url: str, backend_name: str) -> tuple[Client, ...]:
+def clients(url: str, backend_name: str) -> tuple[ClientSetup, ...]:
     """Return the instructions for clients that send a token of `backend_name`. `url` is the MCP endpoint."""
     token = f"YOUR_{backend_name.upper().replace(' ', '_')}_TOKEN"
     headers = {"Authorization": f"Bearer {token}"}
     by_name = {"luma": {"url": url, "headers": headers}}
     return (
-        Client(
+        ClientSetup(
             "Claude Code",
             "in a terminal",
             f'claude mcp add --transport http luma {url} --header "Authorization: Bearer {token}"',
         ),
-        Client(
+        ClientSetup(
             "Claude Desktop",
             "in claude_desktop_config.json; needs Node for the mcp-remote bridge",
             _pretty(
@@ -45,20 +45,26 @@ def clients(url: str, backend_name: str) -> tuple[Client, ...]:
                 }
             ),
         ),
-        Client("Cursor", "in ~/.cursor/mcp.json", _pretty({"mcpServers": by_name})),
-        Client("VS Code", "in .vscode/mcp.json", _pretty({"servers": {"luma": {"type": "http", **by_name["luma"]}}})),
-        Client("curl", "in a terminal", curl(url, token)),
+        ClientSetup("Cursor", "in ~/.cursor/mcp.json", _pretty({"mcpServers": by_name})),
+        ClientSetup(
+            "VS Code", "in .vscode/mcp.json", _pretty({"servers": {"luma": {"type": "http", **by_name["luma"]}}})
+        ),
+        ClientSetup("curl", "in a terminal", curl(url, token)),
     )
 
 
-def clients_that_sign_in(url: str) -> tuple[Client, ...]:
+def clients_that_sign_in(url: str) -> tuple[ClientSetup, ...]:
     """Return the instructions for clients that sign in with OAuth. `url` is the MCP endpoint."""
     return (
-        Client("Claude, ChatGPT and other web apps", "under connectors or apps: paste the URL, press Connect", url),
-        Client("Claude Code", "in a terminal, then /mcp in Claude Code", f"claude mcp add --transport http luma {url}"),
-        Client("Codex", "in a terminal", f"codex mcp add luma --url {url} && codex mcp login luma"),
-        Client("Cursor", "in ~/.cursor/mcp.json", _pretty({"mcpServers": {"luma": {"url": url}}})),
-        Client("VS Code", "in .vscode/mcp.json", _pretty({"servers": {"luma": {"type": "http", "url": url}}})),
+        ClientSetup(
+            "Claude, ChatGPT and other web apps", "under connectors or apps: paste the URL, press Connect", url
+        ),
+        ClientSetup(
+            "Claude Code", "in a terminal, then /mcp in Claude Code", f"claude mcp add --transport http luma {url}"
+        ),
+        ClientSetup("Codex", "in a terminal", f"codex mcp add luma --url {url} && codex mcp login luma"),
+        ClientSetup("Cursor", "in ~/.cursor/mcp.json", _pretty({"mcpServers": {"luma": {"url": url}}})),
+        ClientSetup("VS Code", "in .vscode/mcp.json", _pretty({"servers": {"luma": {"type": "http", "url": url}}})),
     )
 
 

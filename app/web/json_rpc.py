@@ -16,15 +16,15 @@ from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
 BATCHES_VERSION = "2025-03-26"
 """The only protocol revision with batches. A request without a version header has this revision."""
 
-MOST_IN_A_BATCH = 20
+MAX_IN_A_BATCH = 20
 
-MOST_VALUES = 500
+MAX_VALUES = 500
 """Limit of JSON values in a message, not counting a tool's arguments. Clients need some dozens.
 
 The SDK validates each value against several models: 200 KB of `inputResponses` would take a second and 500 MB.
 """
 
-MOST_RESPONSE_VALUES = 40
+MAX_RESPONSE_VALUES = 40
 """Limit of JSON values in `inputResponses`. Each takes 12 µs. This service asks one question at a time."""
 
 _VERSION_IN_META = b"io.modelcontextprotocol/protocolVersion"
@@ -39,12 +39,12 @@ _NO_MESSAGE = (
     "or a whole number; leave the id out only in notifications."
 )
 _NO_BATCH = (
-    f"Batches exist in protocol revision {BATCHES_VERSION} only, with 1 to {MOST_IN_A_BATCH} messages. Send one "
+    f"Batches exist in protocol revision {BATCHES_VERSION} only, with 1 to {MAX_IN_A_BATCH} messages. Send one "
     "message a request."
 )
 _NO_PARAMS = 'The "params" of a message must be an object.'
 _TOO_MANY_VALUES = (
-    f"A message has at most {MOST_VALUES} values beside a tool's arguments, {MOST_RESPONSE_VALUES} of them in "
+    f"A message has at most {MAX_VALUES} values beside a tool's arguments, {MAX_RESPONSE_VALUES} of them in "
     "inputResponses. Send a smaller one."
 )
 _NO_VERSION = f"This protocol revision is not served. Served are {', '.join(SUPPORTED_VERSIONS)}."
@@ -105,21 +105,21 @@ def check_body(body: bytes, version: str | None) -> CheckedBody:
 
 
 def check_values(body: bytes) -> None:
-    """Raise InvalidBody if a message has more values than MOST_VALUES or MOST_RESPONSE_VALUES allow.
+    """Raise InvalidBody if a message has more values than MAX_VALUES or MAX_RESPONSE_VALUES allow.
 
     `check_body` calls this for a single message. The messages of a batch are refused one by one, each with its id.
     Commas and brackets are counted first, because parsing costs more. Nearly all bodies have few.
     """
     may_respond = b"inputResponses" in body or b"\\u" in body  # JSON may escape the letters of the name
     openings = body.count(b"{") + body.count(b"[")
-    if body.count(b",") + 2 * openings <= (MOST_RESPONSE_VALUES if may_respond else MOST_VALUES):
+    if body.count(b",") + 2 * openings <= (MAX_RESPONSE_VALUES if may_respond else MAX_VALUES):
         return
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
         raise InvalidBody(PARSE_ERROR, _NOT_JSON) from None
     rest, responses = _costly_values(content)
-    if _has_more_values(rest, MOST_VALUES) or _has_more_values(responses, MOST_RESPONSE_VALUES):
+    if _has_more_values(rest, MAX_VALUES) or _has_more_values(responses, MAX_RESPONSE_VALUES):
         raise InvalidBody(INVALID_REQUEST, _TOO_MANY_VALUES)
 
 
@@ -133,9 +133,9 @@ def _costly_values(message: Any) -> tuple[Any, Any]:
     return {**message, "params": rest}, params.get("inputResponses")
 
 
-def _has_more_values(value: Any, most: int) -> bool:
-    """Return whether a JSON value contains more than `most` values, including itself. Member names do not count."""
-    remaining, unvisited = most, [value]
+def _has_more_values(value: Any, limit: int) -> bool:
+    """Return whether a JSON value contains more than `limit` values, including itself. Member names do not count."""
+    remaining, unvisited = limit, [value]
     while unvisited and remaining >= 0:
         part = unvisited.pop()
         remaining -= 1
@@ -178,7 +178,7 @@ def _check_version(body: bytes, version: str | None) -> None:
 
 
 def _batch(messages: list[Any], body: bytes, version: str | None) -> CheckedBody:
-    if version not in (None, BATCHES_VERSION) or not 0 < len(messages) <= MOST_IN_A_BATCH:
+    if version not in (None, BATCHES_VERSION) or not 0 < len(messages) <= MAX_IN_A_BATCH:
         raise InvalidBody(INVALID_REQUEST, _NO_BATCH)
     for message in messages:
         _check(message)

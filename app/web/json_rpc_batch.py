@@ -9,7 +9,7 @@ from app.domain.errors import RateLimited
 from app.web.json_rpc import refusal, rewrite_sdk_error
 from app.web.middleware.request_memory import RequestMemory
 
-MOST_BATCH_RESPONSE_BYTES = 1024 * 1024
+MAX_BATCH_RESPONSE_BYTES = 1024 * 1024
 """Once the array is larger than this, the remaining messages are refused. A single response may be larger."""
 
 TOO_MUCH = (
@@ -31,7 +31,7 @@ class BatchResponse:
     @property
     def is_full(self) -> bool:
         """Whether the remaining messages are to be refused."""
-        return self._is_refused or self._memory.response_bytes > MOST_BATCH_RESPONSE_BYTES
+        return self._is_refused or self._memory.response_bytes > MAX_BATCH_RESPONSE_BYTES
 
     def begin(self, message: bytes) -> None:
         """Set the JSON-RPC message whose response is collected next."""

@@ -22,9 +22,9 @@ from app.web.middleware.fair_scheduling import FairScheduler, client_key_of
 from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
 from app.web.narrowing import READ_ONLY_HEADER, TOOLS_HEADER
 
-LARGEST_BODY_BYTES = 256 * 1024
+MAX_BODY_BYTES = 256 * 1024
 KEY_ENDED = "The key of this batch is no longer accepted, or may do less than before. Send this message by itself."
-MOST_DIGITS = len(str(LARGEST_BODY_BYTES))
+MAX_DIGITS = len(str(MAX_BODY_BYTES))
 """A Content-Length with more digits is too large. It is not converted, because Python limits the length of numbers."""
 
 _ACCEPT = (b"accept", b"application/json, text/event-stream")
@@ -101,7 +101,7 @@ class McpEndpoint:
             self._refused(400)
             await send_json(send, 400, refusal("invalid_request", str(exc), exc.code, **exc.data))
             return
-        if len(checked.messages[0]) > LARGEST_BODY_BYTES:  # check_body has added defaults, or re-encoded numbers longer
+        if len(checked.messages[0]) > MAX_BODY_BYTES:  # check_body has added defaults, or re-encoded numbers longer
             await self._refuse_body(send)
             return
         del body  # this frame would keep it alive for as long as the call waits
@@ -162,7 +162,7 @@ class McpEndpoint:
         """Return the whole body; None if it was refused with 413 or the client disconnected."""
         declared = header(scope, b"content-length") or ""
         digits = declared.lstrip("0")
-        if digits.isdecimal() and (len(digits) > MOST_DIGITS or int(digits) > LARGEST_BODY_BYTES):
+        if digits.isdecimal() and (len(digits) > MAX_DIGITS or int(digits) > MAX_BODY_BYTES):
             await self._refuse_body(send)
             return None
         return await self._collect(receive, send)
@@ -176,14 +176,14 @@ class McpEndpoint:
             body += message.get("body", b"")
             has_more = message.get("more_body", False)
             del message  # it would keep this part alive until the next one arrives
-            if len(body) > LARGEST_BODY_BYTES:
+            if len(body) > MAX_BODY_BYTES:
                 await self._refuse_body(send)
                 return None
             if not has_more:
                 return bytes(body)
 
     async def _refuse_body(self, send: Send) -> None:
-        message = f"The request's body is larger than {LARGEST_BODY_BYTES} bytes. Split it into several requests."
+        message = f"The request's body is larger than {MAX_BODY_BYTES} bytes. Split it into several requests."
         await self._refuse(send, 413, message)
 
     async def _refuse(self, send: Send, status: int, message: str) -> None:
@@ -202,7 +202,7 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
         server,
         json_response=json_response,
         stateless=True,
-        max_request_body_size=LARGEST_BODY_BYTES,
+        max_request_body_size=MAX_BODY_BYTES,
         # TrustedHostMiddleware checks hosts. With None, the SDK would build its default for every request.
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )

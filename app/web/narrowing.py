@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from app.mcp_server.tools.narrowing import NOT_NARROWED, Narrowing
 
 READ_ONLY_PATHS = ("/mcp/readonly", "/mcp/readonly/")
-IS_READ_ONLY = "luma_mcp.read_only"
+READ_ONLY_KEY = "luma_mcp.read_only"
 """Key in the ASGI scope of requests for one of READ_ONLY_PATHS."""
 
 PREFIX = b"x-mcp-"
@@ -17,7 +17,7 @@ TOOLS_HEADER = b"x-mcp-tools"
 OFF = frozenset((b"", b"false", b"0", b"no", b"off"))
 """Values of READ_ONLY_HEADER without effect. Any other, such as a misspelt `true`, makes the request read-only."""
 
-LONGEST_HEADER = 4096
+MAX_HEADER_LENGTH = 4096
 """Only this many characters of TOOLS_HEADER are read. Tools that are named after them are left out."""
 
 
@@ -33,6 +33,6 @@ def narrowing_of(headers: Iterable[tuple[bytes, bytes]], *, is_read_only: bool) 
         if name == READ_ONLY_HEADER:
             is_read_only = is_read_only or value.strip().lower() not in OFF
         elif name == TOOLS_HEADER:
-            listed = frozenset(item.strip() for item in value[:LONGEST_HEADER].decode("latin-1").split(","))
+            listed = frozenset(item.strip() for item in value[:MAX_HEADER_LENGTH].decode("latin-1").split(","))
             names = listed if names is None else names & listed
     return Narrowing(is_read_only, names) if is_read_only or names is not None else NOT_NARROWED

@@ -16,13 +16,13 @@ from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.raw_json import PENDING_VALUES, PendingValues
 from app.web.middleware.request_id import REQUEST_ID
 from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
-from app.web.narrowing import IS_READ_ONLY, narrowing_of
+from app.web.narrowing import READ_ONLY_KEY, narrowing_of
 
 _PRODUCT = re.compile(r"[^/\s(]+")
 
 
 class HttpRequestContext:
-    """The RequestContext of requests that passed BearerAuthMiddleware."""
+    """Reads the caller and other facts of a request from its ASGI scope. Must be inside BearerAuthMiddleware."""
 
     def __init__(self, pace: RefusalPace) -> None:
         """Slow refused clients down by `pace`."""
@@ -33,12 +33,12 @@ class HttpRequestContext:
         return cast("Caller", _scope(ctx)[CALLER])
 
     def narrowing(self, ctx: Context) -> Narrowing:
-        """Return the narrowing by the request's path and headers."""
+        """Return which tools the request's path and headers leave."""
         scope = _scope(ctx)
-        return narrowing_of(scope["headers"], is_read_only=IS_READ_ONLY in scope)
+        return narrowing_of(scope["headers"], is_read_only=READ_ONLY_KEY in scope)
 
     def client(self, ctx: Context) -> str:
-        """Return the client's name by the protocol, else the product in its User-Agent header, else ""."""
+        """Return the name in the client's `clientInfo`, else the product in its User-Agent header, else ""."""
         params = ctx.session.client_params
         if params is not None and params.client_info.name:
             return params.client_info.name
@@ -50,7 +50,7 @@ class HttpRequestContext:
         return cast("str", _scope(ctx)[REQUEST_ID])
 
     def slow_down(self, ctx: Context) -> None:
-        """Pause reading the request's connection after the response."""
+        """Read the next request of the connection later, because this one was refused."""
         self._pace.slow_down(_scope(ctx))
 
     def placeholder_for(self, ctx: Context, value: Json) -> str:

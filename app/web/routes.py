@@ -21,7 +21,7 @@ NO_SIGN_IN = (
 
 NO_ENDPOINT = "There is nothing here. The MCP endpoint is POST /mcp: its URL ends in /mcp."
 
-MOST_PAGES = 16
+MAX_PAGES = 16
 """Size of the cache of rendered landing pages. There is one for each base URL under which the page was opened."""
 
 
@@ -70,7 +70,7 @@ def page_route(page: Callable[[str, bool], str], public_url: str | None) -> Rout
 
     `page` renders it from that URL, and from whether the URL may be wrong.
     """
-    rendered = lru_cache(MOST_PAGES)(lambda url, is_doubtful: page(url, is_doubtful).encode())
+    rendered = lru_cache(MAX_PAGES)(lambda url, is_doubtful: page(url, is_doubtful).encode())
 
     async def home(request: Request) -> Response:
         url = public_url or f"{request.url.scheme}://{request.url.netloc}"

@@ -51,7 +51,7 @@ class AdapterOverSockets:
         ]
         reads, purchases = self._clients
         client = AceDataClient(
-            reads, Notes(), QUICK, BackendLimits(HandClock(), GENERATIONS_AT_ONCE), purchases=purchases
+            reads, Notes(), QUICK, BackendLimits(HandClock(), GENERATIONS_AT_ONCE), submission_http=purchases
         )
         self.adapter = AceDataBackend(client, lambda: NOW)
 

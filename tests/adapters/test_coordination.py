@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.adapters.memory.coordination import MOST_KEYS, MOST_MEMBERS, MOST_SETS_BYTES, MemoryCoordination
+from app.adapters.memory.coordination import MAX_KEYS, MAX_MEMBERS, MAX_SETS_BYTES, MemoryCoordination
 from app.adapters.redis.coordination import RedisCoordination
 from app.adapters.redis.store import connect
 from app.ports.coordination import Coordination, EventKind
 from app.ports.store import StoreRefuses, StoreUnavailable
-from app.services.tasks.sealed_values import LARGEST_BYTES
+from app.services.tasks.sealed_values import MAX_BYTES
 from tests.support.clock import HandClock
 from tests.support.keeping import CHANNEL, SIGNER, until_heard
 from tests.support.redis_server import RedisServer
@@ -78,21 +78,21 @@ async def test_members_expire_and_the_last_to_expire_comes_first(coordination: C
 
 
 async def test_a_set_is_bounded(coordination: Coordination) -> None:
-    await coordination.add_members(KEY, [f"m{number}" for number in range(MOST_MEMBERS + 50)], 60)
-    assert len(await coordination.members(KEY, 10_000)) == MOST_MEMBERS
+    await coordination.add_members(KEY, [f"m{number}" for number in range(MAX_MEMBERS + 50)], 60)
+    assert len(await coordination.members(KEY, 10_000)) == MAX_MEMBERS
 
 
 async def test_values_and_members_of_other_programs_are_not_read(redis_server: RedisServer, clock: HandClock) -> None:
     store = connect(redis_server.url)
     coordination = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
     with redis_server.client() as client:
-        client.set("{tenant-c}:held", b"x" * (LARGEST_BYTES + 1))
+        client.set("{tenant-c}:held", b"x" * (MAX_BYTES + 1))
         client.zadd("{tenant-c}:awaited", {SIGNER.sign("{tenant-c}:awaited", b"x" * 1000): clock() + 30})
-        client.zadd("{tenant-c}:awaited", {f"junk-{number}": 9e9 for number in range(MOST_MEMBERS)})
+        client.zadd("{tenant-c}:awaited", {f"junk-{number}": 9e9 for number in range(MAX_MEMBERS)})
     assert await coordination.get("{tenant-c}:held") == b""
     assert await coordination.put_if_absent("{tenant-c}:held", b"mine", 60) == b""
     await coordination.add_members("{tenant-c}:awaited", ["mine"], 60)
-    assert await coordination.members("{tenant-c}:awaited", MOST_MEMBERS) == ["mine"]
+    assert await coordination.members("{tenant-c}:awaited", MAX_MEMBERS) == ["mine"]
     await store.aclose()
 
 
@@ -135,7 +135,7 @@ async def test_keys_expire(clock: HandClock) -> None:
 
 async def test_keys_in_memory_are_refused_rather_than_evicted(clock: HandClock) -> None:
     memory = MemoryCoordination(clock)
-    for number in range(MOST_KEYS):
+    for number in range(MAX_KEYS):
         assert await memory.put_if_absent(f"key-{number}", b"bought", 60) is None
     with pytest.raises(StoreRefuses):
         await memory.put_if_absent("one more", b"bought", 60)
@@ -148,7 +148,7 @@ async def test_sets_in_memory_expire_and_are_bounded_in_bytes(clock: HandClock) 
     alone = MemoryCoordination(clock)
     for number in range(20_000):
         await alone.add_members(f"{{tenant-{number}}}:awaited", ["x" * 128] * 3 + [str(n) * 30 for n in range(9)], 10)
-    assert alone.sets_bytes <= MOST_SETS_BYTES
+    assert alone.sets_bytes <= MAX_SETS_BYTES
     assert await alone.members("{tenant-19999}:awaited", 1) != []
     clock.advance(10)
     assert alone.sets_bytes == 0

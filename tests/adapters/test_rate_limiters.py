@@ -11,7 +11,7 @@ from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from app.adapters.memory.rate_limiter import MOST_WINDOWS, MemoryRateLimiter
+from app.adapters.memory.rate_limiter import MAX_WINDOWS, MemoryRateLimiter
 from app.adapters.redis.connection import RedisConnection
 from app.adapters.redis.rate_limiter import RedisRateLimiter
 from app.adapters.redis.store import RedisStore, connect
@@ -27,8 +27,10 @@ KEYS = KeyNamespace("luma-mcp:test")
 CALLS, GENERATIONS = LimitKind.CALLS, LimitKind.GENERATIONS
 
 
-def limit(most: int, level: LimitLevel = LimitLevel.TEAM, kind: LimitKind = CALLS, holder: str = "film") -> RateLimit:
-    return RateLimit(kind, level, holder, most)
+def limit(
+    maximum: int, level: LimitLevel = LimitLevel.TEAM, kind: LimitKind = CALLS, holder: str = "film"
+) -> RateLimit:
+    return RateLimit(kind, level, holder, maximum)
 
 
 @pytest.fixture(params=FORMS)
@@ -212,15 +214,15 @@ async def test_a_reply_that_the_script_cannot_return_raises_store_unavailable(cl
 
 @with_settings(max_examples=60, deadline=None)
 @given(
-    most=st.integers(1, 6),
+    maximum=st.integers(1, 6),
     kind=st.sampled_from([CALLS, GENERATIONS]),
     gaps=st.lists(st.integers(0, 130_000), max_size=80),
 )
-@example(most=1, kind=CALLS, gaps=[0, 58954])
-def test_in_memory_no_window_holds_more_and_the_wait_is_exact(most: int, kind: LimitKind, gaps: list[int]) -> None:
+@example(maximum=1, kind=CALLS, gaps=[0, 58954])
+def test_in_memory_no_window_holds_more_and_the_wait_is_exact(maximum: int, kind: LimitKind, gaps: list[int]) -> None:
     async def play() -> None:
         clock, times = HandClock(), list[float]()
-        limiter, one = MemoryRateLimiter(clock), limit(most, kind=kind)
+        limiter, one = MemoryRateLimiter(clock), limit(maximum, kind=kind)
         for gap in gaps:
             clock.now = (round(clock.now * 1000) + gap) / 1000
             over = await limiter.take("film", [one])
@@ -231,7 +233,7 @@ def test_in_memory_no_window_holds_more_and_the_wait_is_exact(most: int, kind: L
                 clock.now = until / 1000
                 assert await limiter.take("film", [one]) is None
             times.append(clock.now)
-        pairs = zip(times, times[most:], strict=False)
+        pairs = zip(times, times[maximum:], strict=False)
         assert all(round(later - earlier, 3) >= one.window_seconds for earlier, later in pairs)
 
     asyncio.run(play())
@@ -239,9 +241,9 @@ def test_in_memory_no_window_holds_more_and_the_wait_is_exact(most: int, kind: L
 
 async def test_windows_in_memory_are_bounded_and_expire(clock: HandClock) -> None:
     limiter = MemoryRateLimiter(clock)
-    for number in range(MOST_WINDOWS + 5):
+    for number in range(MAX_WINDOWS + 5):
         assert await admits(limiter, limit(1, holder=str(number)))
-    assert len(limiter._entries) == MOST_WINDOWS  # noqa: SLF001 - the bound itself
+    assert len(limiter._entries) == MAX_WINDOWS  # noqa: SLF001 - the bound itself
     clock.advance(120)
     assert await admits(limiter, limit(1))
     assert len(limiter._entries) == 1  # noqa: SLF001 - the bound itself

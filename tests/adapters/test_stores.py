@@ -10,7 +10,7 @@ from app.adapters.memory.store import MemoryStore
 from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.store import RedisStore, connect
 from app.ports.store import Store, StoreUnavailable
-from app.services.tasks.sealed_values import LARGEST_BYTES
+from app.services.tasks.sealed_values import MAX_BYTES
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer, free_port
 
@@ -44,7 +44,7 @@ async def test_put_many_replaces_values(store: Store) -> None:
     assert await store.get_many(KEYS[:1]) == [b"new"]
 
 
-@pytest.mark.parametrize("value", [b"", b"\x00\xff\r\n$5\r\n", b"x" * LARGEST_BYTES])
+@pytest.mark.parametrize("value", [b"", b"\x00\xff\r\n$5\r\n", b"x" * MAX_BYTES])
 async def test_any_bytes_are_stored_unchanged(store: Store, value: bytes) -> None:
     await store.put_many({KEYS[0]: value}, {KEYS[0]: 60.0})
     assert await store.get_many(KEYS[:1]) == [value]
@@ -54,7 +54,7 @@ async def test_any_bytes_are_stored_unchanged(store: Store, value: bytes) -> Non
 async def test_a_value_above_the_size_limit_is_not_read(form: str, redis_urls: dict[str, str]) -> None:
     store = connect(redis_urls[form])
     keys = [f"{{tenant-b}}:large:{number}" for number in range(4)]
-    await store.put_many({keys[0]: b"x" * (LARGEST_BYTES + 1), keys[1]: b"mine"}, dict.fromkeys(keys[:2], 60.0))
+    await store.put_many({keys[0]: b"x" * (MAX_BYTES + 1), keys[1]: b"mine"}, dict.fromkeys(keys[:2], 60.0))
     await store.client.rpush(keys[2], b"a list")
     assert await store.get_many(keys) == [b"", b"mine", b"", None]
     await store.remove_many(keys)

@@ -24,7 +24,7 @@ from tests.faults.__main__ import more_descriptors
 from tests.support.documents import update
 
 DOCUMENT = Path(__file__).parents[2] / "SECURITY.md"
-MOST_MEGABYTES = 250.0
+MAX_MEGABYTES = 250.0
 """The limit of the service's resident memory, in 10^6 bytes."""
 
 SLOWEST_SECONDS = 1.0
@@ -46,7 +46,7 @@ class Outcome:
         """Whether memory, the honest caller's reads and the attack's own figures are within their limits."""
         is_quick = self.under_attack <= max(SLOWEST_SECONDS, 2 * self.undisturbed)
         is_bounded = all(figure.value <= figure.most for figure in self.figures)
-        return self.megabytes <= MOST_MEGABYTES and is_quick and is_bounded
+        return self.megabytes <= MAX_MEGABYTES and is_quick and is_bounded
 
     def __str__(self) -> str:
         """Return the figures as one line."""

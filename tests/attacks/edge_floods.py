@@ -18,14 +18,14 @@ LARGE_PROBE = (
     + b"\r\n"
 )
 PROBES = 10
-LONGEST_SECONDS = 5.0
+MAX_SECONDS = 5.0
 
 
 async def _answer_seconds(target: Target, sent: bytes) -> float | None:
-    """Return the seconds to a 200 response on a new connection; None if there is none within LONGEST_SECONDS."""
+    """Return the seconds to a 200 response on a new connection; None if there is none within MAX_SECONDS."""
     started = time.perf_counter()
     with suppress(TimeoutError, OSError):
-        async with asyncio.timeout(LONGEST_SECONDS):
+        async with asyncio.timeout(MAX_SECONDS):
             connection = await target.connect(sent)
             status = await connection.status()
             connection.hang_up()
@@ -39,7 +39,7 @@ async def _probe(target: Target) -> None:
     for _ in range(PROBES):
         seconds.append(await _answer_seconds(target, PROBE))
         await asyncio.sleep(0.6)
-    slowest = max(LONGEST_SECONDS if one is None else one for one in seconds)
+    slowest = max(MAX_SECONDS if one is None else one for one in seconds)
     target.figures.append(Figure(slowest * 1000, "ms, the slowest probe", 1000))
 
 

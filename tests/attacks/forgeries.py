@@ -38,7 +38,7 @@ ROUND_SECONDS = 2.0
 QUIET_SECONDS = 1.0
 """Time before each round without forgeries, so that both medians are of the same minute."""
 
-MOST_PERCENT = 10.0
+MAX_PERCENT = 10.0
 """Limit by which an honest caller's cached batch may be slower while forgeries come (issue 16, 5)."""
 
 CACHED = [f"cached-{number}" for number in range(50)]
@@ -161,7 +161,7 @@ async def forged_flood(target: Target, counters: re.Pattern[str]) -> AsyncIterat
         honest.hang_up()
     sent = ROUNDS * FORGERIES_IN_A_ROUND
     target.figures += [
-        Figure((statistics.median(attacked) / statistics.median(quiet) - 1) * 100, "% slower batches", MOST_PERCENT),
+        Figure((statistics.median(attacked) / statistics.median(quiet) - 1) * 100, "% slower batches", MAX_PERCENT),
         Figure(sent - refused, "forgeries not refused", most=0),
         Figure(sent - await _counted(target, counters), "not counted", most=0),
         Figure(

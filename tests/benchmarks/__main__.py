@@ -23,7 +23,7 @@ from tests.support.npm import install
 from tests.support.service import MODERN
 
 DOCUMENT = FOLDER / "performance.md"
-FEWEST_CORES = 2
+MIN_CORES = 2
 SIGNED_IN_ROUNDS = 5
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def main() -> int:
     chosen = parser.parse_args()
     install(HERE, "autocannon")
     started, free = time.monotonic(), cores()
-    pinned = len(free) >= FEWEST_CORES
+    pinned = len(free) >= MIN_CORES
     core, others = ([free[-1]], free[:-1]) if pinned else ([], [])
     if pinned:
         os.sched_setaffinity(0, others)  # this process, and with it Redis and the load

@@ -14,7 +14,7 @@ from tests.benchmarks.loads import ids
 from tests.support.redis_server import RedisServer
 
 KEY = "a key for the benchmark: long enough"
-MOST_AT_ONCE = 1_000
+MAX_AT_ONCE = 1_000
 DAY_MILLISECONDS = 86_400_000
 TENANTS = PassthroughAuthenticator(KEY)
 _NAME = "the-id-of-every-task-in-these-values"  # as long as a real id, because the stored format contains lengths
@@ -30,9 +30,9 @@ def fill(redis: RedisServer, backend_url: str, *shares: tuple[str, int, int]) ->
     with redis.client() as client:
         for token, first, last in shares:
             tenant = TENANTS.name(token)
-            for start in range(first, last, MOST_AT_ONCE):
+            for start in range(first, last, MAX_AT_ONCE):
                 pipeline = client.pipeline(transaction=False)
-                for number in range(start, min(start + MOST_AT_ONCE, last)):
+                for number in range(start, min(start + MAX_AT_ONCE, last)):
                     name = _NUMBERED % number
                     key = owned.key(tenant, name)
                     kept = sealer.seal(key, body.replace(_NAME.encode(), name.encode()))

@@ -12,8 +12,8 @@ from app.composition.quotas import (
     DATABASE_CALLBACKS,
     DATABASE_PURCHASES,
     DATABASE_READS,
-    MOST_QUEUED_CALLBACKS_PER_CALLER,
-    MOST_QUEUED_PER_CALLER,
+    MAX_QUEUED_CALLBACKS_PER_CALLER,
+    MAX_QUEUED_PER_CALLER,
     awaited_quota,
     build_memory_budget,
     database_limits,
@@ -22,7 +22,7 @@ from app.composition.quotas import (
     waiting_quota,
 )
 from app.domain.errors import RateLimited
-from app.mcp_server.extensions.subscriptions import MOST_LISTENERS_PER_CALLER
+from app.mcp_server.extensions.subscriptions import MAX_LISTENERS_PER_CALLER
 from app.observability.metrics import Metrics
 from app.observability.refusals import Refusals
 from app.ports.repositories import DatabaseBusy
@@ -31,9 +31,9 @@ from app.services.limits.caller_quota import CallerQuota
 from app.services.limits.database_turns import DatabaseTurns
 from app.services.limits.fair_limiter import Shares
 from app.services.log_throttle import QUIET_SECONDS
-from app.services.polling.poller import MOST_AWAITED_PER_CALLER
-from app.services.polling.waiter import MOST_WAITING_PER_CALLER
-from app.services.purchases.service import MOST_UNDER_WAY_PER_CALLER
+from app.services.polling.poller import MAX_AWAITED_PER_CALLER
+from app.services.polling.waiter import MAX_WAITING_PER_CALLER
+from app.services.purchases.service import MAX_UNDER_WAY_PER_CALLER
 from tests.support.clock import HandClock
 from tests.support.service import settings
 
@@ -83,30 +83,30 @@ async def busy(world: World, turns: DatabaseTurns, shares: Shares, most: int) ->
 
 
 async def waits(world: World) -> Refuse:
-    return full(waiting_quota(ACEDATACLOUD, world.refusals, world.limits), MOST_WAITING_PER_CALLER)
+    return full(waiting_quota(ACEDATACLOUD, world.refusals, world.limits), MAX_WAITING_PER_CALLER)
 
 
 async def listeners(world: World) -> Refuse:
-    return full(listener_quota(ACEDATACLOUD, world.refusals, world.limits), MOST_LISTENERS_PER_CALLER)
+    return full(listener_quota(ACEDATACLOUD, world.refusals, world.limits), MAX_LISTENERS_PER_CALLER)
 
 
 async def awaited_tasks(world: World) -> Refuse:
-    return full(awaited_quota(ACEDATACLOUD, world.refusals, world.limits), MOST_AWAITED_PER_CALLER)
+    return full(awaited_quota(ACEDATACLOUD, world.refusals, world.limits), MAX_AWAITED_PER_CALLER)
 
 
 async def submissions(world: World) -> Refuse:
-    return full(submission_quota(ACEDATACLOUD, world.refusals, world.limits), MOST_UNDER_WAY_PER_CALLER)
+    return full(submission_quota(ACEDATACLOUD, world.refusals, world.limits), MAX_UNDER_WAY_PER_CALLER)
 
 
 async def database(world: World) -> Refuse:
     limits = database_limits(ACEDATACLOUD, world.refusals, world.limits)
-    await busy(world, limits.reads, DATABASE_READS, MOST_QUEUED_PER_CALLER)
-    return await busy(world, limits.purchases, DATABASE_PURCHASES, MOST_QUEUED_PER_CALLER)
+    await busy(world, limits.reads, DATABASE_READS, MAX_QUEUED_PER_CALLER)
+    return await busy(world, limits.purchases, DATABASE_PURCHASES, MAX_QUEUED_PER_CALLER)
 
 
 async def callbacks(world: World) -> Refuse:
     limits = database_limits(ACEDATACLOUD, world.refusals, world.limits)
-    return await busy(world, limits.callbacks, DATABASE_CALLBACKS, MOST_QUEUED_CALLBACKS_PER_CALLER)
+    return await busy(world, limits.callbacks, DATABASE_CALLBACKS, MAX_QUEUED_CALLBACKS_PER_CALLER)
 
 
 async def request_memory(world: World) -> Refuse:

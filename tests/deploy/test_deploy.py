@@ -16,7 +16,7 @@ from app.cli.serve import DRAIN_SECONDS
 from app.composition.services import CALLBACKS_PATH
 from app.settings import PREFIX, Settings
 from app.web.admin.operations import ADMIN_PATH
-from app.web.mcp_endpoint import LARGEST_BODY_BYTES
+from app.web.mcp_endpoint import MAX_BODY_BYTES
 from app.web.middleware.trusted_host import ANY_HOST_PATHS, AllowList
 
 ROOT = Path(__file__).parents[2]
@@ -210,7 +210,7 @@ def test_everything_the_image_copies_is_there_and_not_ignored() -> None:
 
 def test_proxies_take_bodies_as_large_as_the_service_and_never_resend_a_post() -> None:
     nginx, annotations = text(ROOT / "deploy" / "nginx.conf"), manifest("ingress")["metadata"]["annotations"]
-    limit = f"{LARGEST_BODY_BYTES // 1024}k"
+    limit = f"{MAX_BODY_BYTES // 1024}k"
     assert f"client_max_body_size {limit};" in nginx
     assert annotations["nginx.ingress.kubernetes.io/proxy-body-size"] == limit
     resending = re.findall(r"proxy_next_upstream ([^;]+);", nginx)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.domain.errors import InvalidRequest
-from app.domain.generation import ASPECT_RATIOS, LONGEST_PROMPT, Command, ExtendVideo, GenerateVideo
+from app.domain.generation import ASPECT_RATIOS, MAX_PROMPT_LENGTH, Command, ExtendVideo, GenerateVideo
 
 URL = "https://cdn.example.com/secret.mp4"
 
@@ -15,7 +15,7 @@ def test_the_default_ratio_is_one_of_the_seven() -> None:
     assert len(set(ASPECT_RATIOS)) == 7
 
 
-@pytest.mark.parametrize("prompt", ["", " ", "\n\t ", "\u3000", "x" * (LONGEST_PROMPT + 1)])
+@pytest.mark.parametrize("prompt", ["", " ", "\n\t ", "\u3000", "x" * (MAX_PROMPT_LENGTH + 1)])
 def test_an_empty_or_too_long_prompt_is_refused(prompt: str) -> None:
     with pytest.raises(InvalidRequest, match="prompt"):
         GenerateVideo(prompt)
@@ -23,7 +23,7 @@ def test_an_empty_or_too_long_prompt_is_refused(prompt: str) -> None:
         ExtendVideo(prompt, video_id="v")
 
 
-@pytest.mark.parametrize("prompt", ["x", "x" * LONGEST_PROMPT, " ein Fuchs ", "狐"])
+@pytest.mark.parametrize("prompt", ["x", "x" * MAX_PROMPT_LENGTH, " ein Fuchs ", "狐"])
 def test_a_prompt_is_not_changed(prompt: str) -> None:
     assert GenerateVideo(prompt).prompt == prompt
     assert ExtendVideo(prompt, video_id="v").prompt == prompt

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.backend import Price
-from app.domain.money import MILLIONTHS, MOST_UNITS, Money, amount_text, parse_amount, price_of_generation
+from app.domain.money import MAX_UNITS, MILLIONTHS, Money, amount_text, parse_amount, price_of_generation
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,13 @@ def test_parse_amount_raises_for_other_text(text: str) -> None:
 
 
 def test_the_largest_amount_is_exact_as_a_float() -> None:
-    most = parse_amount(str(MOST_UNITS))
+    most = parse_amount(str(MAX_UNITS))
     assert int(float(most - 1)) == most - 1
     with pytest.raises(ValueError, match="at most"):
-        parse_amount(f"{MOST_UNITS}.000001")
+        parse_amount(f"{MAX_UNITS}.000001")
 
 
-@given(st.integers(0, MOST_UNITS * MILLIONTHS))
+@given(st.integers(0, MAX_UNITS * MILLIONTHS))
 def test_parse_amount_reverses_amount_text(amount: int) -> None:
     assert parse_amount(amount_text(amount)) == amount
 

@@ -3,7 +3,7 @@
 import pytest
 
 from app.domain.errors import InvalidRequest
-from app.domain.public_url import LONGEST_URL, check_public_url, hosts_in, is_plain_url, shown_url
+from app.domain.public_url import MAX_URL_LENGTH, check_public_url, hosts_in, is_plain_url, shown_url
 
 OWN = "http://127.0.0.1:8000/sandbox/media"
 
@@ -231,7 +231,7 @@ def test_a_host_that_is_not_public_is_refused(why: str, host: str, form: str) ->
         "https://example.com/<script>",
         'https://example.com/"quoted"',
         "https://example.com/`{|}^",
-        "https://example.com/" + "a" * LONGEST_URL,
+        "https://example.com/" + "a" * MAX_URL_LENGTH,
         "\ufeffhttps://example.com/",
         "https://example.com/\u202egpj.a",
         "https://example.com/a\u200b.jpg",
@@ -274,7 +274,7 @@ def test_a_url_that_is_not_plain_http_is_refused(url: str) -> None:
         "https://example.com/@user/a(1)!$&'*+,;=~_.jpg",
         "https://example.com/%E7%8B%90.jpg",
         "https://example.com/狐.jpg",
-        "https://example.com/" + "a" * (LONGEST_URL - 20),
+        "https://example.com/" + "a" * (MAX_URL_LENGTH - 20),
     ],
 )
 def test_a_public_url_is_returned_unchanged(url: str) -> None:
@@ -315,7 +315,7 @@ def test_own_media_urls_are_accepted_only_with_own_prefix(name: str) -> None:
         "/a.mp4\n",
         "\\a.mp4",
         "/狐.mp4",
-        "/" + "a" * LONGEST_URL + ".mp4",
+        "/" + "a" * MAX_URL_LENGTH + ".mp4",
     ],
 )
 def test_other_urls_that_start_with_own_prefix_are_refused(rest: str) -> None:
@@ -395,7 +395,7 @@ def test_shown_url_returns_percent_encoded_ascii(url: str, shown: str) -> None:
         "https://cdn.example.com/\u202e4pm.a",
         "https://ex\u0430mple.com/a.mp4",
         "javascript:alert(1)",
-        "https://cdn.example.com/" + "狐" * LONGEST_URL,
+        "https://cdn.example.com/" + "狐" * MAX_URL_LENGTH,
     ],
 )
 def test_shown_url_returns_none_for_a_url_that_is_not_public(url: str) -> None:

@@ -20,11 +20,11 @@ HANGING_SHARE = 0.6
 HANGING_CALLERS = 24
 """More callers than usual, because most of them are waiting at any time."""
 
-LONGEST_READ_SECONDS = 20.0
+MAX_READ_SECONDS = 20.0
 """The service's deadline for a read from the backend, retries included."""
 
 LONG_ENOUGH_SECONDS = 23.0
-"""How long the backend hangs: longer than LONGEST_READ_SECONDS, so that reads reach their deadline."""
+"""How long the backend hangs: longer than MAX_READ_SECONDS, so that reads reach their deadline."""
 
 
 def breaking(fault: str, share: float = SHARE) -> Fault:
@@ -100,9 +100,9 @@ at 4 MB, about 250 MB with everything else; a growing buffer may be copied on re
 _HANGING = Terms(
     reads=frozenset({"backend_timeout"}),
     purchases=frozenset({UNKNOWN, UNDER_WAY}),
-    read_seconds=2 * LONGEST_READ_SECONDS + 5.0,
+    read_seconds=2 * MAX_READ_SECONDS + 5.0,
     purchase_seconds=40.0,
-    grace_seconds=LONGEST_READ_SECONDS + 2.0,
+    grace_seconds=MAX_READ_SECONDS + 2.0,
 )
 """A read that began just before the end of the fault may be given up 20 s later, and so may calls that joined it.
 

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from app.services.purchases.idempotency import LONGEST_WAIT_SECONDS
+from app.services.purchases.idempotency import MAX_WAIT_SECONDS
 from tests.faults.calls import Fate, Reply
 from tests.faults.purchases import Attempt, Purchase
 from tests.faults.truth import TOKENS, token_of
@@ -24,7 +24,7 @@ WAYS = {
 """The ways to buy, with their relative frequencies."""
 
 TRIES = 6
-MOST_REPEATED = 120
+MAX_REPEATED = 120
 REPEAT_CONCURRENCY = 12
 
 
@@ -74,10 +74,10 @@ class Buyer:
     async def _attempt(self, purchase: Purchase, replica: int) -> None:
         """Send a purchase, and retry through the other replica if no replica listens there.
 
-        A call that was cut off is retried only with a key. A call with a key gets LONGEST_WAIT_SECONDS more, because
+        A call that was cut off is retried only with a key. A call with a key gets MAX_WAIT_SECONDS more, because
         it may wait for another call with that key; Judge checks later whether it had to.
         """
-        seconds = self._patience_seconds + (0 if purchase.key is None else LONGEST_WAIT_SECONDS)
+        seconds = self._patience_seconds + (0 if purchase.key is None else MAX_WAIT_SECONDS)
         for attempt in range(TRIES):
             noted = purchase.note(await self._send((replica + attempt) % 2, purchase, seconds))
             if noted.outcome == Fate.UNREACHED or (noted.outcome == Fate.CUT and purchase.key is not None):
@@ -86,10 +86,10 @@ class Buyer:
             return
 
     async def repeat(self) -> None:
-        """Send up to MOST_REPEATED purchases with keys once more, after the fault, each through a random replica.
+        """Send up to MAX_REPEATED purchases with keys once more, after the fault, each through a random replica.
 
         Purchases that never returned a task come first. Purchases with an attempt that waited for about
-        LONGEST_WAIT_SECONDS are left out: another attempt would only wait again.
+        MAX_WAIT_SECONDS are left out: another attempt would only wait again.
         """
         keyed = [purchase for purchase in self.purchases if purchase.key is not None and not _waited_longest(purchase)]
         keyed.sort(key=lambda purchase: bool(purchase.task_ids))
@@ -99,7 +99,7 @@ class Buyer:
             async with limiter:
                 await self._attempt(purchase, self._random.randrange(2))
 
-        await asyncio.gather(*map(once_more, keyed[:MOST_REPEATED]))
+        await asyncio.gather(*map(once_more, keyed[:MAX_REPEATED]))
 
 
 def _waited_longest(purchase: Purchase) -> bool:
@@ -107,4 +107,4 @@ def _waited_longest(purchase: Purchase) -> bool:
 
 
 def _took_long(attempt: Attempt) -> bool:
-    return attempt.ended - attempt.started > LONGEST_WAIT_SECONDS - 1
+    return attempt.ended - attempt.started > MAX_WAIT_SECONDS - 1

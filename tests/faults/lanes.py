@@ -13,7 +13,7 @@ BUSY, QUIET = 2, 2
 """The concurrency limits of scenarios that load the machine, and of those that mostly wait. Higher ones would slow the
 service so much that calls miss their time limits."""
 
-LONGEST_SECONDS = 180.0
+MAX_SECONDS = 180.0
 """The time limit of one scenario. In a quiet one a call may wait up to a minute for the outcome of a purchase."""
 
 
@@ -34,7 +34,7 @@ async def _outcome(scenario: Scenario, seed: int) -> Outcome:
     """Run one scenario. An exception becomes its outcome, so that the other scenarios go on."""
     started = time.monotonic()
     try:
-        async with asyncio.timeout(LONGEST_SECONDS):
+        async with asyncio.timeout(MAX_SECONDS):
             episode = await _play(scenario, seed)
     except Exception as exc:  # noqa: BLE001 - the other scenarios go on
         return Outcome(scenario, None, tuple(_words(exc)), time.monotonic() - started)

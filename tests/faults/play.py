@@ -24,7 +24,7 @@ HEALTHY_SECONDS = 10.0
 STRICT_SECONDS = 1.0
 """The least time that the load goes on after recovery and grace, when no failure is excused any more."""
 
-LONGEST_GRACE_SECONDS = 2.0
+MAX_GRACE_SECONDS = 2.0
 """The longest grace that the strict load waits for. Longer ones are for calls that began during the fault."""
 
 
@@ -76,7 +76,7 @@ async def play(world: World, scenario: Scenario, seed: int) -> Episode:
         await asyncio.sleep(WARM_SECONDS)
         await wait_until_recovered(world, HEALTHY_SECONDS)
         window, passed_at = await _break(stage, scenario)
-        strict_from = max(passed_at, window.mended_at + min(window.grace_seconds, LONGEST_GRACE_SECONDS))
+        strict_from = max(passed_at, window.mended_at + min(window.grace_seconds, MAX_GRACE_SECONDS))
         await asyncio.sleep(strict_from + STRICT_SECONDS - time.monotonic())
     await crowd.repeat_purchases()
     await _judge(world, crowd, scenario, window)

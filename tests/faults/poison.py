@@ -22,7 +22,7 @@ BATCH = 200
 IN_PLACE: Final[Mapping[str, Any]] = {"xx": True, "keepttl": True}
 """Options of SET that replace an existing value and keep its expiry."""
 
-MOST_AT_ONCE = 5_000
+MAX_AT_ONCE = 5_000
 """The most keys of one kind that one pass corrupts: more than a scenario creates, fewer than a long soak does."""
 
 T = TypeVar("T")
@@ -83,7 +83,7 @@ def _values(client: redis.Redis, kind: bytes, random: Random) -> dict[bytes, byt
 
 
 def _some(found: Mapping[bytes, T], random: Random) -> dict[bytes, T]:
-    return {key: found[key] for key in random.sample(list(found), min(len(found), MOST_AT_ONCE))}
+    return {key: found[key] for key in random.sample(list(found), min(len(found), MAX_AT_ONCE))}
 
 
 def _held(client: redis.Redis, keys: Iterable[bytes]) -> dict[bytes, bytes | None]:

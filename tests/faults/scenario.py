@@ -12,7 +12,7 @@ from tests.faults.crowd import CALLERS, Crowd
 from tests.faults.terms import STRICT, Terms
 from tests.faults.world import USUAL, Form, World
 
-LONGEST_HIT_SECONDS = 10.0
+MAX_HIT_SECONDS = 10.0
 """How much longer a fault may last until it has had its effect."""
 
 
@@ -39,12 +39,12 @@ class Stage:
         self.signs.append(sign if of is True else f"{of:,.0f} {sign}")
 
     async def extend_until(self, hit: Callable[[], Awaitable[bool]]) -> None:
-        """Prolong the fault until `hit` returns True, at most by LONGEST_HIT_SECONDS.
+        """Prolong the fault until `hit` returns True, at most by MAX_HIT_SECONDS.
 
         Faults that are drawn at random may not have hit any call yet.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LONGEST_HIT_SECONDS):
+            async with asyncio.timeout(MAX_HIT_SECONDS):
                 while not await hit():
                     await asyncio.sleep(0.1)
 

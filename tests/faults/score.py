@@ -8,7 +8,7 @@ from typing import Any
 from tests.faults.calls import Reply
 from tests.faults.terms import Terms, Window
 
-MOST_NOTES = 8
+MAX_NOTES = 8
 """The most failures that are described; all are counted."""
 
 
@@ -120,5 +120,5 @@ class Score:
         return max((ended for started, ended in self.troubled if started > moment), default=moment)
 
     def _note(self, why: str) -> None:
-        if len(self.notes) < MOST_NOTES:
+        if len(self.notes) < MAX_NOTES:
             self.notes.append(why)

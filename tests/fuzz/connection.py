@@ -12,7 +12,7 @@ SILENCE_SECONDS = 12.0
 FIRST_BYTES_SECONDS = 0.3
 """The time for a response to bytes that may be no complete request. After it the client sends EOF."""
 
-MOST_HEAD_BYTES = 65_536
+MAX_HEAD_BYTES = 65_536
 
 
 class Silence(Exception):
@@ -63,7 +63,7 @@ class Connection:
                 writer.write(sent)
                 try:
                     async with asyncio.timeout(FIRST_BYTES_SECONDS):
-                        received = await reader.read(MOST_HEAD_BYTES)
+                        received = await reader.read(MAX_HEAD_BYTES)
                 except TimeoutError:  # the service waits for the rest of the request
                     pass
                 writer.write_eof()

@@ -11,7 +11,7 @@ from tests.support.process import Server
 OURS = (b"-32603", b'"code":"internal_error"', b"Traceback", b"Internal Server Error")
 """Signs of an internal error in a response. No request may get one while the backend works."""
 
-MOST_FINDINGS = 10
+MAX_FINDINGS = 10
 SHOWN_BYTES = 1_000
 
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass
 class Findings:
-    """All failures of a run, which ends early after MOST_FINDINGS."""
+    """All failures of a run, which ends early after MAX_FINDINGS."""
 
     found: list[Finding] = field(default_factory=list)
     server_errors: int = 0
@@ -48,7 +48,7 @@ class Findings:
     @property
     def are_enough(self) -> bool:
         """Whether the run should end."""
-        return len(self.found) >= MOST_FINDINGS
+        return len(self.found) >= MAX_FINDINGS
 
     def judge(self, request: Request, sent: bytes, answer: Answer) -> None:
         """Check a response."""

@@ -40,7 +40,7 @@ WARM_UP = 5
 WELL = Behaviour(max_in_flight=None, reads_per_second=None)
 """A backend without limits, so that every error is the service's own."""
 
-MOST_CASES = 2**32
+MAX_CASES = 2**32
 LATEST = 5
 """A log line is attributed to the last LATEST answered requests and to those in flight."""
 
@@ -86,7 +86,7 @@ async def fuzz(cases: int, seed: int, folder: Path, findings: Findings) -> Figur
         with ExitStack() as stack:
             server = stack.enter_context(serving_process(cwd=folder, env=env))
             run = Run(server, grammar, known, findings, figures)
-            await run.send_all(seed * MOST_CASES)
+            await run.send_all(seed * MAX_CASES)
             await asyncio.to_thread(stack.close)  # the service may still need the backend in this loop
         run.look_at_the_rest_of_the_log()
         figures.videos = known.videos

@@ -19,13 +19,13 @@ from tests.support.tokens import tokens
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SNAPSHOT = Path(__file__).with_name("tools_list.json")
-LARGEST_DEFINITIONS = 2600
+MAX_DEFINITIONS = 2600
 """Tokens of the eight tools with which the service began."""
 
 LATER_TOOLS = ("luma_list_tasks", "luma_get_usage")
-LARGEST_LATER_TOOL = 220
-LARGEST_BATCH_TEXT = 5000
-LARGEST_BATCH_JSON = 12_000
+MAX_LATER_TOOL = 220
+MAX_BATCH_TEXT = 5000
+MAX_BATCH_JSON = 12_000
 REFRESH = "python -m tests.mcp_server.refresh"
 
 
@@ -68,14 +68,14 @@ async def test_names_descriptions_and_input_schemas_stay_within_their_budget(ser
         for tool in await listed(service)
         if tool["name"] not in LATER_TOOLS
     )
-    assert spent < LARGEST_DEFINITIONS
+    assert spent < MAX_DEFINITIONS
 
 
 @pytest.mark.parametrize("name", LATER_TOOLS)
 async def test_a_tool_that_was_added_costs_little(service: Service, name: str) -> None:
     [tool] = [tool for tool in await listed(service) if tool["name"] == name]
     spent = tokens(tool["name"]) + tokens(tool["description"]) + tokens(compact(tool["inputSchema"]))
-    assert spent < LARGEST_LATER_TOOL
+    assert spent < MAX_LATER_TOOL
 
 
 async def test_every_tool_says_all_that_a_client_asks_for(service: Service) -> None:
@@ -143,8 +143,8 @@ async def test_fifty_finished_tasks_are_few_tokens_and_enough_alone(service: Ser
     time.advance(SECONDS)
     result = await service.call("luma_get_tasks_batch", {"task_ids": task_ids})
     text = text_of(result)
-    assert tokens(text) <= LARGEST_BATCH_TEXT
-    assert len(compact(result["structuredContent"])) <= LARGEST_BATCH_JSON
+    assert tokens(text) <= MAX_BATCH_TEXT
+    assert len(compact(result["structuredContent"])) <= MAX_BATCH_JSON
     for task in result["structuredContent"]["result"]["tasks"]:
         line = next(line for line in text.splitlines() if line.startswith(task["task_id"]))
         assert line == f"{task['task_id']} completed video_id={task['video_id']} {task['video_url']}"

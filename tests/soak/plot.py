@@ -4,7 +4,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from tests.soak.samples import MOST_GROWTH, Samples
+from tests.soak.samples import MAX_GROWTH, Samples
 
 
 def plot(samples: Samples, path: Path) -> None:
@@ -12,8 +12,8 @@ def plot(samples: Samples, path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
 
-    figure, places = plt.subplots(len(MOST_GROWTH), 1, figsize=(11, 8), sharex=True)
-    for place, name in zip(places, MOST_GROWTH, strict=True):
+    figure, places = plt.subplots(len(MAX_GROWTH), 1, figsize=(11, 8), sharex=True)
+    for place, name in zip(places, MAX_GROWTH, strict=True):
         for number in range(len(samples.replicas)):
             taken = [sample for sample in samples.taken if sample.replica == number]
             resting = [sample for sample in taken if sample.at_rest]

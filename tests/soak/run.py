@@ -15,7 +15,7 @@ from tests.faults.scenario import Scenario
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.service_faults import rolled_over
 from tests.faults.world import USUAL, Form, World, running
-from tests.soak.samples import MOST_GROWTH, Samples
+from tests.soak.samples import MAX_GROWTH, Samples
 
 COUNTED = (sys.executable, "-m", "tests.soak.counted")
 FORM = Form(command=COUNTED, redis="slow", clock=True)
@@ -35,7 +35,7 @@ JUDGED = 1
 LENGTHS = (0.5, 1.5)
 """The range of a fault's duration, as a multiple of the scenario's."""
 
-LONGEST_SECONDS = 240.0
+MAX_SECONDS = 240.0
 """The time limit of one fault."""
 
 COOLDOWN_SECONDS = 3.0
@@ -94,7 +94,7 @@ async def _break(world: World, scenario: Scenario, random: Random, run: Run) -> 
     fault = replace(scenario, seconds=scenario.seconds * random.uniform(*LENGTHS))
     began, seed = run.samples.elapsed_seconds, random.getrandbits(32)
     try:
-        async with asyncio.timeout(LONGEST_SECONDS):
+        async with asyncio.timeout(MAX_SECONDS):
             episode = await play(world, fault, seed)
     except Exception as exc:  # noqa: BLE001 - the run goes on with the next fault
         _report(run, f"{began / 60:.1f} min  {fault.title} with seed {seed}: {exc!r}")
@@ -139,7 +139,7 @@ def _grown(run: Run) -> list[str]:
     except ValueError as why:
         return [str(why)]
     return [
-        f"{name} grew by {by:.1f}, more than {MOST_GROWTH[name]:g}; more of: {run.samples.more_running(JUDGED)}"
+        f"{name} grew by {by:.1f}, more than {MAX_GROWTH[name]:g}; more of: {run.samples.more_running(JUDGED)}"
         for name, by in run.growth.items()
-        if by > MOST_GROWTH[name]
+        if by > MAX_GROWTH[name]
     ]

@@ -14,10 +14,10 @@ from tests.faults.replica import Replica
 from tests.soak.counted import TASKS_PATH
 
 SECONDS_BETWEEN = 1.0
-MOST_GROWTH = {"MB": 6.0, "descriptors": 8.0, "asyncio tasks": 4.0}
+MAX_GROWTH = {"MB": 6.0, "descriptors": 8.0, "asyncio tasks": 4.0}
 """The most that the median of the last third of a run may exceed that of the second. The first third is the warm-up."""
 
-FEWEST_AT_REST = 9
+MIN_AT_REST = 9
 """The fewest samples at rest for a measurement of growth."""
 
 
@@ -28,7 +28,7 @@ class Sample:
     at: seconds since the start of the run.
     replica: index of the replica.
     at_rest: taken after a fault and a cooldown, without load.
-    figures: by the names of MOST_GROWTH.
+    figures: by the names of MAX_GROWTH.
     running: number of asyncio tasks by their coroutine's name.
     """
 
@@ -77,12 +77,12 @@ class Samples:
     def growth(self, replica: int) -> dict[str, float]:
         """Return the growth of each figure of a replica, at rest, from the second third of the run to the last.
 
-        Raises ValueError if there are fewer than FEWEST_AT_REST samples at rest.
+        Raises ValueError if there are fewer than MIN_AT_REST samples at rest.
         """
         second, last = self._thirds(replica)
         return {
             name: median(sample.figures[name] for sample in last) - median(sample.figures[name] for sample in second)
-            for name in MOST_GROWTH
+            for name in MAX_GROWTH
         }
 
     def more_running(self, replica: int) -> dict[str, int]:
@@ -92,9 +92,9 @@ class Samples:
 
     def _thirds(self, replica: int) -> tuple[list[Sample], list[Sample]]:
         resting = [sample for sample in self.taken if sample.at_rest and sample.replica == replica]
-        if len(resting) < FEWEST_AT_REST:
+        if len(resting) < MIN_AT_REST:
             raise ValueError(
-                f"Growth was not measured: {len(resting)} samples at rest, fewer than {FEWEST_AT_REST}. Run for longer."
+                f"Growth was not measured: {len(resting)} samples at rest, fewer than {MIN_AT_REST}. Run for longer."
             )
         third = len(resting) // 3
         return resting[third : 2 * third], resting[2 * third :]

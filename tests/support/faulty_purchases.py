@@ -61,14 +61,14 @@ class FaultyPurchases(Purchases):
     async def count_started(self, owners: Sequence[str], since: float) -> int:
         return await self._pass(lambda: self._true.count_started(owners, since))
 
-    async def newest(self, owners: Sequence[str], most: int, **wanted: Any) -> list[Purchase]:
-        return await self._pass(lambda: self._true.newest(owners, most, **wanted))
+    async def newest(self, owners: Sequence[str], limit: int, **wanted: Any) -> list[Purchase]:
+        return await self._pass(lambda: self._true.newest(owners, limit, **wanted))
 
     async def bought(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
         return await self._pass(lambda: self._true.bought(owner, task_ids, member=member))
 
-    async def task_ids(self, owners: Sequence[str], prefix: str, most: int, *, member: str | None = None) -> list[str]:
-        return await self._pass(lambda: self._true.task_ids(owners, prefix, most, member=member))
+    async def task_ids(self, owners: Sequence[str], prefix: str, limit: int, *, member: str | None = None) -> list[str]:
+        return await self._pass(lambda: self._true.task_ids(owners, prefix, limit, member=member))
 
     async def delete_old(self, *, refused_seconds: float, seconds: float) -> int:
         return await self._pass(lambda: self._true.delete_old(refused_seconds=refused_seconds, seconds=seconds))

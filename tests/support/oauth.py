@@ -20,7 +20,7 @@ from tests.support.forwarder import Forwarder, forwarding
 from tests.support.service import MODERN, Service, envelope, sandbox, serving, settings
 
 LOCAL_REDIRECT = "http://127.0.0.1:53111/callback"
-MOST_REDIRECTS = 10
+MAX_REDIRECTS = 10
 _FIELD = re.compile(r'<input type="(hidden|checkbox)" name="([a-z_]+)" value="([^"]*)"')
 _ACTION = re.compile(r'<form method="post" action="([^"]*)"')
 
@@ -69,7 +69,7 @@ class Browser:
         return await self._follow(await self.http.post(url, data=dict(form), headers=headers))
 
     async def _follow(self, response: httpx.Response) -> Page | dict[str, str]:
-        for _ in range(MOST_REDIRECTS):
+        for _ in range(MAX_REDIRECTS):
             location = response.headers.get("location")
             if location is None:
                 return Page(response)

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from urllib.request import HTTPCookieProcessor, HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 SECONDS = 30
-MOST_REDIRECTS = 10
+MAX_REDIRECTS = 10
 _FIELD = re.compile(r'<input type="hidden" name="([a-z_]+)" value="([^"]*)"')
 _ACTION = re.compile(r'<form method="post" action="([^"]*)"')
 
@@ -38,7 +38,7 @@ def approve(url: str, stop: str | None = None) -> dict[str, str]:
         raise SystemExit(f"no form to approve: {page['body'][:500]}")
     data = urlencode(form | {"decision": "approve"}).encode()
     answer = _opened(opener, Request(unescape(action[1]), data))  # noqa: S310
-    for _ in range(MOST_REDIRECTS):
+    for _ in range(MAX_REDIRECTS):
         location = answer["location"]
         if location is None:
             raise SystemExit(f"no way to the client: {answer['body'][:500]}")

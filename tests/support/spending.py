@@ -59,9 +59,9 @@ class Ledger(SqlLedger):
     async def give_back(self, attempt: str) -> bool:
         return await self._in.run_in_transaction(lambda connection: ledger.give_back(connection, attempt, self._sql))
 
-    async def unsettled(self, older_than_seconds: float, most: int, team: str | None = None) -> list[UnsettledEntry]:
+    async def unsettled(self, older_than_seconds: float, limit: int, team: str | None = None) -> list[UnsettledEntry]:
         return await self._in.run(
-            lambda connection: ledger.unsettled(connection, older_than_seconds, most, team, self._sql)
+            lambda connection: ledger.unsettled(connection, older_than_seconds, limit, team, self._sql)
         )
 
     async def mark_exhausted(self, use: WindowUse) -> ThresholdPassed | None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.services.purchases.limiter import MOST_WAITING
+from app.services.purchases.limiter import MAX_WAITING
 from tests.support.backends import Studio
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.service import MODERN, Service, envelope, serving, settings, text_of
@@ -154,7 +154,7 @@ async def test_submissions_of_a_token_are_limited_to_the_backends_generations_at
     studio.may_answer.clear()
     places = studio.description.policy.generations_at_once
     call = partial(service.call, "luma_generate_video", {"prompt": "A fox"})
-    calls = [asyncio.create_task(call()) for _ in range(places + MOST_WAITING + 1)]
+    calls = [asyncio.create_task(call()) for _ in range(places + MAX_WAITING + 1)]
     try:
         done, _ = await asyncio.wait(calls, timeout=20, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -162,7 +162,7 @@ async def test_submissions_of_a_token_are_limited_to_the_backends_generations_at
     assert {"2", "Studio"} <= set(text_of(done.pop().result()).split())
     await asyncio.gather(*calls)
     assert studio.most_under_way == places
-    assert len(studio.made) == places + MOST_WAITING
+    assert len(studio.made) == places + MAX_WAITING
 
 
 async def test_a_callback_about_a_running_task_is_ignored(service: Service, studio: Studio, clock: HandClock) -> None:

@@ -9,7 +9,7 @@ import httpx
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.services.limits.backend_limits import PURCHASE_PLACES, READS, UNACCEPTED_PURCHASES
 from app.services.limits.token_status import REFUSED_SECONDS
-from app.services.tasks.queued_ids import LOOKUP_WEIGHT, MOST_UNACCEPTED
+from app.services.tasks.queued_ids import LOOKUP_WEIGHT, MAX_UNACCEPTED
 from tests.support.acedata import finding_every_task
 from tests.support.clock import HandClock
 from tests.support.service import serving, settings
@@ -48,7 +48,7 @@ class SharedBackend(httpx.AsyncBaseTransport):
 
 
 IDS = 60
-JUNK_BATCHES = MOST_UNACCEPTED // (IDS + LOOKUP_WEIGHT)
+JUNK_BATCHES = MAX_UNACCEPTED // (IDS + LOOKUP_WEIGHT)
 """The number of calls that may wait for the backend at the same time. One more would be refused at once."""
 
 
@@ -84,11 +84,11 @@ async def test_queued_batches_of_disconnected_callers_are_never_sent() -> None:
             asyncio.create_task(service.call("luma_get_tasks_batch", {"task_ids": ids(number)}, token="junk-0"))
             for number in range(batches)
         ]
-        while service.assembly.flights.flights < batches:
+        while service.assembly.flights.in_flight < batches:
             await asyncio.sleep(0)
         for call in calls:
             call.cancel()
-        while service.assembly.flights.flights > READS.per_tenant:
+        while service.assembly.flights.in_flight > READS.per_tenant:
             await asyncio.sleep(0)
         backend.may_answer.set()
         await service.call("luma_get_task", {"task_id": "mine"}, token="junk-0")

@@ -14,9 +14,9 @@ import pytest
 
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
-from app.adapters.sql.purchases import MOST_CLAIMS
+from app.adapters.sql.purchases import MAX_CLAIMS
 from app.services.tasks.snapshots import SNAPSHOT_KIND
-from app.web.callbacks import LARGEST_CALLBACK_BYTES
+from app.web.callbacks import MAX_CALLBACK_BYTES
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.postgres_server import PostgresServer
 from tests.support.process import environment, serving_process
@@ -92,7 +92,7 @@ BODIES: list[tuple[Any, int]] = [
     ({"task_id": ""}, 400),
     ({"task_id": "x" * 129}, 400),
     ({"task_id": "another-task"}, 409),
-    (b" " * LARGEST_CALLBACK_BYTES + b"{}", 413),
+    (b" " * MAX_CALLBACK_BYTES + b"{}", 413),
 ]
 
 
@@ -340,7 +340,7 @@ async def test_a_callback_completes_a_purchase_with_an_unknown_outcome(clock: Ha
     assert backend.submissions("token-a") == 1
 
 
-@pytest.mark.parametrize("false_claims", [1, MOST_CLAIMS + 2])
+@pytest.mark.parametrize("false_claims", [1, MAX_CLAIMS + 2])
 async def test_false_callbacks_do_not_hide_the_true_one(clock: HandClock, backend: Sandbox, false_claims: int) -> None:
     network = Breaking(backend)
     async with serving(settings(public_url=PUBLIC), network, clock) as service:

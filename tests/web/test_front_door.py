@@ -8,7 +8,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from app.web.mcp_endpoint import LARGEST_BODY_BYTES
+from app.web.mcp_endpoint import MAX_BODY_BYTES
 from tests.support.clock import HandClock
 from tests.support.service import ERAS, LEGACY, MODERN, Service, envelope, sandbox, serving, settings
 
@@ -108,7 +108,7 @@ async def test_a_preflight_is_answered_without_a_token_for_allowed_origins_only(
 
 
 async def test_a_body_over_the_limit_is_413_with_and_without_a_content_length(service: Service) -> None:
-    body = b" " * LARGEST_BODY_BYTES + b"{}"
+    body = b" " * MAX_BODY_BYTES + b"{}"
     headers = {"authorization": "Bearer token-a", "content-type": "application/json"}
 
     async def in_parts() -> AsyncIterator[bytes]:

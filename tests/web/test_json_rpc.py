@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from app.web.json_rpc import MOST_IN_A_BATCH, MOST_RESPONSE_VALUES, MOST_VALUES, InvalidBody, check_body
+from app.web.json_rpc import MAX_IN_A_BATCH, MAX_RESPONSE_VALUES, MAX_VALUES, InvalidBody, check_body
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -42,7 +42,7 @@ def test_check_body_rejects_messages_that_the_sdk_would_not_answer(message: dict
 
 @examples(deadline=None)
 @given(
-    st.lists(st.dictionaries(st.text(max_size=8), _VALUES, max_size=3), min_size=1, max_size=MOST_IN_A_BATCH),
+    st.lists(st.dictionaries(st.text(max_size=8), _VALUES, max_size=3), min_size=1, max_size=MAX_IN_A_BATCH),
     st.booleans(),
     st.sampled_from([None, 1]),
 )
@@ -63,12 +63,12 @@ def _message(params: dict[str, Any], method: str = "tools/call") -> dict[str, An
 @pytest.mark.parametrize(
     "message",
     [
-        _message({"inputResponses": {"a": {"content": [0] * MOST_RESPONSE_VALUES}}}),
-        _message({"inputResponses": {str(number): 0 for number in range(MOST_RESPONSE_VALUES + 1)}}),
-        _message({"_meta": {"io.modelcontextprotocol/clientInfo": {"icons": [0] * MOST_VALUES}}}),
-        _message({"_meta": {"x": [{}] * MOST_VALUES}}),
-        _message({"arguments": {str(number): 0 for number in range(MOST_VALUES)}}, "prompts/get"),
-        {"x": [0] * (MOST_VALUES + 1)},
+        _message({"inputResponses": {"a": {"content": [0] * MAX_RESPONSE_VALUES}}}),
+        _message({"inputResponses": {str(number): 0 for number in range(MAX_RESPONSE_VALUES + 1)}}),
+        _message({"_meta": {"io.modelcontextprotocol/clientInfo": {"icons": [0] * MAX_VALUES}}}),
+        _message({"_meta": {"x": [{}] * MAX_VALUES}}),
+        _message({"arguments": {str(number): 0 for number in range(MAX_VALUES)}}, "prompts/get"),
+        {"x": [0] * (MAX_VALUES + 1)},
     ],
     ids=["responses", "entries", "icons", "objects", "arguments of a prompt", "no message"],
 )
@@ -80,6 +80,6 @@ def test_a_message_with_too_many_values_is_refused_before_the_sdk_validates_them
 
 
 def test_arguments_of_tools_and_texts_may_hold_any_number_of_values() -> None:
-    arguments = {"task_ids": ["a"] * 2 * MOST_VALUES, "prompt": "a, [b], {c}" * MOST_VALUES}
+    arguments = {"task_ids": ["a"] * 2 * MAX_VALUES, "prompt": "a, [b], {c}" * MAX_VALUES}
     body = json.dumps(_message({"arguments": arguments, "inputResponses": {"confirm": {"action": "accept"}}})).encode()
     assert check_body(body, None).messages == [body]

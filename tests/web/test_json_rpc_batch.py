@@ -4,7 +4,7 @@ import json
 
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.memory_budget import SHARE_OF_ONE_CALLER
-from app.web.json_rpc_batch import MOST_BATCH_RESPONSE_BYTES, BatchResponse
+from app.web.json_rpc_batch import MAX_BATCH_RESPONSE_BYTES, BatchResponse
 from app.web.middleware.request_memory import REQUEST_BYTES, SMALL_PART_BYTES, RequestMemory
 from tests.support.clock import HandClock
 from tests.support.service import Service, sandbox, serving, settings
@@ -57,7 +57,7 @@ async def test_a_large_response_is_refused_if_its_token_uses_too_much_memory(
 async def test_a_batch_response_is_limited_and_a_small_response_is_never_dropped() -> None:
     held = RequestMemory(CallerQuota(QuotaLimits(10**9, 10**9, 10**9), lambda _owner: True), "a")
     answers = BatchResponse(held)
-    part = json.dumps({"jsonrpc": "2.0", "id": 1, "result": "x" * (MOST_BATCH_RESPONSE_BYTES // 2)}).encode()
+    part = json.dumps({"jsonrpc": "2.0", "id": 1, "result": "x" * (MAX_BATCH_RESPONSE_BYTES // 2)}).encode()
     for _ in range(2):
         assert not answers.is_full
         await answers.collect({"type": "http.response.body", "body": part})

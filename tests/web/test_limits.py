@@ -19,13 +19,13 @@ from mcp.server.lowlevel import Server
 from starlette.types import Message
 
 from app.composition.quotas import SHARE_OF_UNACCEPTED
-from app.mcp_server.extensions.subscriptions import LONGEST_SECONDS, MOST_LISTENERS, MOST_LISTENERS_PER_CALLER
-from app.observability.metrics import LONGEST_CLIENT, _client_label
-from app.services.polling.waiter import MOST_WAITING_PER_CALLER
+from app.mcp_server.extensions.subscriptions import MAX_LISTENERS, MAX_LISTENERS_PER_CALLER, MAX_SECONDS
+from app.observability.metrics import MAX_CLIENT_LENGTH, _client_label
+from app.services.polling.waiter import MAX_WAITING_PER_CALLER
 from app.web.connection.account import HEADER_BYTES
 from app.web.mcp_endpoint import McpEndpoint
 from app.web.middleware.fair_scheduling import FairScheduler
-from app.web.middleware.request_memory import INCLUDED_HEAD_BYTES, PARTIAL_REQUEST_BYTES, REQUEST_BYTES, parsed_bytes
+from app.web.middleware.request_memory import HEAD_ALLOWANCE_BYTES, PARTIAL_REQUEST_BYTES, REQUEST_BYTES, decoded_bytes
 from tests.support.clock import HandClock
 from tests.support.service import MODERN, Service, call_bytes, envelope, padded, sandbox, serving, settings
 
@@ -62,7 +62,7 @@ async def test_listeners_are_limited_for_each_token(clock: HandClock, caplog: py
         AsyncExitStack() as stack,
     ):
         service = Service(running.url, running.assembly, http)
-        opened = [await stack.enter_async_context(listener(service, "a")) for _ in range(MOST_LISTENERS_PER_CALLER)]
+        opened = [await stack.enter_async_context(listener(service, "a")) for _ in range(MAX_LISTENERS_PER_CALLER)]
         streams = [stream.aiter_lines() for stream in opened]
         assert all(["acknowledged" in await first_line(stream) for stream in streams])
         with caplog.at_level(logging.WARNING):
@@ -86,7 +86,7 @@ async def test_a_listener_ends_in_time_with_its_result(clock: HandClock) -> None
                 break
         while not clock.sleepers:
             await asyncio.sleep(0)
-        clock.advance(LONGEST_SECONDS)
+        clock.advance(MAX_SECONDS)
         rest = [line async for line in lines if line.startswith("data: {")]
     assert '"result"' in rest[-1]
 
@@ -100,13 +100,13 @@ async def test_waits_are_limited_for_each_token(clock: HandClock) -> None:
         service = Service(running.url, running.assembly, http)
         task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
         asked = {"task_id": task_id, "wait_seconds": 50}
-        waiting = [asyncio.create_task(service.ask("luma_get_task", asked)) for _ in range(MOST_WAITING_PER_CALLER)]
-        while service.assembly.pollers.callers < MOST_WAITING_PER_CALLER:
+        waiting = [asyncio.create_task(service.ask("luma_get_task", asked)) for _ in range(MAX_WAITING_PER_CALLER)]
+        while service.assembly.pollers.callers < MAX_WAITING_PER_CALLER:
             await asyncio.sleep(0)
         refused = await service.fail("luma_get_task", asked)
         at_once = await service.ask("luma_get_task", {"task_id": task_id})
         other = asyncio.create_task(service.ask("luma_get_task", asked, token="token-b"))
-        while service.assembly.pollers.callers == MOST_WAITING_PER_CALLER:
+        while service.assembly.pollers.callers == MAX_WAITING_PER_CALLER:
             await asyncio.sleep(0)
         for call in (*waiting, other):
             call.cancel()
@@ -149,7 +149,7 @@ async def test_a_long_client_name_is_cut_before_it_is_stored(clock: HandClock) -
     async with serving(settings(), sandbox(clock), clock) as service:
         misses = _client_label.cache_info().misses
         for number in range(20):
-            info = {"name": "x" * LONGEST_CLIENT + "y" * 100_000 + f"{number}", "version": "1"}
+            info = {"name": "x" * MAX_CLIENT_LENGTH + "y" * 100_000 + f"{number}", "version": "1"}
             message, headers = envelope("tools/call", {"name": "luma_list_actions", "arguments": {}}, MODERN)
             message["params"]["_meta"]["io.modelcontextprotocol/clientInfo"] = info
             assert (await service.post(message, headers=headers)).status_code == 200
@@ -230,7 +230,7 @@ async def test_a_partial_body_counts_its_bytes_and_a_refusal_releases_nothing_el
 async def test_invented_tokens_share_a_part_of_the_listeners(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service, AsyncExitStack() as stack:
         await service.ask("luma_generate_video", {"prompt": "A fox"}, token="known")
-        for number in range(MOST_LISTENERS // SHARE_OF_UNACCEPTED):
+        for number in range(MAX_LISTENERS // SHARE_OF_UNACCEPTED):
             service.assembly.listeners.take(f"invented-{number}")
         refused = await stack.enter_async_context(listener(service, "one-more"))
         assert "of these limits is reached" in (await refused.aread()).decode()
@@ -251,7 +251,7 @@ def test_the_memory_estimate_covers_the_decoded_body(value: object) -> None:
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert parsed == value
-    assert held <= REQUEST_BYTES + parsed_bytes(body)
+    assert held <= REQUEST_BYTES + decoded_bytes(body)
 
 
 async def gauges(service: Service) -> dict[str, float]:
@@ -309,7 +309,7 @@ async def test_a_head_counts_in_the_memory_budget_until_its_response_ends(clock:
             writer.close()
             while service.assembly.request_memory.in_use:
                 await asyncio.sleep(0.001)
-    assert held[1] - held[0] > 85 * HEADER_BYTES - INCLUDED_HEAD_BYTES
+    assert held[1] - held[0] > 85 * HEADER_BYTES - HEAD_ALLOWANCE_BYTES
 
 
 class Part(dict[str, Any]):

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
-from app.web.json_rpc import MOST_IN_A_BATCH, MOST_VALUES
+from app.web.json_rpc import MAX_IN_A_BATCH, MAX_VALUES
 from tests.support.clock import HandClock
 from tests.support.service import MODERN, Service, envelope, sandbox, serving, settings
 
@@ -140,7 +140,7 @@ async def test_a_batch_with_any_unicode_text_is_answered(service: Service) -> No
 
 @pytest.mark.parametrize(
     "params",
-    ['{"x": "\\ud800"}', '{"x": ' + "[" * 900 + "]" * 900 + "}", '{"x": [0' + ", 0" * MOST_VALUES + "]}"],
+    ['{"x": "\\ud800"}', '{"x": ' + "[" * 900 + "]" * 900 + "}", '{"x": [0' + ", 0" * MAX_VALUES + "]}"],
     ids=["surrogate", "deep", "values"],
 )
 async def test_a_message_of_a_batch_that_cannot_be_read_is_refused_by_its_id(service: Service, params: str) -> None:
@@ -170,7 +170,7 @@ async def test_a_batch_is_refused_in_every_other_revision(service: Service, vers
     assert "Batches exist in protocol revision 2025-03-26 only" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("messages", [[], [CALL] * (MOST_IN_A_BATCH + 1), [INITIALIZE, CALL], [CALL, "x"], [[CALL]]])
+@pytest.mark.parametrize("messages", [[], [CALL] * (MAX_IN_A_BATCH + 1), [INITIALIZE, CALL], [CALL, "x"], [[CALL]]])
 async def test_an_invalid_batch_is_refused_as_a_whole(service: Service, messages: list[Any]) -> None:
     response = await send(service, messages)
     assert response.status_code == 400

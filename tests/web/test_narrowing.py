@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from app.ports.auth import Caller
-from app.web.narrowing import LONGEST_HEADER, narrowing_of
+from app.web.narrowing import MAX_HEADER_LENGTH, narrowing_of
 from tests.support.callers import caller
 from tests.support.clock import HandClock
 from tests.support.service import ERAS, MODERN, Service, envelope, sandbox, serving, settings
@@ -230,6 +230,6 @@ async def test_each_message_of_a_batch_is_narrowed(service: Service) -> None:
 
 async def test_a_tools_header_over_the_limit_is_cut() -> None:
     names = ",".join(["x" * 63] * 64 + ["luma_get_task"]).encode()
-    assert len(names) > LONGEST_HEADER
+    assert len(names) > MAX_HEADER_LENGTH
     narrowing = narrowing_of([(b"x-mcp-tools", names)], is_read_only=False)
     assert narrowing.hides("luma_get_task", is_billable=False)

@@ -12,8 +12,8 @@ from app.adapters.sandbox.engine import Sandbox
 from app.composition.application import assemble
 from app.composition.quotas import SHARE_OF_UNACCEPTED
 from app.services.limits.token_status import REFUSED_SECONDS
-from app.services.purchases.service import MOST_UNDER_WAY
-from app.services.purchases.unaccepted_rows import MOST_PER_TOKEN, WINDOW_SECONDS
+from app.services.purchases.service import MAX_UNDER_WAY
+from app.services.purchases.unaccepted_rows import MAX_PER_TOKEN, WINDOW_SECONDS
 from app.web.app import create_app
 from app.web.middleware.request_memory import REQUEST_BYTES
 from tests.support.clock import HandClock, while_time_passes
@@ -100,7 +100,7 @@ async def test_invented_tokens_share_a_part_of_the_purchases_in_flight(
     clock: HandClock, network: Network, key: str | None
 ) -> None:
     arguments = {"prompt": "A fox"} | ({"idempotency_key": key} if key is not None else {})
-    share = MOST_UNDER_WAY // SHARE_OF_UNACCEPTED
+    share = MAX_UNDER_WAY // SHARE_OF_UNACCEPTED
     limits = httpx.Limits(max_connections=share + 20)
     values = settings()
     parts = assemble(
@@ -173,7 +173,7 @@ async def test_unknown_outcomes_are_recorded_in_small_number_for_an_unaccepted_t
     network.go_on.set()
     network.end = losing_the_answer
     async with serving(settings(), network, clock) as service:
-        keyed = [{**KEYED, "idempotency_key": f"fox-{number}"} for number in range(MOST_PER_TOKEN + 1)]
+        keyed = [{**KEYED, "idempotency_key": f"fox-{number}"} for number in range(MAX_PER_TOKEN + 1)]
         for arguments in keyed[:-1]:
             assert (await service.fail("luma_generate_video", arguments))["code"] == "backend_timeout"
         refused = await service.fail("luma_generate_video", keyed[-1])
@@ -183,6 +183,6 @@ async def test_unknown_outcomes_are_recorded_in_small_number_for_an_unaccepted_t
         clock.advance(WINDOW_SECONDS)
         assert (await service.fail("luma_generate_video", keyed[-1]))["code"] == "backend_timeout"
         await make_accepted(service, "token-a")
-        for number in range(MOST_PER_TOKEN):
+        for number in range(MAX_PER_TOKEN):
             error = await service.fail("luma_generate_video", {**KEYED, "idempotency_key": f"cat-{number}"})
             assert error["code"] == "backend_timeout"

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.mcp_server.extensions.subscriptions import MOST_TASKS
+from app.mcp_server.extensions.subscriptions import MAX_TASKS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.process import environment, serving_process
 from tests.support.redis_server import RedisServer
@@ -146,7 +146,7 @@ async def test_task_ids_need_the_extension_to_be_declared(clock: HandClock) -> N
 
 
 async def test_a_listener_for_too_many_tasks_is_refused(clock: HandClock) -> None:
-    uris = [f"luma://tasks/{number}" for number in range(MOST_TASKS + 1)]
+    uris = [f"luma://tasks/{number}" for number in range(MAX_TASKS + 1)]
     async with serving(settings(), sandbox(clock), clock) as service:
         message, headers = asked({"resourceSubscriptions": uris})
         response = await service.post(message, headers=headers)

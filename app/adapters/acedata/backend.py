@@ -37,10 +37,10 @@ DEFAULT_LIMIT = 12
 VIDEOS_PATH = "/luma/videos"
 TASKS_PATH = "/luma/tasks"
 
-MOST_RECORDS_PER_ID = 4
+MAX_RECORDS_PER_ID = 4
 """Most records in a response for each requested id. AceDataCloud may repeat records; more than this is an error."""
 
-MOST_SPLITS = 16
+MAX_SPLITS = 16
 """Limit of the times that ids are halved in one batch read, each after a response that is too large.
 
 Isolating one record of fifty takes six.
@@ -142,7 +142,7 @@ class AceDataBackend:
         """
         host = urlsplit(self.description.address or "").netloc.rpartition("@")[2]
         try:
-            status = await self._client.check(TASKS_PATH, seconds)
+            status = await self._client.probe(TASKS_PATH, seconds)
         except httpx.HTTPError as exc:
             return Health(is_good=False, words=f"{host} does not answer ({type(exc).__name__})")
         if status == httpx.codes.NOT_FOUND:
@@ -187,7 +187,7 @@ class AceDataBackend:
         try:
             return await self._client.read(TASKS_PATH, credential, retrieve_payload(task_ids), call_counter, reconciled)
         except ResponseTooLarge:
-            if len(task_ids) == 1 or call_counter.splits >= MOST_SPLITS:
+            if len(task_ids) == 1 or call_counter.splits >= MAX_SPLITS:
                 return dict.fromkeys(task_ids, ACEDATACLOUD.error(BackendError)), []
         except LumaError as exc:
             return dict.fromkeys(task_ids, exc), []
@@ -213,7 +213,7 @@ class AceDataBackend:
         record is None (not found), or a BackendError if there are records of other ids, or only unusable ones.
         """
         records = records_in(body)
-        if records is None or len(records) > MOST_RECORDS_PER_ID * len(task_ids):
+        if records is None or len(records) > MAX_RECORDS_PER_ID * len(task_ids):
             return dict.fromkeys(task_ids, ACEDATACLOUD.error(BackendError)), []
         found_ids, requested = [task_id_in(record) for record in records], {*task_ids}
         matching = [record for record, task_id in zip(records, found_ids, strict=True) if task_id in requested]

@@ -11,22 +11,22 @@ from typing import Any, cast
 
 import httpx
 
-LARGEST_RESPONSE_BYTES = 4 * 1024 * 1024
+MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 """Size limit of any response, for the bytes received and for the decompressed ones. Fifty records need far less."""
 
-MOST_CONTAINERS = 10_000
+MAX_CONTAINERS = 10_000
 """Most objects and arrays in one body; fifty records have a few hundred."""
 
-MOST_STRINGS = 20_000
+MAX_STRINGS = 20_000
 """Most strings in one body, including the names of fields; fifty records have 3,000."""
 
-MOST_COMMAS = 20_000
+MAX_COMMAS = 20_000
 """Most commas outside of strings in one body. They are about as many as its values; fifty records have 1,700."""
 
-LONGEST_NUMBER = 40
+MAX_NUMBER_LENGTH = 40
 """Most characters of a number; timestamps have 17. Parsing takes time quadratic in the length."""
 
-MOST_CHUNKS = 10_000
+MAX_CHUNKS = 10_000
 """Most chunks in which a body may be received; even an empty one costs some microseconds."""
 
 ACCEPTED_ENCODING = "gzip"
@@ -47,9 +47,9 @@ class BodyTooLarge(UnusableBody):
 class ResponseMemory:
     """A limit for the memory of all responses that are being read."""
 
-    def __init__(self, most_bytes: int) -> None:
-        """Allow `most_bytes` for all responses together."""
-        self._free_bytes = most_bytes
+    def __init__(self, max_bytes: int) -> None:
+        """Allow `max_bytes` for all responses together."""
+        self._free_bytes = max_bytes
 
     @asynccontextmanager
     async def reservation(self) -> AsyncIterator["Reservation"]:
@@ -83,10 +83,10 @@ class Reservation:
         self.amount += amount
 
 
-async def read_body(response: httpx.Response, most_bytes: int, reservation: Reservation) -> bytearray:
+async def read_body(response: httpx.Response, max_bytes: int, reservation: Reservation) -> bytearray:
     """Return the decompressed body, and add its bytes to `reservation`.
 
-    Raises BodyTooLarge above `most_bytes`, UnusableBody for other limits, and httpx.HTTPError if the connection fails.
+    Raises BodyTooLarge above `max_bytes`, UnusableBody for other limits, and httpx.HTTPError if the connection fails.
     """
     decoder = _decoder(response.headers.get("content-encoding", ""))
     content, received, chunks = bytearray(), 0, 0
@@ -94,10 +94,10 @@ async def read_body(response: httpx.Response, most_bytes: int, reservation: Rese
         async for chunk in cast("httpx.AsyncByteStream", response.stream):
             received, chunks = received + len(chunk), chunks + 1
             before = len(content)
-            content += chunk if decoder is None else _decompressed(decoder, chunk, most_bytes - len(content))
-            if max(len(content), received) > most_bytes:
+            content += chunk if decoder is None else _decompressed(decoder, chunk, max_bytes - len(content))
+            if max(len(content), received) > max_bytes:
                 raise BodyTooLarge  # noqa: TRY301 - the handler below clears the content
-            if chunks > MOST_CHUNKS:
+            if chunks > MAX_CHUNKS:
                 raise UnusableBody  # noqa: TRY301 - as above
             reservation.grow(len(content) - before)
         if decoder is not None and not decoder.eof:
@@ -136,17 +136,17 @@ def _is_within_limits(content: bytearray) -> bool:
     The characters are first counted everywhere, which is fast. If they are too many, those inside of strings are left
     out, because echoed prompts may contain quotation marks, brackets and commas.
     """
-    if content.count(b'"') <= 2 * MOST_STRINGS and _has_few_separators([content]):
+    if content.count(b'"') <= 2 * MAX_STRINGS and _has_few_separators([content]):
         return True
     unescaped = content.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return unescaped.count(b'"') <= 2 * MOST_STRINGS and _has_few_separators(unescaped.split(b'"')[::2])
+    return unescaped.count(b'"') <= 2 * MAX_STRINGS and _has_few_separators(unescaped.split(b'"')[::2])
 
 
 def _has_few_separators(parts: Sequence[bytearray]) -> bool:
     """Return whether the numbers of commas, objects and arrays in `parts` are within the limits."""
-    if sum(part.count(b",") for part in parts) > MOST_COMMAS:
+    if sum(part.count(b",") for part in parts) > MAX_COMMAS:
         return False
-    return sum(part.count(b"{") + part.count(b"[") for part in parts) <= MOST_CONTAINERS
+    return sum(part.count(b"{") + part.count(b"[") for part in parts) <= MAX_CONTAINERS
 
 
 def _int(text: str) -> int:
@@ -158,7 +158,7 @@ def _float(text: str) -> float:
 
 
 def _checked(number: str) -> str:
-    if len(number) > LONGEST_NUMBER:
+    if len(number) > MAX_NUMBER_LENGTH:
         raise ValueError("a number has too many characters")
     return number
 
@@ -175,15 +175,15 @@ def _decoder(encoding: str) -> "zlib._Decompress | None":
     return zlib.decompressobj(_GZIP)
 
 
-def _decompressed(decoder: "zlib._Decompress", chunk: bytes, most_bytes: int) -> bytes:
-    """Return the decompressed `chunk`, cut after `most_bytes` + 1 bytes.
+def _decompressed(decoder: "zlib._Decompress", chunk: bytes, max_bytes: int) -> bytes:
+    """Return the decompressed `chunk`, cut after `max_bytes` + 1 bytes.
 
     Raises UnusableBody for invalid gzip data, or for data after the end of the gzip stream.
     """
     if decoder.eof:
         raise UnusableBody
     try:
-        content = decoder.decompress(chunk, most_bytes + 1)
+        content = decoder.decompress(chunk, max_bytes + 1)
     except zlib.error:
         raise UnusableBody from None
     if decoder.unused_data:

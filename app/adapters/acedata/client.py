@@ -79,7 +79,7 @@ class CallCounter:
     splits: int = 0
     """Number of times that ids were halved and read again, because the response was too large."""
 
-    ends_at: float | None = None
+    deadline: float | None = None
     """Deadline of all calls, in event loop time. The first call sets it."""
 
     def count(self) -> None:
@@ -99,16 +99,16 @@ class AceDataClient:
         timeouts: Timeouts,
         backend_limits: BackendLimits,
         *,
-        purchases: httpx.AsyncClient | None = None,
+        submission_http: httpx.AsyncClient | None = None,
     ) -> None:
-        """Send reads through `http`, and submissions through `purchases` or else `http`, to the base URL of `http`."""
+        """Send submissions through `submission_http`, if given, and other calls through `http`, with its base URL."""
         self._admission = BackendAdmission(backend_limits, telemetry, timeouts.pool)
-        self._sender = RequestSender(http, purchases or http, self._admission, telemetry)
+        self._sender = RequestSender(http, submission_http or http, self._admission, telemetry)
         self._timeouts = timeouts
         self._unexpected_exceptions = ThrottledExceptionLog(
             log,
-            "A call to AceDataCloud failed because of a bug in this service: an unexpected exception. If it was a "
-            "submission, its caller gets the error for an unknown outcome. If it was a read, a backend error.",
+            "A call to AceDataCloud failed because of a bug in this service: an unexpected exception. The caller of a "
+            "submission gets the error for an unknown outcome, and the caller of a read a backend error. Report it",
         )
         self._read_timeout = httpx.Timeout(timeouts.read, connect=timeouts.connect, pool=timeouts.pool)
         self._submit_timeout = httpx.Timeout(timeouts.submit, connect=timeouts.connect, pool=timeouts.pool)
@@ -117,9 +117,9 @@ class AceDataClient:
         """Close the connections."""
         await self._sender.aclose()
 
-    async def check(self, path: str, seconds: float) -> int:
+    async def probe(self, path: str, timeout_seconds: float) -> int:
         """Return the HTTP status of a call without a token. Raises httpx.HTTPError."""
-        return (await self._sender.post_without_token(path, seconds)).status_code
+        return (await self._sender.post_without_token(path, timeout_seconds)).status_code
 
     async def read(
         self,
@@ -133,10 +133,10 @@ class AceDataClient:
 
         The calls of one `call_counter` share a deadline, which includes retries, delays and time in the queue.
         """
-        if call_counter.ends_at is None:
-            call_counter.ends_at = asyncio.get_running_loop().time() + self._timeouts.read_deadline
+        if call_counter.deadline is None:
+            call_counter.deadline = asyncio.get_running_loop().time() + self._timeouts.read_deadline
         call = Call(path, body, self._read_timeout, translate)
-        async with _deadline(call_counter.ends_at):
+        async with _until(call_counter.deadline):
             try:
                 return await self._read_once(credential, call, call_counter)
             except LumaError as exc:
@@ -192,7 +192,7 @@ class AceDataClient:
             error: LumaError = BackendError(UNREACHABLE)
         except (httpx.HTTPError, TimeoutError, BackendTimeout, AmbiguousOutcome):
             error = ACEDATACLOUD.error(OutcomeUnknown)
-        except BackendError:
+        except BackendError:  # a documented refusal such as no_api, by `started_nothing`: nothing was started
             error = BackendError(NOT_OFFERED)
         except LumaError as exc:
             error = exc.with_traceback(None)
@@ -223,7 +223,7 @@ class AceDataClient:
 
 
 @asynccontextmanager
-async def _deadline(loop_time: float) -> AsyncIterator[None]:
+async def _until(loop_time: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout_at(loop_time):
             yield

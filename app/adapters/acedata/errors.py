@@ -80,10 +80,10 @@ _VALID_TOKEN_CODES = frozenset({"used_up", "forbidden"})
 """Codes that AceDataCloud sends only after it has accepted the token."""
 
 _REFUSAL_STATUSES = frozenset({200, 400, 401, 402, 403, 413, 422, 429})
-"""Statuses at which a refusal code is believed. At any other status, a task may have been started."""
+"""Statuses at which a refusal code counts. At any other status, a task may have been started."""
 
 _RATE_LIMIT_STATUSES = frozenset({429})
-"""Statuses at which a rate limit code is believed. They are fewer, because such a submission may be sent again."""
+"""Statuses at which a rate limit code counts: only the documented one, because the submission is then sent again."""
 
 _REFUSAL_FIELDS = frozenset({"success", "error", "code", "message", "detail", "trace_id"})
 _ERROR_FIELDS = frozenset({"code", "message", "detail", "type"})
@@ -115,21 +115,21 @@ def error_fields_in(body: Any) -> BackendErrorFields:
 
 
 def error_for(
-    error_fields: BackendErrorFields, status: int, *, private: tuple[str, ...] = (), is_read: bool = False
+    error_fields: BackendErrorFields, status: int, *, private_texts: tuple[str, ...] = (), is_read: bool = False
 ) -> LumaError:
     """Return the domain's error for an error response with this HTTP status.
 
-    A message that repeats `private` text is not quoted. `is_read` selects the messages for reads. A 403 without a known
-    code becomes a BackendError, because such a response comes from a proxy and not from moderation.
+    A message that repeats one of the `private_texts` is not quoted. `is_read` selects the messages for reads. A 403
+    without a known code becomes a BackendError: such a response comes from a proxy, not from moderation.
     """
     kind = _BY_CODE.get(error_fields.code or "") or _BY_STATUS.get(status, BackendError)
     text = (is_read and _READ_MESSAGES.get(kind)) or ACEDATACLOUD.say(kind.template)
-    quote = quotable(error_fields.message, private) if kind in _QUOTING_ERRORS else ""
+    quote = quotable(error_fields.message, private_texts) if kind in _QUOTING_ERRORS else ""
     return kind(f"{text} AceDataCloud says: “{quote}”" if quote else text)
 
 
 def started_nothing(error_fields: BackendErrorFields, status: int, body: Any) -> bool:
-    """Return whether this response to a submission proves that nothing was started; False if it leaves a doubt."""
+    """Return whether this response to a submission proves that nothing was started. False leaves it open."""
     statuses = _RATE_LIMIT_STATUSES if error_fields.code in _RATE_LIMIT_CODES else _REFUSAL_STATUSES
     return error_fields.code in _REFUSAL_CODES and status in statuses and _is_only_a_refusal(body)
 

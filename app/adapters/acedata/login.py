@@ -95,7 +95,7 @@ class AceDataLogin:
             )
             raise LoginRefused(NOT_SIGNED_IN)
         profile = await self._auth.send("GET", "/api/v1/users/me", bearer=tokens["access_token"])
-        if not profile.is_ok or (subject := profile.text("id")) is None:
+        if not profile.is_ok or (subject := profile.string_field("id")) is None:
             log.error(
                 "Nobody can sign in: AceDataCloud's /users/me returned no id (status %d). For 403, add openid to "
                 "LUMA_MCP_ACEDATA_SCOPES",
@@ -158,7 +158,7 @@ class AceDataLogin:
 
     def _tokens(self, reply: Reply) -> dict[str, Any] | None:
         """Return the tokens in a response of the token endpoint; None if it has no access token."""
-        access, refresh = reply.text("access_token"), reply.text("refresh_token")
+        access, refresh = reply.string_field("access_token"), reply.string_field("refresh_token")
         if not reply.is_ok or access is None:
             return None
         seconds = reply.body.get("expires_in")
@@ -195,5 +195,5 @@ def _known_error(reply: Reply) -> str:
 
 def _label(profile: Reply, subject: str) -> str:
     """Return the person's email address, nickname or user name as one visible line; `subject` if there is none."""
-    found = next((text for name in ("email", "nickname", "username") if (text := profile.text(name))), None)
+    found = next((text for name in ("email", "nickname", "username") if (text := profile.string_field(name))), None)
     return visible_name(found, subject)

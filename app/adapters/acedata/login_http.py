@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -16,16 +17,15 @@ import httpx
 from app.adapters.acedata.pool import shared_client
 from app.ports.sign_in import LoginUnavailable
 
-SECONDS = 10.0
+REQUEST_TIMEOUT_SECONDS = 10.0
 """Timeout of a request, from its start to the end of its response."""
 
-MOST_BYTES = 1024 * 1024
+MAX_RESPONSE_BYTES = 1024 * 1024
 """Size limit of a response."""
 
-CONNECTIONS = 8
-SERVER_ERROR = 500
+MAX_CONNECTIONS = 8
 
-UNAVAILABLE = "Nobody can sign in right now, because AceDataCloud's login does not work. Try again in a few minutes."
+UNAVAILABLE = "AceDataCloud's login gave no usable response, so the sign-in cannot go on. Try again in a few minutes."
 
 log = logging.getLogger(__name__)
 
@@ -42,27 +42,38 @@ class Reply:
         """Whether the status is 200 or 201."""
         return self.status in (200, 201)
 
-    def text(self, name: str) -> str | None:
+    def string_field(self, name: str) -> str | None:
         """Return the field `name` as text; None unless it is a non-empty string or an integer."""
         value = self.body.get(name)
         return str(value) if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None
 
-    def items(self) -> list[Mapping[str, Any]]:
-        """Return the objects of a list response: under `items`, as documented, or under `results`.
+    def list_items(self) -> list[Mapping[str, Any]]:
+        """Return the objects of a list response: under `items`, as AceDataCloud documents, or under `results`.
 
-        Some first-party programs read `results`.
+        AceDataCloud's own programs read `results`.
         """
         found = self.body.get("items", self.body.get("results"))
         return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
+class ResponseTooLarge(Exception):
+    """A response exceeds MAX_RESPONSE_BYTES."""
+
+
 class LoginHttp:
-    """Sends requests to one base URL. Responses must not be compressed, because they are counted as they arrive."""
+    """Sends requests to one base URL. Asks for uncompressed responses, because it does not decompress them."""
 
     def __init__(self, base_url: str, user_agent: str, environment: Mapping[str, str] = os.environ) -> None:
-        """Send requests to `base_url`. Raises EnvironmentFault for a proxy or certificate that cannot be used."""
+        """Send requests to `base_url`, with the proxy and the certificates that `environment` names.
+
+        Raises EnvironmentFault if one of them cannot be used.
+        """
         self._http = shared_client(
-            base_url, user_agent=user_agent, connections=CONNECTIONS, environment=environment, keeps_connections=False
+            base_url,
+            user_agent=user_agent,
+            connections=MAX_CONNECTIONS,
+            environment=environment,
+            keeps_connections=False,
         )
 
     async def send(  # noqa: PLR0913 - the parts of a request
@@ -77,7 +88,7 @@ class LoginHttp:
     ) -> Reply:
         """Send a request, and return the reply if its status is below 500 and its body a JSON object.
 
-        Raises LoginUnavailable for any other response, and if the request fails or takes longer than SECONDS.
+        Raises LoginUnavailable for any other response, if the request fails, and after REQUEST_TIMEOUT_SECONDS.
         """
         request = self._http.build_request(
             method,
@@ -88,17 +99,17 @@ class LoginHttp:
             headers={"accept-encoding": "identity", **({"authorization": f"Bearer {bearer}"} if bearer else {})},
         )
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
                 response = await self._http.send(request, stream=True)
                 try:
                     content = await _read_body(response)
                 finally:
                     await response.aclose()
-        except (httpx.HTTPError, TimeoutError) as exc:
+        except (httpx.HTTPError, TimeoutError, ResponseTooLarge) as exc:
             raise _unavailable(path, type(exc).__name__) from None
-        if response.status_code >= SERVER_ERROR:
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise _unavailable(path, f"status {response.status_code}")
-        return Reply(response.status_code, _object(content, path))
+        return Reply(response.status_code, _parse_object(content, path))
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -106,16 +117,16 @@ class LoginHttp:
 
 
 async def _read_body(response: httpx.Response) -> bytes:
-    """Return the body. Raises httpx.DecodingError if it exceeds MOST_BYTES."""
+    """Return the body. Raises ResponseTooLarge if it exceeds MAX_RESPONSE_BYTES."""
     content = bytearray()
     async for part in response.aiter_raw():
         content += part
-        if len(content) > MOST_BYTES:
-            raise httpx.DecodingError("too long")
+        if len(content) > MAX_RESPONSE_BYTES:
+            raise ResponseTooLarge
     return bytes(content)
 
 
-def _object(content: bytes, path: str) -> Mapping[str, Any]:
+def _parse_object(content: bytes, path: str) -> Mapping[str, Any]:
     try:
         found = json.loads(content or b"{}")
     except (ValueError, RecursionError):
@@ -126,5 +137,10 @@ def _object(content: bytes, path: str) -> Mapping[str, Any]:
 
 
 def _unavailable(path: str, reason: str) -> LoginUnavailable:
-    log.warning("A request to AceDataCloud's %s failed (%s). People cannot sign in while this goes on", path, reason)
+    log.warning(
+        "A request to AceDataCloud for sign-in failed: %s (%s). While such requests fail, people cannot sign in. If "
+        "this goes on, look at AceDataCloud's status and at this service's way to the Internet",
+        path,
+        reason,
+    )
     return LoginUnavailable(UNAVAILABLE)

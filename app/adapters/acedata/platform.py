@@ -15,10 +15,10 @@ from app.ports.sign_in import LoginRefused
 LUMA_SERVICE_ID = "dff45a0d-2858-4936-8e2b-3d49c52aff11"
 """AceDataCloud's id of its Luma service."""
 
-SHORTEST_TOKEN = 16
+MIN_TOKEN_LENGTH = 16
 """Fewest characters of an API token."""
 
-MOST_LISTED = "10"
+MAX_LISTED = "10"
 """Value of `limit` in requests for lists."""
 
 _CREDENTIALS, _APPLICATIONS = "/api/v1/credentials/", "/api/v1/applications/"
@@ -62,7 +62,7 @@ class Platform:
         """
         application_id = await self._application(bearer)
         found = await self._listed(bearer, application_id)
-        for item in _require_ok(found).items():
+        for item in _require_ok(found).list_items():
             if (credential := _readable_credential(item)) is not None:
                 return credential
         body = {"application_id": application_id, "name": self._name}
@@ -81,7 +81,7 @@ class Platform:
         Raises LoginUnavailable.
         """
         found = await self._listed(bearer, None)
-        items, count = found.items(), found.body.get("count")
+        items, count = found.list_items(), found.body.get("count")
         if any(str(item.get("id")) == credential_id for item in items):
             return True
         is_whole = found.is_ok and type(count) is int and count <= len(items)
@@ -92,7 +92,7 @@ class Platform:
         await self._http.aclose()
 
     async def _listed(self, bearer: str, application_id: str | None) -> Reply:
-        query = {"user_id": "me", "name": self._name, "limit": MOST_LISTED, "ordering": "-created_at"}
+        query = {"user_id": "me", "name": self._name, "limit": MAX_LISTED, "ordering": "-created_at"}
         if application_id is not None:
             query["application_id"] = application_id
         return await self._http.send("GET", _CREDENTIALS, bearer=bearer, query=query)
@@ -102,14 +102,14 @@ class Platform:
 
         If there is none, one is created: for all services, or for Luma alone if that is refused. Raises LoginRefused.
         """
-        query = {"user_id": "me", "type": "Usage", "scope": "Global", "limit": MOST_LISTED, "ordering": "-created_at"}
+        query = {"user_id": "me", "type": "Usage", "scope": "Global", "limit": MAX_LISTED, "ordering": "-created_at"}
         found = _require_ok(await self._http.send("GET", _APPLICATIONS, bearer=bearer, query=query))
-        for item in found.items():
+        for item in found.list_items():
             if not item.get("disabled") and isinstance(item.get("id"), str):
                 return str(item["id"])
         for body in ({"type": "Usage", "scope": "Global"}, {"service_id": LUMA_SERVICE_ID}):
             created = await self._http.send("POST", _APPLICATIONS, bearer=bearer, body=body)
-            if created.is_ok and (application_id := created.text("id")) is not None:
+            if created.is_ok and (application_id := created.string_field("id")) is not None:
                 return application_id
         _require_ok(created)
         raise LoginRefused(NOT_ALLOWED)
@@ -134,5 +134,5 @@ def _readable_credential(item: Mapping[str, Any]) -> PlatformCredential | None:
     The platform does not mask tokens in lists, but may do so one day.
     """
     token, credential_id = item.get("token"), item.get("id")
-    is_clear = isinstance(token, str) and len(token) >= SHORTEST_TOKEN and token.isascii() and token.isalnum()
+    is_clear = isinstance(token, str) and len(token) >= MIN_TOKEN_LENGTH and token.isascii() and token.isalnum()
     return PlatformCredential(str(credential_id), str(token)) if is_clear and credential_id is not None else None

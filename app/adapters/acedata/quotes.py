@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from app.adapters.private_text import repeats, without_links, without_tags
 from app.domain.foreign_text import visible_line
 
-LONGEST_QUOTE = 200
+MAX_QUOTE_LENGTH = 200
 """Most characters of a quote."""
 
 _NOT_TEXT = re.compile(r"[^\w\s.,;:!?'()/%+-]|[\x00-\x1f]")
@@ -19,16 +19,16 @@ _TYPOGRAPHY = str.maketrans({
 })  # fmt: skip
 """ASCII for curly quotation marks, dashes, the ellipsis and the no-break space."""
 
-MOST_MESSAGE_CHARACTERS = 1200
+MAX_MESSAGE_CHARACTERS = 1200
 """Characters at the start of a message that are compared with private texts and quoted. The rest is ignored."""
 
-MOST_COMPARED_CHARACTERS = 60_000
+MAX_COMPARED_CHARACTERS = 60_000
 """Limit of the characters that are compared for one response. Those of its messages count four times.
 
 Fifty failures by moderation need 32,000. At the limit, the most expensive texts take 20 ms.
 """
 
-_LEAST_OF_CUT_MESSAGE = 2 * LONGEST_QUOTE
+_MIN_OF_CUT_MESSAGE = 2 * MAX_QUOTE_LENGTH
 """Fewest characters that a cut message must have after cleaning; a shorter one is not quoted.
 
 Otherwise a private text could begin in the quote and end behind the cut, where it is not compared.
@@ -54,23 +54,23 @@ class ComparisonBudget:
     def __init__(self, token: str = "") -> None:
         """Treat `token` as private in all messages."""
         self._token = token
-        self._remaining_characters = MOST_COMPARED_CHARACTERS
+        self._remaining_characters = MAX_COMPARED_CHARACTERS
 
     def private_texts(self, message: str, texts: Sequence[str]) -> tuple[str, ...] | None:
         """Return the texts that `message` must not repeat: `texts` and the token. None if the limit is exceeded."""
         private = {text for text in (self._token, *texts) if text}
-        self._remaining_characters -= 4 * min(len(message), MOST_MESSAGE_CHARACTERS) + sum(map(len, private))
+        self._remaining_characters -= 4 * min(len(message), MAX_MESSAGE_CHARACTERS) + sum(map(len, private))
         return tuple(private) if self._remaining_characters >= 0 else None
 
 
 def _quoted(message: str, private: tuple[str, ...]) -> str:
-    head = message[:MOST_MESSAGE_CHARACTERS].translate(_TYPOGRAPHY)
+    head = message[:MAX_MESSAGE_CHARACTERS].translate(_TYPOGRAPHY)
     text = _cleaned(head) if head.isascii() else ""
-    if len(message) > MOST_MESSAGE_CHARACTERS and len(text) < _LEAST_OF_CUT_MESSAGE:
+    if len(message) > MAX_MESSAGE_CHARACTERS and len(text) < _MIN_OF_CUT_MESSAGE:
         return ""
     if not text or (private and repeats(head, private)):
         return ""
-    return visible_line(text, LONGEST_QUOTE)
+    return visible_line(text, MAX_QUOTE_LENGTH)
 
 
 def _cleaned(text: str) -> str:

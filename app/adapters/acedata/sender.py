@@ -12,7 +12,7 @@ import httpx
 
 from app.adapters.acedata.admission import BackendAdmission
 from app.adapters.acedata.body import (
-    LARGEST_RESPONSE_BYTES,
+    MAX_RESPONSE_BYTES,
     BodyTooLarge,
     Reservation,
     ResponseMemory,
@@ -34,10 +34,10 @@ RESPONSE_BASE_BYTES = 128 * 1024
 RECORD_BYTES = 128 * 1024
 """A record echoes its prompt twice. JSON may escape an emoji as 12 bytes, so the longest prompt takes 60 KB."""
 
-MOST_RESPONSES_BYTES = 40 * 1024 * 1024
+MAX_RESPONSES_BYTES = 40 * 1024 * 1024
 """Memory limit for all responses that this process is reading. A response of the largest size takes 36 MB to decode."""
 
-LONGEST_RETRY_AFTER_SECONDS = 3600.0
+MAX_RETRY_AFTER_SECONDS = 3600.0
 """Longer delays in Retry-After are shortened to this."""
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Call(Generic[T]):
     def largest_response_bytes(self) -> int:
         """Size limit of the response."""
         records = len(self.body.get("ids", ("one",)))
-        return min(RESPONSE_BASE_BYTES + RECORD_BYTES * records, LARGEST_RESPONSE_BYTES)
+        return min(RESPONSE_BASE_BYTES + RECORD_BYTES * records, MAX_RESPONSE_BYTES)
 
 
 class ResponseTooLarge(BackendError):
@@ -103,7 +103,7 @@ class RequestSender:
         self._purchases = purchases
         self._admission = admission
         self._telemetry = telemetry
-        self._memory = ResponseMemory(MOST_RESPONSES_BYTES)
+        self._memory = ResponseMemory(MAX_RESPONSES_BYTES)
         self._urls: dict[str, httpx.URL] = {}
 
     async def run(self, credential: Credential, call: Call[T]) -> T:
@@ -169,7 +169,7 @@ class RequestSender:
         self._admission.record_error(credential, error_fields, response.status_code)
         status = 500 if response.is_success else response.status_code
         private = (*call.private, credential.secret)
-        error = error_for(error_fields, status, private=private, is_read=call.is_read)
+        error = error_for(error_fields, status, private_texts=private, is_read=call.is_read)
         if error.is_retryable:
             error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after"), time.time())
         # The message is not logged: it may repeat a prompt, an id or a token in a form that redaction cannot detect.
@@ -209,10 +209,10 @@ def _outcome_label(error: BaseException) -> str:
     return InternalError.code
 
 
-async def _content(response: httpx.Response, most_bytes: int, reservation: Reservation) -> bytearray:
+async def _content(response: httpx.Response, max_bytes: int, reservation: Reservation) -> bytearray:
     """Read the body, and reserve the memory for decoding it. Raises AmbiguousOutcome and httpx.HTTPError."""
     try:
-        content = await read_body(response, most_bytes, reservation)
+        content = await read_body(response, max_bytes, reservation)
         reservation.grow(decoding_bytes(content))
     except BodyTooLarge:
         raise AmbiguousOutcome(ACEDATACLOUD.error(ResponseTooLarge)) from None
@@ -239,4 +239,4 @@ def retry_after_seconds(header: str | None, now: float) -> float | None:
         wait = float(header) if header.strip().isdecimal() else parsedate_to_datetime(header).timestamp() - now
     except (ValueError, OverflowError):
         return None
-    return min(max(0.0, wait), LONGEST_RETRY_AFTER_SECONDS)
+    return min(max(0.0, wait), MAX_RETRY_AFTER_SECONDS)

@@ -8,7 +8,7 @@ from app.adapters.acedata.policy import LINK_LIFE_SECONDS
 from app.adapters.acedata.quotes import ComparisonBudget
 from app.adapters.acedata.task_state import RecordFields, resolve_state
 from app.domain.errors import ErrorCode
-from app.domain.foreign_text import LONGEST_SHOWN_PROMPT, is_plain_id, visible_line
+from app.domain.foreign_text import MAX_SHOWN_PROMPT_LENGTH, is_plain_id, visible_line
 from app.domain.generation import Command, GenerateVideo
 from app.domain.public_url import shown_url
 from app.domain.task import YEAR_3000, Failure, Task, TaskState, Video
@@ -16,7 +16,7 @@ from app.domain.task import YEAR_3000, Failure, Task, TaskState, Video
 FAILED_GENERATION_STATUS = 500
 """HTTP status assumed for the error in a record. With it, an error without a known code becomes a BackendError."""
 
-LARGEST_SIDE_PIXELS = 65_535
+MAX_SIDE_PIXELS = 65_535
 """Largest width or height of a video; a larger one is treated as absent."""
 
 
@@ -180,7 +180,7 @@ def _failure(
     private = budget.private_texts(message, echoed) if message and echoed else None
     if private is None:
         error_fields = BackendErrorFields(error_fields.code)
-    error = error_for(error_fields, FAILED_GENERATION_STATUS, private=private or ())
+    error = error_for(error_fields, FAILED_GENERATION_STATUS, private_texts=private or ())
     if error.is_retryable:
         return Failure(error.code, "The generation failed at AceDataCloud and was not charged. Submit it again.")
     return Failure(error.code, str(error))
@@ -242,7 +242,7 @@ def _url(value: Any, own_prefix: str | None) -> str | None:
 
 def _prompt(value: Any) -> str | None:
     """Return the start of an echoed prompt as one line of visible characters, or None."""
-    return visible_line(value, LONGEST_SHOWN_PROMPT) or None if isinstance(value, str) else None
+    return visible_line(value, MAX_SHOWN_PROMPT_LENGTH) or None if isinstance(value, str) else None
 
 
 def _time(value: Any) -> float | None:
@@ -258,4 +258,4 @@ def _seconds(value: Any) -> float | None:
 def _pixels(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return value if 0 < value <= LARGEST_SIDE_PIXELS else None
+    return value if 0 < value <= MAX_SIDE_PIXELS else None

@@ -9,7 +9,7 @@ from app.ports.repositories import DatabaseUnavailable
 from app.services.sign_in.grant_cache import NO_DATABASE, GrantCache
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 
-NOTE_INTERVAL_SECONDS = 1.0
+USE_INTERVAL_SECONDS = 1.0
 """Shortest time between two notes of one token's use."""
 
 
@@ -66,7 +66,7 @@ class AccessTokenAuthenticator:
         now = self._clock()
         if known is None:
             return None
-        if now - known.noted_at >= NOTE_INTERVAL_SECONDS:
+        if now - known.noted_at >= USE_INTERVAL_SECONDS:
             known.noted_at = now
             self._cache.note_use(known)
             self._report(token, known.caller)

@@ -9,16 +9,16 @@ import jwt
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Accepted signature algorithms, all with key pairs. An HMAC could be forged with the public key as its secret."""
 
-LONGEST_ASSERTION = 8_192
+MAX_ASSERTION_LENGTH = 8_192
 """Most characters of an assertion."""
 
-LONGEST_LIFE_SECONDS = 3600.0
+MAX_LIFE_SECONDS = 3600.0
 """Longest remaining life of an assertion. Its id is recorded until it expires, so that it is accepted only once."""
 
 LEEWAY_SECONDS = 60.0
 """Accepted difference between the client's clock and this one."""
 
-LONGEST_ID = 300
+MAX_ID_LENGTH = 300
 """Most characters of `jti`."""
 
 
@@ -35,7 +35,7 @@ class JwtAssertions:
 
         Return None if it is not valid, or not of this client.
         """
-        if len(assertion) > LONGEST_ASSERTION:
+        if len(assertion) > MAX_ASSERTION_LENGTH:
             return None
         try:
             key = self._key(assertion, keys)
@@ -63,8 +63,8 @@ class JwtAssertions:
         if not isinstance(expires_at, int | float) or not isinstance(not_before, int | float):
             return None
         remaining = expires_at - now
-        is_timely = -LEEWAY_SECONDS < remaining <= LONGEST_LIFE_SECONDS and not_before <= now + LEEWAY_SECONDS
-        has_valid_id = isinstance(assertion_id, str) and 0 < len(assertion_id) <= LONGEST_ID
+        is_timely = -LEEWAY_SECONDS < remaining <= MAX_LIFE_SECONDS and not_before <= now + LEEWAY_SECONDS
+        has_valid_id = isinstance(assertion_id, str) and 0 < len(assertion_id) <= MAX_ID_LENGTH
         is_valid = is_timely and has_valid_id and claims["sub"] == client_id
         return (assertion_id, remaining + 2 * LEEWAY_SECONDS) if is_valid else None
 

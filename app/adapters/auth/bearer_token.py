@@ -2,7 +2,7 @@
 
 import re
 
-LONGEST_HEADER = 8192
+MAX_HEADER_LENGTH = 8192
 """Most characters of the header's value: scheme, spaces and token. Entra ID's tokens with many groups come near it."""
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
@@ -22,4 +22,4 @@ def bearer_token(authorization: str | None) -> str | None:
 
 def is_oversized(authorization: str | None) -> bool:
     """Return whether an Authorization header's value is too long to be read."""
-    return authorization is not None and len(authorization) > LONGEST_HEADER
+    return authorization is not None and len(authorization) > MAX_HEADER_LENGTH

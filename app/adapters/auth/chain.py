@@ -1,4 +1,4 @@
-"""Passes each bearer token to the authenticator for tokens of its form."""
+"""Passes each bearer token to the authenticator for its type."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -9,42 +9,44 @@ from app.domain.api_key_format import PREFIX, is_well_formed
 from app.domain.sign_in_tokens import is_of_sign_in
 from app.ports.auth import AccessRefused, Authenticator, Caller, TokenCheck, TokenFault
 
-if TYPE_CHECKING:  # PyJWT is imported only where such tokens are accepted
+if TYPE_CHECKING:  # PyJWT is imported only if the jwt way is on
     from app.adapters.auth.jwt.authenticator import JwtAuthenticator
 
 
 class DispatchingAuthenticator:
-    """Authenticates each token with the authenticator for its form.
+    """Authenticates each token with the authenticator for its type.
 
-    A team key begins with `lmk_`, and a token of sign-in with a prefix of its own. A JWT is one whose issuer claim is
-    that of the trusted issuer; JWTs of other issuers are passed to `others`. Team keys, tokens of sign-in and tokens of
-    the trusted issuer are never sent to the backend.
+    A team key begins with `lmk_`, and an access token of sign-in with a prefix of its own. A JWT whose issuer claim
+    names the trusted issuer is checked as such. All other tokens, other JWTs among them, go to `fallback`. Only tokens
+    that go to `fallback` are ever sent to the backend.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one for each form
+    def __init__(  # noqa: PLR0913, PLR0917 - one for each type
         self,
         team_keys: TokenCheck | None,
         access_tokens: TokenCheck | None,
         jwts: "JwtAuthenticator | None",
-        others: TokenCheck | None,
-        hashes: Authenticator,
+        fallback: TokenCheck | None,
+        hasher: Authenticator,
         count_refusal: Callable[[TokenFault], None],
     ) -> None:
-        """Authenticate tokens of each form with the argument for it. If that is None, tokens of the form are refused.
+        """Authenticate tokens with these authenticators. Tokens of a type whose authenticator is None are refused.
 
-        `hashes` makes the keyed hashes of tokens. `count_refusal` is called with the reason for each refused token.
+        Without `jwts`, JWTs go to `fallback`. `hasher` makes the keyed hashes of tokens. `count_refusal` is called
+        with the reason for each refused token.
         """
         self._team_keys = team_keys
         self._access_tokens = access_tokens
         self._jwts = jwts
-        self._others = others
-        self._hashes = hashes
+        self._fallback = fallback
+        self._hasher = hasher
         self._count_refusal = count_refusal
 
     async def authenticate(self, token: str) -> Caller | None:
         """Return the caller who holds `token`; None if it is refused.
 
-        Raises AccessRefused and AuthenticationUnavailable.
+        Raises AccessRefused for a known person without access, and AuthenticationUnavailable if the token cannot be
+        checked now.
         """
         if token.startswith(PREFIX):
             return await self._check_team_key(token)
@@ -55,14 +57,14 @@ class DispatchingAuthenticator:
             return recognised
         if self._jwts is not None and recognised is not None:
             return await self._check_jwt(self._jwts, recognised)
-        if self._others is None:
+        if self._fallback is None:
             self._count_refusal(TokenFault.FORM)
             return None
-        return await self._others.authenticate(token)
+        return await self._fallback.authenticate(token)
 
     def name(self, token: str) -> str:
         """Return a keyed hash of `token`."""
-        return self._hashes.name(token)
+        return self._hasher.name(token)
 
     async def _check_team_key(self, token: str) -> Caller | None:
         if self._team_keys is None:

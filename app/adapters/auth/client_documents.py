@@ -10,23 +10,23 @@ from cachetools import TTLCache
 
 from app.adapters.auth.public_fetch import Fetched, FetchFailed, FetchRefused, PublicFetcher
 from app.domain.redirects import BadRedirect, check_redirect
-from app.domain.sign_in import LONGEST_CLIENT_ID, ClientAuth, OAuthClient, Registration, visible_name
+from app.domain.sign_in import MAX_CLIENT_ID_LENGTH, ClientAuth, OAuthClient, Registration, visible_name
 from app.ports.sign_in import DocumentRefused, DocumentUnavailable
 from app.services.limits.address_limits import AddressLimit
 
-MOST_DOCUMENT_BYTES = 5 * 1024
-MOST_KEYS_BYTES = 32 * 1024
-SHORTEST_FRESH_SECONDS, DEFAULT_FRESH_SECONDS, LONGEST_FRESH_SECONDS = 300.0, 3600.0, 86_400.0
+MAX_DOCUMENT_BYTES = 5 * 1024
+MAX_KEYS_BYTES = 32 * 1024
+MIN_FRESH_SECONDS, DEFAULT_FRESH_SECONDS, MAX_FRESH_SECONDS = 300.0, 3600.0, 86_400.0
 """Limits of the time for which a document is fresh, and its default if the response does not say."""
 
 KEYS_SECONDS = 300.0
 """Time for which a client's keys are cached."""
 
-MOST_KEY_SETS = 200
+MAX_KEY_SETS = 200
 PER_HOST, HOST_SECONDS = 30, 60.0
 """Most fetches from one host in this time. Without a limit, this service could be used to flood a host."""
 
-MOST_REDIRECT_URIS = 20
+MAX_REDIRECT_URIS = 20
 """Redirect URIs of a document that are read. Further ones are ignored."""
 
 
@@ -38,11 +38,11 @@ class HttpClientDocuments:
         self._fetcher = fetcher
         self._host_limit = AddressLimit(PER_HOST, 10 * PER_HOST, HOST_SECONDS, clock)
         self._fetches: dict[str, asyncio.Task[Fetched]] = {}
-        self._keys: TTLCache[str, Mapping[str, Any]] = TTLCache(MOST_KEY_SETS, KEYS_SECONDS, clock)
+        self._keys: TTLCache[str, Mapping[str, Any]] = TTLCache(MAX_KEY_SETS, KEYS_SECONDS, clock)
 
     def is_document_id(self, client_id: str) -> bool:
         """Return whether a client id is the URL of a document: https, with a path, without fragment or dot segments."""
-        if len(client_id) > LONGEST_CLIENT_ID or "#" in client_id or "://" not in client_id:
+        if len(client_id) > MAX_CLIENT_ID_LENGTH or "#" in client_id or "://" not in client_id:
             return False
         if not self._fetcher.may_fetch(client_id):
             return False
@@ -54,9 +54,9 @@ class HttpClientDocuments:
 
         Raises DocumentRefused and DocumentUnavailable.
         """
-        fetched = await self._fetch(client_id, MOST_DOCUMENT_BYTES, "The app's description")
+        fetched = await self._fetch(client_id, MAX_DOCUMENT_BYTES, "The app's description")
         seconds = DEFAULT_FRESH_SECONDS if fetched.fresh_seconds is None else fetched.fresh_seconds
-        fresh_seconds = min(max(seconds, SHORTEST_FRESH_SECONDS), LONGEST_FRESH_SECONDS)
+        fresh_seconds = min(max(seconds, MIN_FRESH_SECONDS), MAX_FRESH_SECONDS)
         return _client(client_id, fetched.content), fresh_seconds
 
     async def keys(self, client: OAuthClient) -> Mapping[str, Any]:
@@ -68,11 +68,11 @@ class HttpClientDocuments:
             raise DocumentRefused("The client's description names no public keys.")
         if (known := self._keys.get(client.jwks_uri)) is not None:
             return known
-        fetched = await self._fetch(client.jwks_uri, MOST_KEYS_BYTES, "The list of the client's keys")
+        fetched = await self._fetch(client.jwks_uri, MAX_KEYS_BYTES, "The list of the client's keys")
         self._keys[client.jwks_uri] = fetched.content
         return fetched.content
 
-    async def _fetch(self, url: str, most_bytes: int, subject: str) -> Fetched:
+    async def _fetch(self, url: str, max_bytes: int, subject: str) -> Fetched:
         """Return the object at `url`. `subject` begins the sentences of errors.
 
         Raises DocumentRefused and DocumentUnavailable.
@@ -81,7 +81,7 @@ class HttpClientDocuments:
         if fetch is None:
             if self._host_limit.take(urlsplit(url).hostname or "") is not None:
                 raise DocumentUnavailable(f"{subject} was fetched too often lately. Try again in a minute.")
-            fetch = self._fetches[url] = asyncio.create_task(self._fetcher.fetch(url, most_bytes))
+            fetch = self._fetches[url] = asyncio.create_task(self._fetcher.fetch(url, max_bytes))
             fetch.add_done_callback(lambda _done: self._fetches.pop(url, None))
         try:
             return await asyncio.shield(fetch)
@@ -105,7 +105,7 @@ def _client(client_id: str, content: Mapping[str, Any]) -> OAuthClient:
         _redirects(content.get("redirect_uris")),
         Registration.DOCUMENT,
         _auth(content),
-        jwks_uri=jwks_uri if isinstance(jwks_uri, str) and len(jwks_uri) <= LONGEST_CLIENT_ID else None,
+        jwks_uri=jwks_uri if isinstance(jwks_uri, str) and len(jwks_uri) <= MAX_CLIENT_ID_LENGTH else None,
         jwks=json.dumps(jwks) if isinstance(jwks, dict) else None,
     )
 
@@ -116,7 +116,7 @@ def _redirects(given: Any) -> tuple[str, ...]:
     Raises DocumentRefused if there is none.
     """
     usable = []
-    for uri in given[:MOST_REDIRECT_URIS] if isinstance(given, list) else ():
+    for uri in given[:MAX_REDIRECT_URIS] if isinstance(given, list) else ():
         try:
             usable.append(check_redirect(uri if isinstance(uri, str) else ""))
         except BadRedirect:

@@ -31,7 +31,7 @@ ENDPOINTS = ("authorization_endpoint", "token_endpoint")
 """The members of the metadata that a sign-in needs."""
 
 BAD_REQUEST = 400
-LONGEST_TOKEN = 32_768
+MAX_TOKEN_LENGTH = 32_768
 """Most characters of an ID token."""
 
 UNAVAILABLE = (
@@ -227,7 +227,7 @@ class OidcLogin:
 
     async def _verified_claims(self, id_token: object, nonce: str) -> dict[str, Any]:
         """Verify an ID token, and return its claims. Raises LoginRefused and LoginUnavailable."""
-        if not isinstance(id_token, str) or len(id_token) > LONGEST_TOKEN:
+        if not isinstance(id_token, str) or len(id_token) > MAX_TOKEN_LENGTH:
             raise LoginRefused(NOT_SIGNED_IN)
         token = read_token(id_token, self._registration.issuer)
         if token is None or token.header["alg"] not in ALGORITHMS or "crit" in token.header:

@@ -25,7 +25,7 @@ from app.domain.redirects import is_loopback_host
 SECONDS = 10.0
 """Timeout of a fetch, including the time in the queue and the DNS lookup."""
 
-MOST_AT_ONCE = 8
+MAX_AT_ONCE = 8
 """Most concurrent fetches. Further ones wait."""
 
 _JSON = re.compile(r"application/([a-z0-9.+-]+\+)?json", re.IGNORECASE)
@@ -80,7 +80,7 @@ class PublicFetcher:
         """
         self._allows_loopback = allows_loopback
         self._resolver = resolver
-        self._slots = asyncio.Semaphore(MOST_AT_ONCE)
+        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
         self._headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": user_agent}
         self._context = context or tls_context(os.environ)
 
@@ -94,19 +94,19 @@ class PublicFetcher:
         except (ValueError, InvalidRequest):
             return False
 
-    async def fetch(self, url: str, most_bytes: int) -> Fetched:
+    async def fetch(self, url: str, max_bytes: int) -> Fetched:
         """Return the JSON object at `url`. Raises FetchRefused and FetchFailed."""
         if not self.may_fetch(url):
             raise FetchRefused("is no https URL with a public host")
         try:
             async with asyncio.timeout(SECONDS), self._slots:
-                return await self._fetched(url, most_bytes)
+                return await self._fetched(url, max_bytes)
         except TimeoutError:
             raise FetchFailed("does not answer in time") from None
         except (httpx.HTTPError, OSError, UnicodeError) as exc:
             raise FetchFailed(f"does not answer ({type(exc).__name__})") from None
 
-    async def _fetched(self, url: str, most_bytes: int) -> Fetched:
+    async def _fetched(self, url: str, max_bytes: int) -> Fetched:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         address = await self._public_address(host, port)
@@ -116,7 +116,7 @@ class PublicFetcher:
             httpx.AsyncClient(verify=self._context, trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
             client.stream("GET", pinned, headers=headers, extensions={"sni_hostname": host}) as response,
         ):
-            return await _json_in(response, most_bytes)
+            return await _json_in(response, max_bytes)
 
     async def _public_address(self, host: str, port: int) -> str:
         addresses = await self._resolver(host, port)
@@ -138,7 +138,7 @@ class PublicFetcher:
         return self._allows_loopback and is_loopback_host(host)
 
 
-async def _json_in(response: httpx.Response, most_bytes: int) -> Fetched:
+async def _json_in(response: httpx.Response, max_bytes: int) -> Fetched:
     if response.status_code != _OK:
         raise FetchFailed(f"answers with HTTP status {response.status_code}")
     if not _JSON.match(response.headers.get("content-type", "")) or "content-encoding" in response.headers:
@@ -146,8 +146,8 @@ async def _json_in(response: httpx.Response, most_bytes: int) -> Fetched:
     body = bytearray()
     async for part in response.aiter_raw():
         body += part
-        if len(body) > most_bytes:
-            raise FetchRefused(f"has more than {most_bytes} bytes")
+        if len(body) > max_bytes:
+            raise FetchRefused(f"has more than {max_bytes} bytes")
     try:
         content = json.loads(bytes(body))
     except (ValueError, RecursionError):

@@ -1,20 +1,21 @@
 """Makes the tokens of sign-in, and the digests that the database stores in place of them.
 
-All keys are derived from the pepper. A refresh token's successor is derived from the token with such a key. So repeated
-and concurrent refreshes return the same successor although it is stored nowhere, and a token alone does not reveal it.
+All keys are derived from the pepper. The next refresh token of a rotation is the HMAC of the current one under such a
+key. Concurrent refreshes therefore return the same token although none is stored, and it cannot be computed from the
+current one without the pepper.
 """
 
 import hmac
 import os
 import secrets
 
-from app.domain import sign_in_tokens as forms
+from app.domain import sign_in_tokens as formats
 from app.domain.access import Scope
 from app.domain.teams import written_scopes
 
 
 class SignInMint:
-    """The TokenMint of one database."""
+    """Implements TokenMint. Its keys come from the pepper of one database."""
 
     def __init__(self, pepper: bytes) -> None:
         """Derive a key for each purpose from `pepper`."""
@@ -23,28 +24,28 @@ class SignInMint:
 
     def code(self) -> str:
         """Return a new authorization code."""
-        return forms.CODE.encode(os.urandom(forms.CODE.size))
+        return formats.CODE.encode(os.urandom(formats.CODE.size))
 
     def first_refresh(self, grant_id: str) -> str:
         """Return the first refresh token of a grant."""
-        return self._refresh(bytes.fromhex(grant_id), os.urandom(forms.SECRET_BYTES))
+        return self._refresh(bytes.fromhex(grant_id), os.urandom(formats.SECRET_BYTES))
 
     def successor(self, refresh: str) -> str:
-        """Return the refresh token that replaces `refresh`. It is always the same one."""
+        """Return the refresh token that replaces `refresh`: always the same one."""
         grant_id = bytes.fromhex(self.grant_of(refresh) or "")
-        return self._refresh(grant_id, self._keyed("successor", refresh.encode())[: forms.SECRET_BYTES])
+        return self._refresh(grant_id, self._hmac("successor", refresh.encode())[: formats.SECRET_BYTES])
 
     def access(self, refresh: str, scopes: frozenset[Scope]) -> str:
-        """Return the access token for a refresh token and these scopes. It is always the same one."""
-        return forms.ACCESS.encode(self._keyed("access", f"{refresh} {written_scopes(scopes)}".encode()))
+        """Return the access token for a refresh token and these scopes: always the same one."""
+        return formats.ACCESS.encode(self._hmac("access", f"{refresh} {written_scopes(scopes)}".encode()))
 
     def grant_of(self, refresh: str) -> str | None:
         """Return the id of the grant of a refresh token that this service has made; None for any other text."""
-        content = forms.REFRESH.decode(refresh)
+        content = formats.REFRESH.decode(refresh)
         if content is None:
             return None
-        made, tag = content[: -forms.TAG_BYTES], content[-forms.TAG_BYTES :]
-        return made[: forms.GRANT_BYTES].hex() if hmac.compare_digest(tag, self._tag(made)) else None
+        payload, tag = content[: -formats.TAG_BYTES], content[-formats.TAG_BYTES :]
+        return payload[: formats.GRANT_BYTES].hex() if hmac.compare_digest(tag, self._tag(payload)) else None
 
     def random(self) -> str:
         """Return a new random secret in URL-safe characters."""
@@ -58,16 +59,16 @@ class SignInMint:
 
     def person_id(self, issuer: str, subject: str) -> str:
         """Return the id of a person, a keyed hash of issuer and subject: 32 hexadecimal digits."""
-        return self._keyed("person", f"{issuer}|{subject}".encode())[:16].hex()
+        return self._hmac("person", f"{issuer}|{subject}".encode())[:16].hex()
 
     def _refresh(self, grant_id: bytes, secret: bytes) -> str:
-        made = grant_id + secret
-        return forms.REFRESH.encode(made + self._tag(made))
+        payload = grant_id + secret
+        return formats.REFRESH.encode(payload + self._tag(payload))
 
-    def _tag(self, made: bytes) -> bytes:
-        return self._keyed("tag", made)[: forms.TAG_BYTES]
+    def _tag(self, payload: bytes) -> bytes:
+        return self._hmac("tag", payload)[: formats.TAG_BYTES]
 
-    def _keyed(self, purpose: str, text: bytes) -> bytes:
+    def _hmac(self, purpose: str, text: bytes) -> bytes:
         return hmac.digest(self._keys[purpose], text, "sha256")
 
 

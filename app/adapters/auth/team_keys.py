@@ -13,10 +13,10 @@ from app.domain.teams import KeyHolder, KeyState, principal_of
 from app.ports.auth import AuthenticationUnavailable, Caller
 from app.services.teams.directory_cache import DirectoryCache
 
-NOTE_INTERVAL_SECONDS = 1.0
-"""Shortest time between two notes of one key's use."""
+USE_INTERVAL_SECONDS = 1.0
+"""Minimum interval between two records of the use of one key."""
 
-NOT_YET = "Keys cannot be checked yet, because this service's database does not answer. Try again shortly."
+KEYS_UNREADABLE = "Keys cannot be checked yet, because this service's database does not answer. Try again shortly."
 
 
 class TeamKeyAuthenticator:
@@ -25,43 +25,47 @@ class TeamKeyAuthenticator:
     def __init__(  # noqa: PLR0913, PLR0917 - dependencies
         self,
         directory: DirectoryCache,
-        digest: Callable[[], KeyDigest | None],
+        key_digest: Callable[[], KeyDigest | None],
         backend: BackendDescription,
         clock: Callable[[], float],
         record_accepted: Callable[[str], None],
-        hash_of: Callable[[str], str],
+        name_of: Callable[[str], str],
     ) -> None:
-        """Look keys up in `directory`. `digest` returns None until the database has been read once.
+        """Look keys up in `directory`. `key_digest` returns None until the database has been read once.
 
-        `record_accepted` is called with the subject of an accepted key, then with the keyed hash of the key, which
-        `hash_of` returns. `clock` is monotonic.
+        `record_accepted` is called for an accepted key: with the subject of its member, by which quotas count, and with
+        the keyed hash of the token, which `name_of` returns and by which unauthenticated requests count. `clock` is
+        monotonic.
         """
         self._record_accepted = record_accepted
-        self._hash_of = hash_of
+        self._name_of = name_of
         self._directory = directory
-        self._digest = digest
+        self._key_digest = key_digest
         self._backend = backend
         self._clock = clock
 
     async def authenticate(self, token: str) -> Caller | None:
-        """Return the caller who holds the key; None if it is refused. Raises AuthenticationUnavailable."""
-        if (digest := self._digest()) is None:
-            raise AuthenticationUnavailable(NOT_YET)
-        known = self._directory.known(hashed := digest.of(token))
-        if known is None:
-            known = await self._directory.key(hashed) if is_well_formed(token) else None
+        """Return the caller who holds the key; None if it is refused.
+
+        Raises AuthenticationUnavailable if the database does not answer.
+        """
+        if (key_digest := self._key_digest()) is None:
+            raise AuthenticationUnavailable(KEYS_UNREADABLE)
+        entry = self._directory.known(digest := key_digest.of(token))
+        if entry is None:
+            entry = await self._directory.key(digest) if is_well_formed(token) else None
         now = self._clock()
-        if known is None or known.state(now) is not KeyState.ACTIVE:
+        if entry is None or entry.state(now) is not KeyState.ACTIVE:
             return None
-        if known.caller is None:
-            source = TeamCredentials(self._directory, known.holder.team.id, self._backend)
-            known.caller = Caller(_principal(known.holder), source, current=partial(self._current_principal, hashed))
-        if now - known.noted_at >= NOTE_INTERVAL_SECONDS:
-            known.noted_at = now
-            self._directory.note_use(known)
-            self._record_accepted(known.holder.member.id)
-            self._record_accepted(self._hash_of(token))
-        return known.caller
+        if entry.caller is None:
+            source = TeamCredentials(self._directory, entry.holder.team.id, self._backend)
+            entry.caller = Caller(_principal(entry.holder), source, current=partial(self._current_principal, digest))
+        if now - entry.noted_at >= USE_INTERVAL_SECONDS:
+            entry.noted_at = now
+            self._directory.note_use(entry)
+            self._record_accepted(entry.holder.member.id)
+            self._record_accepted(self._name_of(token))
+        return entry.caller
 
     async def _current_principal(self, digest: str) -> Principal | None:
         """Return the principal of the key with this digest as it is now; None if the key is refused.
@@ -69,11 +73,11 @@ class TeamKeyAuthenticator:
         Raises InternalError if the key cannot be checked.
         """
         try:
-            known = await self._directory.key(digest)
+            entry = await self._directory.key(digest)
         except AuthenticationUnavailable as exc:
             raise InternalError(str(exc), retry_after_seconds=5.0) from None
-        is_active = known is not None and known.state(self._clock()) is KeyState.ACTIVE
-        return _principal(known.holder) if known is not None and is_active else None
+        is_active = entry is not None and entry.state(self._clock()) is KeyState.ACTIVE
+        return _principal(entry.holder) if entry is not None and is_active else None
 
 
 def _principal(holder: KeyHolder) -> Principal:

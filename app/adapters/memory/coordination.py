@@ -9,13 +9,13 @@ from cachetools import TLRUCache
 from app.ports.coordination import EventKind
 from app.ports.store import StoreRefuses
 
-MOST_KEYS = 10_000
+MAX_KEYS = 10_000
 """Most keys with a value. Sets are counted separately."""
 
-MOST_MEMBERS = 1_000
+MAX_MEMBERS = 1_000
 """Most members of one set."""
 
-MOST_SETS_BYTES = 8 * 1024 * 1024
+MAX_SETS_BYTES = 8 * 1024 * 1024
 """Memory limit for all sets together, by the estimates below."""
 
 SET_OVERHEAD_BYTES, MEMBER_OVERHEAD_BYTES = 400, 150
@@ -29,10 +29,10 @@ class MemoryCoordination:
         """Measure times to live with `clock`, a monotonic clock in seconds."""
         self._clock = clock
         self._entries: TLRUCache[str, tuple[bytes, float]] = TLRUCache(
-            MOST_KEYS, ttu=lambda _key, entry, _now: entry[1], timer=clock
+            MAX_KEYS, ttu=lambda _key, entry, _now: entry[1], timer=clock
         )  # by key: value and expiry
         self._sets: TLRUCache[str, dict[str, float]] = TLRUCache(
-            MOST_SETS_BYTES,
+            MAX_SETS_BYTES,
             ttu=lambda _key, members, _now: max(members.values(), default=0.0),
             timer=clock,
             getsizeof=_estimated_bytes,
@@ -61,13 +61,13 @@ class MemoryCoordination:
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
         """Store `value` if there is none and return None; else return the current value.
 
-        Raises StoreRefuses if there are already MOST_KEYS keys.
+        Raises StoreRefuses if there are already MAX_KEYS keys.
         """
         entry = self._entries.get(key)
         if entry is not None:
             return entry[0]
         self._entries.expire()
-        if len(self._entries) >= MOST_KEYS:
+        if len(self._entries) >= MAX_KEYS:
             raise StoreRefuses("full")  # refuse rather than evict: an evicted lease would have two holders
         self._entries[key] = (value, self._clock() + ttl_seconds)
         return None
@@ -91,16 +91,16 @@ class MemoryCoordination:
         return any(fnmatchcase(key, pattern) for key in self._entries)
 
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
-        """Add members to a set. Above MOST_MEMBERS, those that expire first are removed."""
+        """Add members to a set. Above MAX_MEMBERS, those that expire first are removed."""
         expiry = self._clock() + ttl_seconds
         kept = self._unexpired(key) | dict.fromkeys(members, expiry)
-        last_to_expire = sorted(kept, key=kept.__getitem__, reverse=True)[:MOST_MEMBERS]
+        last_to_expire = sorted(kept, key=kept.__getitem__, reverse=True)[:MAX_MEMBERS]
         self._sets[key] = {member: kept[member] for member in last_to_expire}
 
-    async def members(self, key: str, most: int) -> list[str]:
-        """Return at most `most` members that have not expired, the last to expire first."""
+    async def members(self, key: str, limit: int) -> list[str]:
+        """Return at most `limit` members that have not expired, the last to expire first."""
         current = self._unexpired(key)
-        return sorted(current, key=current.__getitem__, reverse=True)[:most]
+        return sorted(current, key=current.__getitem__, reverse=True)[:limit]
 
     async def publish(self, kind: EventKind, message: bytes) -> None:
         """Call every listener for `kind` in this process."""

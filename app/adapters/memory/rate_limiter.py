@@ -8,7 +8,7 @@ from app.domain.rate_limit import RateLimit
 from app.ports.rate_limiter import OverLimit
 from app.services.limits.sliding_window import SlidingWindow
 
-MOST_WINDOWS = 10_000
+MAX_WINDOWS = 10_000
 """Most windows, of at most 8 KB each. Above this number, the least recently used window is evicted."""
 
 WindowKey = tuple[str, str, str]
@@ -45,7 +45,7 @@ class MemoryRateLimiter:
         """
         now_ms = round(self._clock() * 1000)
         entries = [self._entry(limit, now_ms) for limit in limits]
-        waits = [entry.window.wait_ms(limit.most, now_ms) for entry, limit in zip(entries, limits, strict=True)]
+        waits = [entry.window.wait_ms(limit.maximum, now_ms) for entry, limit in zip(entries, limits, strict=True)]
         if longest := max(waits, default=0):
             return OverLimit(limits[waits.index(longest)], longest / 1000)
         for entry, limit in zip(entries, limits, strict=True):
@@ -63,9 +63,7 @@ class MemoryRateLimiter:
         return entry
 
     def _evict(self, now_ms: int) -> None:
-        while self._entries and (
-            len(self._entries) >= MOST_WINDOWS or self._least_recently_used().expires_ms <= now_ms
-        ):
+        while self._entries and (len(self._entries) >= MAX_WINDOWS or self._least_recently_used().expires_ms <= now_ms):
             self._entries.popitem(last=False)
 
     def _least_recently_used(self) -> _Entry:

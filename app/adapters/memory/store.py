@@ -30,12 +30,12 @@ class MemoryStore:
         )
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return one value per key; None if there is none. Raises nothing."""
+        """Return one value per key; None if there is none."""
         found = (self._entries.get(key) for key in keys)
         return [entry.value if entry is not None else None for entry in found]
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
-        """Store each value with its time to live. A value larger than the whole store is removed instead."""
+        """Store each value with its time to live. A value larger than the whole store only removes the old value."""
         for key, value in values.items():
             entry = _Entry(value, ttl_seconds[key], len(key.encode()) + len(value) + OVERHEAD_BYTES)
             if entry.size_bytes <= self._entries.maxsize:

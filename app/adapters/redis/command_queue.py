@@ -12,10 +12,10 @@ CONNECTIONS = 32
 PER_TENANT = 16
 """Most concurrent operations of one tenant. It is less than CONNECTIONS, so that other tenants are served."""
 
-MOST_WAITING = 2_000
+MAX_WAITING = 2_000
 """Most operations in the queue. Further ones fail with StoreBusy."""
 
-LONGEST_WAIT_SECONDS = 2.0
+MAX_WAIT_SECONDS = 2.0
 """Time in the queue after which an operation fails with StoreBusy."""
 
 
@@ -30,14 +30,14 @@ class CommandQueue(FairLimiter):
 
     async def take(self, tenant: str) -> bool:
         """Wait until an operation of `tenant` may run. Return the `accepted` for `give_back`. Raises StoreBusy."""
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= MAX_WAITING:
             raise self._busy("the queue is full")
         accepted = self.take_at_once(tenant)
         if accepted is not None:
             return accepted
         self._waiting += 1
         try:
-            async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+            async with asyncio.timeout(MAX_WAIT_SECONDS):
                 return await super().take(tenant)
         except TimeoutError:
             raise self._busy("an operation waited too long") from None

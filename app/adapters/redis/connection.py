@@ -79,13 +79,13 @@ class RedisConnection:
             return 0
         return int(self.client.connection_pool.connection_kwargs.get("db") or 0)
 
-    async def get_many(self, keys: Sequence[str], most_bytes: int) -> list[bytes | None]:
+    async def get_many(self, keys: Sequence[str], max_bytes: int) -> list[bytes | None]:
         """Return one value per key; None if there is none. Must be called inside `operation`.
 
-        A value is b"" if it is larger than `most_bytes` or is not a string. Raises InvalidResponse for an unexpected
+        A value is b"" if it is larger than `max_bytes` or is not a string. Raises InvalidResponse for an unexpected
         reply.
         """
-        values = values_in(await cast("Any", self.client).eval(READ, len(keys), *keys, most_bytes))
+        values = values_in(await cast("Any", self.client).eval(READ, len(keys), *keys, max_bytes))
         if len(values) != len(keys):
             raise InvalidResponse("expected one value for each key")
         return values

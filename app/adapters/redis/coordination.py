@@ -14,12 +14,12 @@ from app.ports.coordination import EventKind
 from app.ports.sealing import Signer
 from app.ports.store import StoreUnavailable
 from app.services.key_namespace import tenant_in
-from app.services.tasks.sealed_values import LARGEST_BYTES
+from app.services.tasks.sealed_values import MAX_BYTES
 
-MOST_MEMBERS = 1_000
+MAX_MEMBERS = 1_000
 """Most members of one set."""
 
-LARGEST_MESSAGE_BYTES = 1024 * 1024
+MAX_MESSAGE_BYTES = 1024 * 1024
 """Size limit of a message; larger ones are ignored. Ten thousand ids fit; a message about one read is far smaller."""
 
 RETRY_SECONDS = 0.5
@@ -28,16 +28,16 @@ RETRY_SECONDS = 0.5
 POLL_SECONDS = 1.0
 """Timeout of one read of the channel. A ping follows a read that times out."""
 
-MOST_SILENT_POLLS = 3
+MAX_SILENT_POLLS = 3
 """Most successive reads without a message or a reply to a ping. After more, the connection is considered dead.
 
 TCP keepalive does not detect this: a proxy answers it even if its own connection to Redis has ended.
 """
 
-LARGEST_MEMBER_BYTES = 512
+MAX_MEMBER_BYTES = 512
 """Size limit of a member; larger ones are not read. Those of this service have at most 144 bytes."""
 
-MOST_TTLS_AHEAD = 2.0
+MAX_TTLS_AHEAD = 2.0
 """Members that expire later than this many TTLs from now are removed. No replica with a correct clock writes them."""
 
 SCAN_TIMEOUT_SECONDS = 20.0
@@ -68,13 +68,13 @@ class RedisCoordination:
     async def get(self, key: str) -> bytes | None:
         """Return the value, or None. It is b"" if it is larger than any value of this service, or is not a string."""
         async with self._connection.operation(tenant_in(key), may_be_denied=True):
-            (value,) = await self._connection.get_many([key], LARGEST_BYTES)
+            (value,) = await self._connection.get_many([key], MAX_BYTES)
             return value
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
         """Store `value` if there is none and return None; else return the current value, b"" if it is too large."""
         async with self._connection.operation(tenant_in(key)):
-            current = await self._client.eval(PUT_IF_ABSENT, 1, key, value, _milliseconds(ttl_seconds), LARGEST_BYTES)
+            current = await self._client.eval(PUT_IF_ABSENT, 1, key, value, _milliseconds(ttl_seconds), MAX_BYTES)
             return value_in(current)
 
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
@@ -98,22 +98,22 @@ class RedisCoordination:
         return False
 
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
-        """Add members to a set. Above MOST_MEMBERS, those that expire first are removed."""
+        """Add members to a set. Above MAX_MEMBERS, those that expire first are removed."""
         now = self._wall_clock()
         async with self._connection.operation(tenant_in(key)):
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zremrangebyscore(key, "-inf", now)
-            pipeline.zremrangebyscore(key, f"({now + MOST_TTLS_AHEAD * ttl_seconds}", "+inf")
+            pipeline.zremrangebyscore(key, f"({now + MAX_TTLS_AHEAD * ttl_seconds}", "+inf")
             signed = [self._signer.sign(key, member.encode()) for member in members]
             pipeline.zadd(key, dict.fromkeys(signed, now + ttl_seconds))
-            pipeline.zremrangebyrank(key, 0, -MOST_MEMBERS - 1)
+            pipeline.zremrangebyrank(key, 0, -MAX_MEMBERS - 1)
             pipeline.pexpire(key, _milliseconds(ttl_seconds))
             await pipeline.execute()
 
-    async def members(self, key: str, most: int) -> list[str]:
-        """Return at most `most` members that have not expired, the last to expire first."""
+    async def members(self, key: str, limit: int) -> list[str]:
+        """Return at most `limit` members that have not expired, the last to expire first."""
         async with self._connection.operation(tenant_in(key)):
-            found = values_in(await self._client.eval(MEMBERS, 1, key, self._wall_clock(), most, LARGEST_MEMBER_BYTES))
+            found = values_in(await self._client.eval(MEMBERS, 1, key, self._wall_clock(), limit, MAX_MEMBER_BYTES))
         verified = (self._signer.verified(key, member) for member in found if member is not None)
         return [member.decode() for member in verified if member is not None]
 
@@ -173,7 +173,7 @@ class RedisCoordination:
                 while not self._closing and self._connection.reconnects == reconnects:
                     message = await channel.get_message(timeout=POLL_SECONDS)
                     silent_polls = silent_polls + 1 if message is None else 0
-                    if silent_polls > MOST_SILENT_POLLS:
+                    if silent_polls > MAX_SILENT_POLLS:
                         raise TimeoutError
                     if message is None:
                         await channel.ping()
@@ -185,7 +185,7 @@ class RedisCoordination:
 
     def _dispatch(self, received: bytes) -> None:
         """Verify a message, and call the listeners of its kind. Messages that this service did not sign are ignored."""
-        if len(received) > LARGEST_MESSAGE_BYTES:
+        if len(received) > MAX_MESSAGE_BYTES:
             return
         event = self._signer.verified(self._channel, received)
         if event is not None:

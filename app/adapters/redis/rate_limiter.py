@@ -31,7 +31,7 @@ class RedisRateLimiter:
         Raises StoreUnavailable.
         """
         keys = [self._keys.key(owner, KIND, f"{limit.kind}:{limit.level}:{limit.holder}") for limit in limits]
-        arguments = [value for limit in limits for value in (limit.most, limit.window_seconds * 1000 // BUCKETS)]
+        arguments = [value for limit in limits for value in (limit.maximum, limit.window_seconds * 1000 // BUCKETS)]
         async with self._connection.operation(owner):
             now_ms = round(self._wall_clock() * 1000)
             reply = await self._client.eval(COUNT_CALL, len(keys), *keys, now_ms, *arguments)

@@ -16,7 +16,7 @@ from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.connection import TIMEOUT_SECONDS, RedisConnection
 from app.adapters.redis.url import check_redis_url, refusal
 from app.services.key_namespace import tenant_in
-from app.services.tasks.sealed_values import LARGEST_BYTES
+from app.services.tasks.sealed_values import MAX_BYTES
 
 SPARE_CONNECTIONS = 4
 """Connections beside those for operations. The subscription uses one; an exhausted pool would look like an outage."""
@@ -34,7 +34,7 @@ class RedisStore:
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return one value per key, in one script; None if there is none, b"" if it is too large or not a string."""
         async with self.connection.operation(_tenant_of(keys)):
-            return await self.connection.get_many(keys, LARGEST_BYTES)
+            return await self.connection.get_many(keys, MAX_BYTES)
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
         """Store each value with its time to live, in one pipeline of SET PX."""
@@ -95,8 +95,8 @@ def _store(url: str) -> RedisStore:
         return _behind_sentinel(url, tls=tls)
     if scheme in ("redis+cluster", "rediss+cluster"):
         return RedisStore(_cluster(url, tls=tls))
-    most = CONNECTIONS + SPARE_CONNECTIONS
-    pool = BlockingConnectionPool.from_url(url, max_connections=most, timeout=TIMEOUT_SECONDS, **_timeouts())
+    limit = CONNECTIONS + SPARE_CONNECTIONS
+    pool = BlockingConnectionPool.from_url(url, max_connections=limit, timeout=TIMEOUT_SECONDS, **_timeouts())
     return RedisStore(_with_checked_options(Redis.from_pool(pool)))
 
 

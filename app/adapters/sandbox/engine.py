@@ -36,7 +36,7 @@ from app.adapters.sandbox.tasks import (
 RECORDS_KEPT = 100_000
 """Default number of records; enough for any trial or benchmark."""
 
-MOST_RECORDS_BYTES = 96 * 1024 * 1024
+MAX_RECORDS_BYTES = 96 * 1024 * 1024
 """Default limit for the memory of all records, including their requests, which are echoed completely."""
 
 RECORD_OVERHEAD_BYTES = 1_200
@@ -46,7 +46,7 @@ ACCOUNTS_KEPT = 10_000
 """Most tokens with an account. Above this number, the oldest account is dropped; its token then gets a new one."""
 
 READS_KEPT = 10_000
-MOST_READS_BYTES = 8 * 1024 * 1024
+MAX_READS_BYTES = 8 * 1024 * 1024
 """Most reads in `Sandbox.read_ids`, and the limit for their estimated memory."""
 
 _TEXT_OVERHEAD_BYTES = 64
@@ -76,7 +76,7 @@ class Sandbox:
     behaviour: Behaviour = DOCUMENTED
     deliver: Deliver | None = None
     records_kept: int = RECORDS_KEPT
-    records_bytes: int = MOST_RECORDS_BYTES
+    records_bytes: int = MAX_RECORDS_BYTES
 
     reads: int = field(default=0, init=False)
     """Number of requests to /luma/tasks with a token, including refused ones."""
@@ -196,7 +196,7 @@ class Sandbox:
     def _record_read(self, ids: tuple[str, ...]) -> None:
         self.read_ids.append(ids)
         self._reads_size += _estimated_text_bytes(ids)
-        while len(self.read_ids) > READS_KEPT or self._reads_size > MOST_READS_BYTES:
+        while len(self.read_ids) > READS_KEPT or self._reads_size > MAX_READS_BYTES:
             self._reads_size -= _estimated_text_bytes(self.read_ids.popleft())
 
     def _retrieve(self, task_id: Any, now: float) -> JsonObject:

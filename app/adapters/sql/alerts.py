@@ -47,15 +47,15 @@ class SqlAlerts:
         self._now = now
         self._batch_size = batch_size
 
-    async def take_due(self, most: int, again_seconds: float) -> list[BudgetAlert]:
-        """Claim and return at most `most` alerts that are due. No alert is returned to two callers.
+    async def take_due(self, limit: int, again_seconds: float) -> list[BudgetAlert]:
+        """Claim and return at most `limit` alerts that are due. No alert is returned to two callers.
 
         If an alert is not settled, it is due again after `again_seconds`.
         """
 
         async def operation(connection: AsyncConnection) -> list[BudgetAlert]:
             due = select(budget_alerts).where(budget_alerts.c.due_at <= self._now())
-            rows = (await connection.execute(due.order_by(budget_alerts.c.due_at).limit(most))).all()
+            rows = (await connection.execute(due.order_by(budget_alerts.c.due_at).limit(limit))).all()
             return [_alert(row) for row in rows if await self._claim(connection, row, again_seconds)]
 
         return await self._database.run(operation)

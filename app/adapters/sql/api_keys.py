@@ -75,10 +75,10 @@ class SqlApiKeys:
         """Return the key with this id. Raises NotThere."""
         return await self._database.run(lambda connection: self._with_id(connection, key_id))
 
-    async def of_team(self, team: str, *, most: int | None = None, after: str | None = None) -> list[KeyHolder]:
+    async def of_team(self, team: str, *, limit: int | None = None, after: str | None = None) -> list[KeyHolder]:
         """Return the keys of a team, the oldest first.
 
-        At most `most` are returned, starting after the key with the id `after`. Raises NotThere.
+        At most `limit` are returned, starting after the key with the id `after`. Raises NotThere.
         """
 
         async def operation(connection: AsyncConnection) -> list[KeyHolder]:
@@ -89,7 +89,7 @@ class SqlApiKeys:
                 if not last:
                     raise NotThere(f"Team {team} has no key {after} to continue from. Begin the list anew.")
                 wanted &= _comes_after(last[0].key)
-            return await self._select_keys(connection, wanted, most)
+            return await self._select_keys(connection, wanted, limit)
 
         return await self._database.run(operation)
 
@@ -194,19 +194,19 @@ class SqlApiKeys:
         return found[0]
 
     async def _select_keys(
-        self, connection: AsyncConnection, where: ColumnElement[bool], most: int | None = None
+        self, connection: AsyncConnection, where: ColumnElement[bool], limit: int | None = None
     ) -> list[KeyHolder]:
         """Return the keys that fulfil `where`, with their members and teams, in one statement."""
-        return [_holder(row) for row in await self._rows(connection, where, most)]
+        return [_holder(row) for row in await self._rows(connection, where, limit)]
 
     async def _rows(
-        self, connection: AsyncConnection, where: ColumnElement[bool], most: int | None = None
+        self, connection: AsyncConnection, where: ColumnElement[bool], limit: int | None = None
     ) -> list[dict[str, Any]]:
         joined = api_keys.join(members, members.c.id == api_keys.c.member_id).join(
             teams, teams.c.id == members.c.team_id
         )
         wanted = select(*_COLUMNS, self._now().label("read_at")).select_from(joined).where(where)
-        rows = await connection.execute(wanted.order_by(api_keys.c.created_at, api_keys.c.id).limit(most))
+        rows = await connection.execute(wanted.order_by(api_keys.c.created_at, api_keys.c.id).limit(limit))
         return [row._asdict() for row in rows]
 
 

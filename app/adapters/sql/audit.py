@@ -31,9 +31,9 @@ class SqlAuditLog:
         await self._database.run(lambda connection: connection.execute(row))
 
     async def entries(
-        self, most: int, *, team_id: str | None = None, since: float | None = None, after: int = 0
+        self, limit: int, *, team_id: str | None = None, since: float | None = None, after: int = 0
     ) -> list[AuditEntry]:
-        """Return at most `most` entries with an id above `after`, in the order of their ids."""
+        """Return at most `limit` entries with an id above `after`, in the order of their ids."""
         wanted = [audit.c.id > after]
         if team_id is not None:
             wanted.append(audit.c.team_id == team_id)
@@ -41,7 +41,7 @@ class SqlAuditLog:
             wanted.append(audit.c.at >= since)
 
         async def operation(connection: AsyncConnection) -> list[AuditEntry]:
-            rows = await connection.execute(select(audit).where(*wanted).order_by(audit.c.id).limit(most))
+            rows = await connection.execute(select(audit).where(*wanted).order_by(audit.c.id).limit(limit))
             return [_entry(row) for row in rows]
 
         return await self._database.run(operation)

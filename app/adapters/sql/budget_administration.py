@@ -28,7 +28,7 @@ from app.domain.teams import Actor, AuditEntry, Team
 from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedUse, SpendingGroup, Usage
 from app.ports.directory import NotAllowed, NotThere
 
-MOST_UNSETTLED = 100
+MAX_UNSETTLED = 100
 """Most overdue reservations in a report of usage."""
 
 
@@ -108,7 +108,7 @@ class SqlBudgets:
             today = day_of(now, zone)
             first = since or today.replace(day=1)
             days = days_from(max(first, day_of(found.created_at, zone)), today)
-            overdue = await unsettled(connection, OVERDUE_SECONDS, MOST_UNSETTLED, found.id, self._now)
+            overdue = await unsettled(connection, OVERDUE_SECONDS, MAX_UNSETTLED, found.id, self._now)
             rows = await spending(connection, found, days, by, zone)
             return Usage(first, rows, await self._of_team(connection, found), overdue)
 

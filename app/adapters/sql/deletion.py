@@ -11,12 +11,12 @@ DELETION_BATCH_SIZE = 5_000
 """Most rows that one statement deletes. That takes a fraction of a second."""
 
 
-async def delete_in_batches(database: Database, key: Column[Any], where: ColumnElement[bool], most: int) -> int:
-    """Delete the rows that fulfil `where`, at most `most` in each statement, and return their number.
+async def delete_in_batches(database: Database, key: Column[Any], where: ColumnElement[bool], limit: int) -> int:
+    """Delete the rows that fulfil `where`, at most `limit` in each statement, and return their number.
 
     `key` is the primary key of their table. Raises DatabaseUnavailable.
     """
-    some = delete(key.table).where(key.in_(select(key).where(where).limit(most)), where)
+    some = delete(key.table).where(key.in_(select(key).where(where).limit(limit)), where)
 
     async def operation(connection: AsyncConnection) -> int:
         return int((await connection.execute(some)).rowcount)

@@ -20,8 +20,8 @@ class SqlGrantDirectory:
         self._database = database
         self._now = now
 
-    async def page(self, most: int, after: str) -> list[tuple[Grant, Person]]:
-        """Return at most `most` grants with ids above `after`, by id, each with its person."""
+    async def page(self, limit: int, after: str) -> list[tuple[Grant, Person]]:
+        """Return at most `limit` grants with ids above `after`, by id, each with its person."""
         people = [oauth_people.c[name].label(f"person_{name}") for name in PERSON_COLUMNS if name != "id"]
         joined = oauth_grants.join(oauth_people, oauth_people.c.id == oauth_grants.c.person_id)
         wanted = (
@@ -29,7 +29,7 @@ class SqlGrantDirectory:
             .select_from(joined)
             .where(self._is_alive(), oauth_grants.c.id > after)
             .order_by(oauth_grants.c.id)
-            .limit(most)
+            .limit(limit)
         )
 
         async def operation(connection: AsyncConnection) -> list[tuple[Grant, Person]]:

@@ -36,7 +36,7 @@ from app.domain.budget import (
 )
 from app.domain.money import Money
 
-SHORTEST_PAUSE_SECONDS = 60.0
+MIN_PAUSE_SECONDS = 60.0
 """Shortest time between two reads of the task of one reservation."""
 
 
@@ -114,18 +114,18 @@ async def settle_task(
     return any([await settle(connection, attempt, now=now) for attempt in attempts])
 
 
-async def take_overdue(connection: AsyncConnection, most: int, now: SqlClock = database_now) -> list[UnsettledEntry]:
-    """Claim and return at most `most` overdue reservations, whose tasks are to be read. None goes to two callers.
+async def take_overdue(connection: AsyncConnection, limit: int, now: SqlClock = database_now) -> list[UnsettledEntry]:
+    """Claim and return at most `limit` overdue reservations, whose tasks are to be read. None goes to two callers.
 
     Each is due again after a tenth of its age, and at least a minute.
     """
     is_due = and_(ledger.c.state == EntryState.RESERVED, ledger.c.ask_at <= now())
     due = select(*ledger.c, ledger.c.task_id.label("known_task"), (now() - ledger.c.created_at).label("age_seconds"))
-    rows = (await connection.execute(due.where(is_due).order_by(ledger.c.ask_at).limit(most))).all()
+    rows = (await connection.execute(due.where(is_due).order_by(ledger.c.ask_at).limit(limit))).all()
     taken = []
     for row in rows:
         unchanged = and_(ledger.c.id == row.id, ledger.c.ask_at == row.ask_at)
-        again = now() + max(row.age_seconds / 10, SHORTEST_PAUSE_SECONDS)
+        again = now() + max(row.age_seconds / 10, MIN_PAUSE_SECONDS)
         if (await connection.execute(update(ledger).where(unchanged).values(ask_at=again))).rowcount:
             taken.append(_unsettled(row))
     return taken
@@ -134,11 +134,11 @@ async def take_overdue(connection: AsyncConnection, most: int, now: SqlClock = d
 async def unsettled(
     connection: AsyncConnection,
     older_than_seconds: float,
-    most: int,
+    limit: int,
     team: str | None = None,
     now: SqlClock = database_now,
 ) -> list[UnsettledEntry]:
-    """Return at most `most` reservations older than `older_than_seconds`, the oldest first.
+    """Return at most `limit` reservations older than `older_than_seconds`, the oldest first.
 
     `team` is the id of a team; None means all teams.
     """
@@ -151,7 +151,7 @@ async def unsettled(
         .select_from(ledger.outerjoin(purchases, purchases.c.attempt == ledger.c.attempt))
         .where(*wanted)
         .order_by(ledger.c.created_at, ledger.c.id)
-        .limit(most)
+        .limit(limit)
     )
     return [_unsettled(row) for row in found]
 

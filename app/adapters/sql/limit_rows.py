@@ -72,9 +72,9 @@ def _counted_by(row: Row[Any]) -> ColumnElement[bool]:
 
 def _window_limits(row: Row[Any]) -> Iterator[RateLimit]:
     for kind in WINDOW_SECONDS:
-        most = getattr(row, kind.value)
-        if most is not None:
-            yield RateLimit(kind, _level(row), row.key_id or row.member_id or row.team_id, most)
+        maximum = getattr(row, kind.value)
+        if maximum is not None:
+            yield RateLimit(kind, _level(row), row.key_id or row.member_id or row.team_id, maximum)
 
 
 def _level(row: Row[Any]) -> LimitLevel:

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.administration import Change, member_of
 from app.adapters.sql.directory_tables import members
-from app.domain.teams import LONGEST_NAME, AuditEntry, Member, Team
+from app.domain.teams import MAX_NAME_LENGTH, AuditEntry, Member, Team
 
 
 async def select_member(connection: AsyncConnection, team_id: str, member_id: str) -> Member | None:
@@ -27,7 +27,7 @@ async def insert_member(change: Change, team: Team, member_id: str, name: str) -
 
 async def free_name(connection: AsyncConnection, team_id: str, name: str, member_id: str) -> str:
     """Return `name`, or else a longer name, that no member of the team has."""
-    tried = name, f"{name[: LONGEST_NAME - 9].rstrip()} {member_id[:8]}"
+    tried = name, f"{name[: MAX_NAME_LENGTH - 9].rstrip()} {member_id[:8]}"
     taken = select(members.c.name).where(members.c.team_id == team_id, members.c.name.in_(tried))
     found = set((await connection.execute(taken)).scalars())
     return next((one for one in tried if one not in found), member_id)

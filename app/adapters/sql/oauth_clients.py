@@ -12,7 +12,7 @@ from app.adapters.sql.inserts import insert_of
 from app.adapters.sql.sign_in_tables import oauth_assertions, oauth_clients
 from app.domain.sign_in import ClientAuth, OAuthClient, Registration
 
-NOTE_INTERVAL_SECONDS = 86_400.0
+USE_INTERVAL_SECONDS = 86_400.0
 """Shortest time between two notes of a client's use. Deletion counts in days, so this is precise enough."""
 
 _FIELDS = ("name", "redirect_uris", "registration", "auth", "secret_digest", "jwks_uri", "jwks")
@@ -67,7 +67,7 @@ class SqlClients:
 
     async def note_used(self, client_id: str) -> None:
         """Record that a person has authorized a client, or that the client has used its grant."""
-        is_older = oauth_clients.c.used_at.is_(None) | (oauth_clients.c.used_at < self._now() - NOTE_INTERVAL_SECONDS)
+        is_older = oauth_clients.c.used_at.is_(None) | (oauth_clients.c.used_at < self._now() - USE_INTERVAL_SECONDS)
         noted = update(oauth_clients).where(oauth_clients.c.id == client_id, is_older).values(used_at=self._now())
         await self._database.run(lambda connection: connection.execute(noted))
 

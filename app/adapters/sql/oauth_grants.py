@@ -23,7 +23,7 @@ from app.adapters.sql.sign_in_tables import (
     oauth_sessions,
 )
 from app.adapters.sql.tables import service
-from app.domain.sign_in import MOST_GRANTS, Grant, RevokeReason
+from app.domain.sign_in import MAX_GRANTS, Grant, RevokeReason
 from app.domain.teams import written_scopes
 from app.ports.sign_in_store import AccessHolder, AuthorizationCode, NewAccess, NewGrant, TokenLifetimes
 
@@ -56,7 +56,7 @@ class SqlGrants:
         async def operation(connection: AsyncConnection) -> Grant | None:
             if not (await connection.execute(used)).rowcount:
                 return await _read_grant(connection, new.id)  # exists if an earlier attempt of this call was committed
-            if await self._count(connection, code.person_id) >= MOST_GRANTS:
+            if await self._count(connection, code.person_id) >= MAX_GRANTS:
                 await connection.execute(increment_version())  # before any grant, because it is the lock of revocations
             now = float((await connection.execute(select(self._now()))).scalar_one())
             grant = new_grant(code, new, lifetimes, now)
@@ -256,12 +256,10 @@ class SqlGrants:
         return grants
 
     async def _revoke_surplus(self, connection: AsyncConnection, person_id: str) -> None:
-        """Revoke the least recently used grants of a person that exceed MOST_GRANTS."""
+        """Revoke the least recently used grants of a person that exceed MAX_GRANTS."""
         used_at = func.coalesce(oauth_grants.c.last_used_at, oauth_grants.c.created_at)
         counts = and_(oauth_grants.c.person_id == person_id, self._is_alive())
-        surplus = (
-            select(oauth_grants.c.id).where(counts).order_by(used_at.desc()).offset(MOST_GRANTS).limit(MOST_GRANTS)
-        )
+        surplus = select(oauth_grants.c.id).where(counts).order_by(used_at.desc()).offset(MAX_GRANTS).limit(MAX_GRANTS)
         ids = list((await connection.execute(surplus)).scalars())
         if ids:
             await self._revoke_where(connection, oauth_grants.c.id.in_(ids), RevokeReason.LIMIT)

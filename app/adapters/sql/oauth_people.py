@@ -58,9 +58,9 @@ class SqlPeople:
         unchanged = oauth_people.c.checked_at == person.checked_at
         return await self._changed(person, unchanged, {"checked_at": self._now()})
 
-    async def all_sealed(self, most: int, after: str) -> list[Person]:
-        """Return at most `most` people with an id above `after`, by id."""
-        wanted = select(*_COLUMNS).where(oauth_people.c.id > after).order_by(oauth_people.c.id).limit(most)
+    async def all_sealed(self, limit: int, after: str) -> list[Person]:
+        """Return at most `limit` people with an id above `after`, by id."""
+        wanted = select(*_COLUMNS).where(oauth_people.c.id > after).order_by(oauth_people.c.id).limit(limit)
 
         async def operation(connection: AsyncConnection) -> list[Person]:
             return [_person(row) for row in await connection.execute(wanted)]

@@ -22,16 +22,16 @@ from app.domain.budget import BudgetExceeded
 from app.domain.purchase import ALLOWED_MOVES, SENDING_SECONDS, NewPurchase, Purchase, PurchaseState
 from app.ports.repositories import DatabaseUnavailable
 
-MOST_CLAIMS = 8
+MAX_CLAIMS = 8
 """Most task ids that are recorded for one callback URL. A forged id must not displace the true one."""
 
 CLAIM_ATTEMPTS = 3
 """Most attempts of a claim. It is repeated if the key is released between finding it taken and reading its holder."""
 
-MOST_IN_MEMORY = 20_000
+MAX_IN_MEMORY = 20_000
 """Most purchases in a database in memory, about 0.6 KB each. The oldest are deleted first."""
 
-MOST_COMPARED = 500
+MAX_COMPARED = 500
 """Most ids in one statement, because databases limit the parameters of a statement."""
 
 
@@ -51,7 +51,7 @@ class SqlPurchases:
         backend: str,
         now: SqlClock = database_now,
         *,
-        most_in_memory: int = MOST_IN_MEMORY,
+        most_in_memory: int = MAX_IN_MEMORY,
         batch_size: int = DELETION_BATCH_SIZE,
     ) -> None:
         """Keep the purchases from `backend`; `now` returns the clock as SQL.
@@ -171,7 +171,7 @@ class SqlPurchases:
         )
 
     async def add_callback_task(self, callback_id: str, task_id: str) -> None:
-        """Record a task id that a callback has named. If there are MOST_CLAIMS already, it replaces the newest.
+        """Record a task id that a callback has named. If there are MAX_CLAIMS already, it replaces the newest.
 
         The callback URL may have leaked, so neither the first nor the last id is certain to be the true one.
         """
@@ -181,7 +181,7 @@ class SqlPurchases:
             named = await self._claims(connection, callback_id)
             if task_id in named:
                 return
-            if len(named) >= MOST_CLAIMS:
+            if len(named) >= MAX_CLAIMS:
                 await connection.execute(delete(callback_claims).where(mine, callback_claims.c.task_id == named[-1]))
             claim = self._insert(callback_claims).values(
                 callback_id=callback_id, task_id=task_id, created_at=self._now()
@@ -206,7 +206,7 @@ class SqlPurchases:
     async def newest(  # noqa: PLR0913 - a list is narrowed in several ways
         self,
         owners: Sequence[str],
-        most: int,
+        limit: int,
         *,
         outcomes: Collection[PurchaseState] = tuple(PurchaseState),
         since: float | None = None,
@@ -214,7 +214,7 @@ class SqlPurchases:
         member: str | None = None,
         member_name: str | None = None,
     ) -> list[Purchase]:
-        """Return at most `most` purchases of `owners` with one of these outcomes, the newest first.
+        """Return at most `limit` purchases of `owners` with one of these outcomes, the newest first.
 
         `since` is in Unix seconds. `before` is `created_at` and `attempt` of the last purchase on the previous page.
         `member` is the id of a member, and `member_name` a name, to which the purchases are limited.
@@ -241,7 +241,7 @@ class SqlPurchases:
 
         async def operation(connection: AsyncConnection) -> list[Purchase]:
             found = await connection.execute(
-                self._select().add_columns(_MEMBER_NAME).where(*wanted).order_by(*newest_first).limit(most)
+                self._select().add_columns(_MEMBER_NAME).where(*wanted).order_by(*newest_first).limit(limit)
             )
             return [_purchase(row) for row in found]
 
@@ -276,7 +276,7 @@ class SqlPurchases:
         """Return those of `task_ids` that `owner` has bought. `member` limits them to one member of the team."""
         found: set[str] = set()
         remaining = iter(task_ids)
-        while batch := list(islice(remaining, MOST_COMPARED)):
+        while batch := list(islice(remaining, MAX_COMPARED)):
             mine = [
                 purchases.c.backend == self._backend,
                 purchases.c.owner == owner,
@@ -290,8 +290,8 @@ class SqlPurchases:
             found.update(await self._database.run(operation))
         return found
 
-    async def task_ids(self, owners: Sequence[str], prefix: str, most: int, *, member: str | None = None) -> list[str]:
-        """Return at most `most` task ids of the owners that begin with `prefix`, the newest first.
+    async def task_ids(self, owners: Sequence[str], prefix: str, limit: int, *, member: str | None = None) -> list[str]:
+        """Return at most `limit` task ids of the owners that begin with `prefix`, the newest first.
 
         `member` limits them to one member of the team.
         """
@@ -306,7 +306,7 @@ class SqlPurchases:
                     *_of_member(member),
                 )
                 .order_by(purchases.c.created_at.desc())
-                .limit(most)
+                .limit(limit)
             )
             return list(found.scalars())
 

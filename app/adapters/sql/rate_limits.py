@@ -29,7 +29,7 @@ class SqlTeamLimits:
 
     async def set(self, owner: BudgetOwner, limits: Limits, actor: Actor) -> OwnedLimits:
         """Set the limits that are not None, and return all limits of the owner. Raises NotThere."""
-        given = {kind.value: most for kind, most in limits.by_kind().items() if most is not None}
+        given = {kind.value: maximum for kind, maximum in limits.by_kind().items() if maximum is not None}
         return await self._change("limits.set", owner, actor, lambda before: replace(before, **given))
 
     async def of_team(self, team: str) -> list[OwnedLimits]:

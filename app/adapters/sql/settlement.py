@@ -13,7 +13,7 @@ from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.spending import spent_this_month
 from app.domain.budget import EntryState, MonthSpent, Spender, UnsettledEntry, WindowUse
 
-LONGEST_WINDOW_SECONDS = 32 * 86_400.0
+MAX_WINDOW_SECONDS = 32 * 86_400.0
 """Longer than the longest month: windows that began earlier than this have ended."""
 
 
@@ -34,17 +34,17 @@ class SqlLedger:
             lambda connection: ledger.settle_task(connection, team, task_id, is_paid=is_paid, now=self._now)
         )
 
-    async def take_overdue(self, most: int) -> list[UnsettledEntry]:
-        """Claim and return at most `most` overdue reservations, whose tasks are to be read."""
-        return await self._database.run(lambda connection: ledger.take_overdue(connection, most, self._now))
+    async def take_overdue(self, limit: int) -> list[UnsettledEntry]:
+        """Claim and return at most `limit` overdue reservations, whose tasks are to be read."""
+        return await self._database.run(lambda connection: ledger.take_overdue(connection, limit, self._now))
 
-    async def team_budgets(self, most: int) -> list[tuple[str, WindowUse]]:
-        """Return the budgets of whole teams, of at most `most` teams, with the usage of their current windows."""
+    async def team_budgets(self, limit: int) -> list[tuple[str, WindowUse]]:
+        """Return the budgets of whole teams, of at most `limit` teams, with the usage of their current windows."""
 
         async def operation(connection: AsyncConnection) -> list[tuple[str, WindowUse]]:
             whole = and_(budgets.c.member_id == "", budgets.c.key_id == "")
             named = select(teams.c.id, teams.c.name).where(teams.c.id.in_(select(budgets.c.team_id).where(whole)))
-            found = (await connection.execute(named.order_by(teams.c.created_at).limit(most))).all()
+            found = (await connection.execute(named.order_by(teams.c.created_at).limit(limit))).all()
             return [(team.name, use) for team in found for use in await self._of_team(connection, team.id)]
 
         return await self._database.run(operation)
@@ -55,7 +55,7 @@ class SqlLedger:
     async def delete_old(self, seconds: float) -> int:
         """Delete settled entries older than `seconds`, and windows that ended before. Return the number of entries."""
         before = self._now() - seconds
-        windows = budget_windows.c.window_start < before - LONGEST_WINDOW_SECONDS
+        windows = budget_windows.c.window_start < before - MAX_WINDOW_SECONDS
         await delete_in_batches(self._database, budget_windows.c.budget_id, windows, self._batch_size)
         settled = and_(entries.c.created_at < before, entries.c.state != EntryState.RESERVED)
         return await delete_in_batches(self._database, entries.c.id, settled, self._batch_size)

@@ -15,7 +15,7 @@ from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedUse
 from app.ports.directory import NotAllowed
 from app.services.teams.spending_documents import budget_document
 
-LONGEST_ALERT_URL = 2000
+MAX_ALERT_URL_LENGTH = 2000
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADINGS = ("for", "window", "limit", "left", "reserved", "spent", "unit", "renews (UTC)", "kind", "raise")
 
@@ -135,8 +135,8 @@ def _above_zero(given: str) -> int:
 
 
 def _alert_url(given: str) -> str:
-    if len(given) > LONGEST_ALERT_URL or not is_plain_url(given) or not urlsplit(given).hostname:
-        raise ArgumentTypeError(f"An alert goes to an https URL of at most {LONGEST_ALERT_URL} characters.")
+    if len(given) > MAX_ALERT_URL_LENGTH or not is_plain_url(given) or not urlsplit(given).hostname:
+        raise ArgumentTypeError(f"An alert goes to an https URL of at most {MAX_ALERT_URL_LENGTH} characters.")
     parts = urlsplit(given)
     if parts.scheme.lower() != "https" and parts.hostname not in LOOPBACK:
         raise ArgumentTypeError("An alert goes to an https URL; http is for this machine alone.")

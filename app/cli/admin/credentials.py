@@ -7,7 +7,7 @@ from typing import Any
 
 from app.cli.admin.command import Administrator, add_noun, add_verb
 from app.cli.admin.output import table, time_text
-from app.domain.team_input import LONGEST_SECRET, is_credential
+from app.domain.team_input import MAX_SECRET_LENGTH, is_credential
 from app.ports.directory import NotAllowed
 from app.services.teams.documents import credential_document
 
@@ -51,10 +51,10 @@ def _read_secret() -> str:
     secret = text.strip()
     if not is_credential(secret):
         raise NotAllowed(
-            f"Standard input must hold the credential alone: 1 to {LONGEST_SECRET} ASCII characters without blanks."
+            f"Standard input must hold the credential alone: 1 to {MAX_SECRET_LENGTH} ASCII characters without blanks."
         )
     return secret
 
 
 def _read() -> str:
-    return sys.stdin.buffer.read(2 * LONGEST_SECRET).decode(errors="replace")
+    return sys.stdin.buffer.read(2 * MAX_SECRET_LENGTH).decode(errors="replace")

@@ -5,7 +5,7 @@ from typing import Any
 
 from app.cli.admin.command import Administrator, add_noun, add_verb, checked
 from app.cli.admin.output import NONE, table
-from app.domain.rate_limit import MOST, NO_LIMITS, LimitKind, Limits
+from app.domain.rate_limit import MAX_LIMIT, NO_LIMITS, LimitKind, Limits
 from app.domain.teams import valid_name
 from app.ports.budgets import BudgetOwner
 from app.ports.rate_limits import OwnedLimits
@@ -38,7 +38,7 @@ async def _set(admin: Administrator, args: Namespace) -> None:
 
 async def _list(admin: Administrator, args: Namespace) -> None:
     found = await admin.limits.of_team(args.team)
-    rows = [(_owner_text(one.owner), *(_cell(most) for most in one.limits.by_kind().values())) for one in found]
+    rows = [(_owner_text(one.owner), *(_cell(maximum) for maximum in one.limits.by_kind().values())) for one in found]
     admin.output.show([*map(limits_document, found)], table(HEADINGS, rows))
 
 
@@ -51,8 +51,8 @@ def _show(admin: Administrator, owned: OwnedLimits) -> None:
     owner = _owner_text(owned.owner)
     owner = f"team {owned.owner.team}" if owner == "team" else f"{owner} of {owned.owner.team}"
     units = {LimitKind.CALLS: "calls a minute", LimitKind.GENERATIONS: "generations an hour"}
-    limits = {kind: most for kind, most in owned.limits.by_kind().items() if most is not None}
-    text = ", ".join(f"{most} {units.get(kind, 'in flight')}" for kind, most in limits.items())
+    limits = {kind: maximum for kind, maximum in owned.limits.by_kind().items() if maximum is not None}
+    text = ", ".join(f"{maximum} {units.get(kind, 'in flight')}" for kind, maximum in limits.items())
     admin.output.show(limits_document(owned), [f"Limits of {owner}: {text or 'none'}."])
 
 
@@ -62,8 +62,8 @@ def _owner_text(owner: BudgetOwner) -> str:
     return "team" if owner.key is None else f"key {owner.key}"
 
 
-def _cell(most: int | None) -> str:
-    return NONE if most is None else str(most)
+def _cell(maximum: int | None) -> str:
+    return NONE if maximum is None else str(maximum)
 
 
 def _owner(args: Namespace) -> BudgetOwner:
@@ -95,6 +95,8 @@ def _limits(args: Namespace) -> Limits:
 
 
 def _limit(given: str) -> int:
-    if not (given.isascii() and given.isdecimal() and len(given) <= len(str(MOST)) and 1 <= int(given) <= MOST):
-        raise ArgumentTypeError(f"A limit is a whole number from 1 to {MOST}. `limits remove` removes one.")
+    if not (
+        given.isascii() and given.isdecimal() and len(given) <= len(str(MAX_LIMIT)) and 1 <= int(given) <= MAX_LIMIT
+    ):
+        raise ArgumentTypeError(f"A limit is a whole number from 1 to {MAX_LIMIT}. `limits remove` removes one.")
     return int(given)

@@ -41,15 +41,15 @@ from app.services.polling.registry import PollerRegistry
 from app.services.polling.waiter import CHECK_SECONDS
 from app.services.tasks.access import TaskAccess
 
-MOST_TASKS = 100
+MAX_TASKS = 100
 
-LONGEST_SECONDS = 3600.0
+MAX_SECONDS = 3600.0
 """Longest time of one stream. Its client may open another. It bounds streams whose client no longer reads."""
 
-MOST_LISTENERS = 1_000
-MOST_LISTENERS_PER_CALLER = 50
+MAX_LISTENERS = 1_000
+MAX_LISTENERS_PER_CALLER = 50
 TOO_MANY_LISTENERS = (
-    f"This service allows at most {MOST_LISTENERS_PER_CALLER} listeners per token and {MOST_LISTENERS} in all, and one "
+    f"This service allows at most {MAX_LISTENERS_PER_CALLER} listeners per token and {MAX_LISTENERS} in all, and one "
     "of these limits is reached. Close one, or ask luma_get_tasks_batch with wait_seconds instead."
 )
 
@@ -145,24 +145,24 @@ class SubscriptionStreams:
             self._streams.discard(closing)
 
     async def _close_at_expiry(self, caller: Caller, closing: asyncio.Event) -> None:
-        """Set `closing` after LONGEST_SECONDS, or when the caller's token is no longer accepted."""
-        checks = 0 if caller.current is None else int(LONGEST_SECONDS / CHECK_SECONDS)
+        """Set `closing` after MAX_SECONDS, or when the caller's token is no longer accepted."""
+        checks = 0 if caller.current is None else int(MAX_SECONDS / CHECK_SECONDS)
         for _ in range(checks):
             await self._sleep(CHECK_SECONDS)
             if not await _may_go_on(caller):
                 break
         else:
-            await self._sleep(LONGEST_SECONDS - checks * CHECK_SECONDS)
+            await self._sleep(MAX_SECONDS - checks * CHECK_SECONDS)
         closing.set()
 
     def _listened_tasks(self, ctx: Context, principal: Principal, requested: SubscriptionFilter) -> ListenedTasks:
         """Return the tasks in `requested`: those of valid task URIs and of handles that were made for this caller.
 
-        Raises MCPError above MOST_TASKS, and for handles if the client does not declare the Tasks extension.
+        Raises MCPError above MAX_TASKS, and for handles if the client does not declare the Tasks extension.
         """
         handle_texts, resources = _task_ids(requested), requested.resource_subscriptions or ()
-        if len(resources) + len(handle_texts) > MOST_TASKS:  # checked first, because opening a handle takes time
-            raise MCPError(INVALID_PARAMS, f"One listener watches at most {MOST_TASKS} tasks. Open several.")
+        if len(resources) + len(handle_texts) > MAX_TASKS:  # checked first, because opening a handle takes time
+            raise MCPError(INVALID_PARAMS, f"One listener watches at most {MAX_TASKS} tasks. Open several.")
         uris = {task_id: uri for uri in resources if (task_id := task_id_in(uri)) is not None}
         if handle_texts:
             self._tasks_extension.require_declared(ctx)

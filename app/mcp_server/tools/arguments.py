@@ -14,49 +14,49 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app.domain.foreign_text import LONGEST_ID
-from app.domain.generation import LONGEST_PROMPT, AspectRatio
+from app.domain.foreign_text import MAX_ID_LENGTH
+from app.domain.generation import MAX_PROMPT_LENGTH, AspectRatio
 
-LONGEST_WAIT_SECONDS = 50
-LONGEST_TIMEOUT_SECONDS = 3600
-LONGEST_PAGE = 100
+MAX_WAIT_SECONDS = 50
+MAX_TIMEOUT_SECONDS = 3600
+MAX_PAGE_SIZE = 100
 NO_TEXT = "is not text that can be written"
 
 
 def _prompt(value: str) -> str:
-    if not value.strip() or len(value) > LONGEST_PROMPT:
+    if not value.strip() or len(value) > MAX_PROMPT_LENGTH:
         raise PydanticCustomError("prompt", "must be 1 to 5000 characters of text")
     return value
 
 
 def _key(value: str | None) -> str | None:
-    if value is not None and not 0 < len(value) <= LONGEST_ID:
-        raise PydanticCustomError("key", f"must be 1 to {LONGEST_ID} characters")
+    if value is not None and not 0 < len(value) <= MAX_ID_LENGTH:
+        raise PydanticCustomError("key", f"must be 1 to {MAX_ID_LENGTH} characters")
     return value
 
 
 def _timeout(value: float | None) -> float | None:
-    if value is not None and not 0 < value <= LONGEST_TIMEOUT_SECONDS:
-        raise PydanticCustomError("timeout", f"must be a number above 0 and at most {LONGEST_TIMEOUT_SECONDS}")
+    if value is not None and not 0 < value <= MAX_TIMEOUT_SECONDS:
+        raise PydanticCustomError("timeout", f"must be a number above 0 and at most {MAX_TIMEOUT_SECONDS}")
     return value
 
 
 def _wait(value: float) -> float:
     """Return the wait, cut to the longest: a caller who asks for more is answered sooner and may ask again."""
     if value < 0:
-        raise PydanticCustomError("wait", f"must be a number from 0 to {LONGEST_WAIT_SECONDS}")
-    return min(value, LONGEST_WAIT_SECONDS)
+        raise PydanticCustomError("wait", f"must be a number from 0 to {MAX_WAIT_SECONDS}")
+    return min(value, MAX_WAIT_SECONDS)
 
 
 def _limit(value: float) -> float:
-    if not 1 <= value <= LONGEST_PAGE or not value.is_integer():
-        raise PydanticCustomError("limit", f"must be a whole number from 1 to {LONGEST_PAGE}")
+    if not 1 <= value <= MAX_PAGE_SIZE or not value.is_integer():
+        raise PydanticCustomError("limit", f"must be a whole number from 1 to {MAX_PAGE_SIZE}")
     return value
 
 
 Id = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, max_length=LONGEST_ID, pattern=r"^[!-~]+$"),
+    StringConstraints(strip_whitespace=True, max_length=MAX_ID_LENGTH, pattern=r"^[!-~]+$"),
     WithJsonSchema({"type": "string"}),
 ]
 """A word of visible ASCII characters, as `is_plain_id` accepts it; surrounding blanks are removed.

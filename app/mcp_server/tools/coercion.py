@@ -25,10 +25,10 @@ NO_VALUE = frozenset(("", "null", "none", "undefined"))
 """Texts, in any case, that clients send for a missing value."""
 
 _SEPARATORS = str.maketrans(",;\n\t", "    ")
-_LONGEST_QUOTED = 100
+_MAX_QUOTED_LENGTH = 100
 """Length up to which an unknown argument's name is quoted in the error."""
 
-MOST_IDS = 1_001
+MAX_IDS = 1_001
 """Lists are cut to this length before validation, which takes a microsecond for each wrong item.
 
 It is above the largest batch, so that a list that was cut is refused as too long.
@@ -61,7 +61,9 @@ def _unknown(model: type[BaseModel], name: str) -> str:
     known = ", ".join(one for one in model.model_fields if one not in SELDOM_PUBLISHED)
     close = nearest(model, name)
     hint = f" Did you mean `{close}`?" if close else ""
-    quoted = f"`{name}`" if name.isascii() and name.isidentifier() and len(name) <= _LONGEST_QUOTED else "An argument"
+    quoted = (
+        f"`{name}`" if name.isascii() and name.isidentifier() and len(name) <= _MAX_QUOTED_LENGTH else "An argument"
+    )
     return f"{quoted} is not an argument of this tool; it takes: {known}. Nothing was bought.{hint}"
 
 
@@ -107,7 +109,7 @@ def _number(value: Any) -> Any:
 
 def _texts(value: Any) -> Any:
     texts = _parsed_texts(value) if isinstance(value, str) else value
-    return texts[:MOST_IDS] if isinstance(texts, list) else texts
+    return texts[:MAX_IDS] if isinstance(texts, list) else texts
 
 
 def _parsed_texts(value: str) -> Any:

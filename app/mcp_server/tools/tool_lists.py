@@ -12,7 +12,7 @@ from app.domain.access import Principal, Scope
 from app.mcp_server.tools.definition import LumaTool
 from app.mcp_server.tools.narrowing import Narrowing
 
-MOST_LISTS = 64
+MAX_LISTS = 64
 """Size of the cache of lists. The tools in them are made once."""
 
 
@@ -30,7 +30,7 @@ class ToolLists:
         self.published = {tool.name: tool.published() for tool in tools}
         self._published_with_confirm = {tool.name: tool.published(with_confirm=True) for tool in tools}
         self._ttl_ms = ttl_ms
-        self._cached_list = lru_cache(MOST_LISTS)(self._build_list)
+        self._cached_list = lru_cache(MAX_LISTS)(self._build_list)
 
     def names(self, scopes: frozenset[Scope], narrowing: Narrowing) -> tuple[str, ...]:
         """Return the names of the tools that a caller with `scopes` sees."""

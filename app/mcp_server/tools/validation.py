@@ -9,13 +9,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from app.domain.errors import InvalidRequest
-from app.domain.foreign_text import LONGEST_ID
+from app.domain.foreign_text import MAX_ID_LENGTH
 from app.mcp_server.tools.arguments import NO_TEXT, Arguments, SpendingArguments
 from app.mcp_server.tools.coercion import coerced, nearest
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}")
-_MOST_FAULTS = 3
-_MOST_COMPARED = 20
+_MAX_FAULTS = 3
+_MAX_COMPARED = 20
 """Limit of argument names that are compared with a missing argument's name. A comparison takes 15 µs."""
 
 
@@ -29,7 +29,7 @@ def read_arguments(model: type[Arguments], raw_arguments: Mapping[str, Any]) -> 
         return model.model_validate(arguments)
     except ValidationError as exc:
         faults = exc.errors(include_url=False, include_input=False)
-        sentences = [_sentence(model, detail, raw_arguments) for detail in faults[:_MOST_FAULTS]]
+        sentences = [_sentence(model, detail, raw_arguments) for detail in faults[:_MAX_FAULTS]]
         raise InvalidRequest(" ".join(sentences)) from None
 
 
@@ -37,7 +37,7 @@ def _sentence(model: type[Arguments], error: ErrorDetails, raw_arguments: Mappin
     name = _name(error["loc"])
     match error["type"] if error["loc"] else "name":  # an error without a location is a name that is not valid text
         case "missing":
-            first = islice(raw_arguments, _MOST_COMPARED)
+            first = islice(raw_arguments, _MAX_COMPARED)
             similar = next((other for other in first if nearest(model, other) == error["loc"][0]), "")
             hint = f" The call has `{similar}` in its place." if _PLAIN_NAME.fullmatch(similar) else ""
             return f"{name} is required.{hint}"
@@ -49,7 +49,7 @@ def _sentence(model: type[Arguments], error: ErrorDetails, raw_arguments: Mappin
             return f"{name} {_EXPECTED.get(kind) or _pydantic_words(error)}."
 
 
-_NO_ID = f"is not an id: 1 to {LONGEST_ID} visible ASCII characters without spaces"
+_NO_ID = f"is not an id: 1 to {MAX_ID_LENGTH} visible ASCII characters without spaces"
 
 
 _EXPECTED: dict[str, str] = {

@@ -6,7 +6,7 @@ from cachetools import LRUCache
 
 from app.services.limits.networks import network_of
 
-MOST_ADDRESSES = 10_000
+MAX_ADDRESSES = 10_000
 """Addresses that are remembered, about 200 bytes each. The least recently used is evicted."""
 
 
@@ -27,7 +27,7 @@ class AddressLimit:
         self._in_all = in_all
         self._seconds = seconds
         self._clock = clock
-        self._counts: LRUCache[str, int] = LRUCache(MOST_ADDRESSES)
+        self._counts: LRUCache[str, int] = LRUCache(MAX_ADDRESSES)
         self._total = 0
         self._window_ends = -1.0
 

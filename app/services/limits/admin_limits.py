@@ -5,8 +5,8 @@ from collections.abc import Callable
 from app.services.limits.fair_limiter import FairLimiter, Shares
 from app.services.limits.request_rate import RequestRate
 
-READS_PER_SECOND, MOST_READS = 5.0, 60
-CHANGES_PER_SECOND, MOST_CHANGES = 1.0, 60
+READS_PER_SECOND, MAX_READS = 5.0, 60
+CHANGES_PER_SECOND, MAX_CHANGES = 1.0, 60
 """Rate and burst of one team. After each change, every replica reads its teams again."""
 
 PLACES = Shares(places=2, per_tenant=1, unaccepted=2)
@@ -25,6 +25,6 @@ class AdminLimits:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` is monotonic, in seconds."""
-        self.reads = RequestRate(READS_PER_SECOND, MOST_READS, clock)
-        self.changes = RequestRate(CHANGES_PER_SECOND, MOST_CHANGES, clock)
+        self.reads = RequestRate(READS_PER_SECOND, MAX_READS, clock)
+        self.changes = RequestRate(CHANGES_PER_SECOND, MAX_CHANGES, clock)
         self.places = FairLimiter(PLACES, lambda _team: True)

@@ -12,7 +12,7 @@ from app.ports.repositories import DatabaseBusy
 from app.services.limits.caller_quota import CallerQuota
 from app.services.limits.fair_limiter import FairLimiter
 
-LONGEST_WAIT_SECONDS = 8.0
+MAX_WAIT_SECONDS = 8.0
 """Longest wait for a turn."""
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class DatabaseTurns:
         """Wait for a turn of `caller`, run `operation`, and return its result.
 
         Raises DatabaseBusy, without starting the operation, if too many wait or no turn comes within
-        LONGEST_WAIT_SECONDS. Raises whatever the operation raises.
+        MAX_WAIT_SECONDS. Raises whatever the operation raises.
         """
         accepted = self._places.take_at_once(caller)
         if accepted is None:
@@ -57,7 +57,7 @@ class DatabaseTurns:
         if not self._waiting.take(caller):
             raise DatabaseBusy
         try:
-            async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+            async with asyncio.timeout(MAX_WAIT_SECONDS):
                 return await self._places.take(caller)
         except TimeoutError:
             raise DatabaseBusy from None

@@ -52,19 +52,19 @@ class MemoryBudget(CallerQuota):
 
     def __init__(
         self,
-        most: int,
+        limit: int,
         is_accepted: Callable[[str], bool] = lambda _owner: False,
         refused: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
-        """Limit all to `most` bytes. `is_accepted` returns whether the backend has accepted an owner's token lately.
+        """Limit all to `limit` bytes. `is_accepted` returns whether the backend has accepted an owner's token lately.
 
         `refused` is called for each refused request, and `ended` for each closed connection.
         """
-        for_requests = most - most // SHARE_OF_CONNECTIONS
-        limits = QuotaLimits(for_requests, most // SHARE_OF_ONE_CALLER, for_requests // 2)
+        for_requests = limit - limit // SHARE_OF_CONNECTIONS
+        limits = QuotaLimits(for_requests, limit // SHARE_OF_ONE_CALLER, for_requests // 2)
         super().__init__(limits, is_accepted, refused)
-        self._most = most
+        self._most = limit
         self._ended = ended
         self._shares: dict[str, _Share] = {}
         self._owners: dict[Holder, str] = {}

@@ -6,7 +6,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 IPV6_PREFIX = 64
 """Bits of an IPv6 address that are counted: a provider's customer usually has all addresses behind them."""
 
-LONGEST_ADDRESS = 64
+MAX_ADDRESS_LENGTH = 64
 """Characters. A proxy may pass on any text as the client's address; a longer text is no IP address."""
 
 UNKNOWN = "unknown"
@@ -15,7 +15,7 @@ UNKNOWN = "unknown"
 
 def network_of(address: str | None) -> str:
     """Return the key under which an address is counted: an IPv4 address, an IPv6 network, or UNKNOWN."""
-    return UNKNOWN if address is None or len(address) > LONGEST_ADDRESS else _network(address)
+    return UNKNOWN if address is None or len(address) > MAX_ADDRESS_LENGTH else _network(address)
 
 
 @lru_cache(1024)

@@ -21,10 +21,10 @@ from app.services.log_throttle import LogThrottle
 COOLDOWN_SECONDS = 1.0
 """Pause after a failure of Redis. One call then tries it again."""
 
-LONGEST_CACHED_SECONDS = 60.0
+MAX_CACHED_SECONDS = 60.0
 """Longest time for which a refusal is repeated from memory. Redis may have lost the windows meanwhile."""
 
-MOST_CACHED = 10_000
+MAX_CACHED = 10_000
 """Size of the caches of limits that refuse, and of callers that were refused; about 300 bytes an entry."""
 
 FLOOD_REFUSALS = 10
@@ -95,8 +95,8 @@ class RateLimits:
         self._count_refusal = refused
         self._count_flood = flooded
         self._count_failure = failed
-        self._refusals: LRUCache[RateLimit, _CachedRefusal] = LRUCache(MOST_CACHED)
-        self._floods: LRUCache[str, _Flood] = LRUCache(MOST_CACHED)
+        self._refusals: LRUCache[RateLimit, _CachedRefusal] = LRUCache(MAX_CACHED)
+        self._floods: LRUCache[str, _Flood] = LRUCache(MAX_CACHED)
         self._resume_at: float | None = None
         self._outages, self._bursts = LogThrottle(clock), LogThrottle(clock)
 
@@ -108,7 +108,7 @@ class RateLimits:
         now = self._clock()
         over = self._cached_refusal(limits, now) if self._refusals else None
         if over is None and (over := await self._count(principal.owner, limits)) is not None:
-            ask_at = now + min(over.wait_seconds, LONGEST_CACHED_SECONDS)
+            ask_at = now + min(over.wait_seconds, MAX_CACHED_SECONDS)
             self._refusals[over.limit] = _CachedRefusal(now + over.wait_seconds, ask_at)
         if over is not None:
             raise self._refusal(principal, over, now)
@@ -132,7 +132,7 @@ class RateLimits:
     def in_flight_refusal(self, refusal: InFlightLimitReached) -> RateLimited:
         """Return the error for a caller whose generation the database has refused, and count it."""
         self._count_refusal(LimitKind.IN_FLIGHT)
-        sentence = SENTENCES[LimitKind.IN_FLIGHT].format(level=refusal.level, most=refusal.most)
+        sentence = SENTENCES[LimitKind.IN_FLIGHT].format(level=refusal.level, maximum=refusal.maximum)
         return RateLimited(sentence, retry_after_seconds=IN_FLIGHT_RETRY_SECONDS)
 
     def _cached_refusal(self, limits: list[RateLimit], now: float) -> OverLimit | None:
@@ -183,7 +183,7 @@ class RateLimits:
         self._count_refusal(limit.kind)
         if limit.kind is LimitKind.CALLS:
             self._record_flood(principal, now + min(over.wait_seconds, 2 * limit.window_seconds), now)
-        sentence = SENTENCES[limit.kind].format(level=limit.level, most=limit.most)
+        sentence = SENTENCES[limit.kind].format(level=limit.level, maximum=limit.maximum)
         return RateLimited(sentence, retry_after_seconds=float(math.ceil(over.wait_seconds)))
 
     def _record_flood(self, principal: Principal, until: float, now: float) -> None:

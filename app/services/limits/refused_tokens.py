@@ -19,8 +19,8 @@ PERIOD_SECONDS = 60.0
 TRIAL_SECONDS = 1.0
 """Interval at which one unknown token of an address over its limit is checked."""
 
-MOST_ADDRESSES = 10_000
-MOST_TOKENS = 10_000
+MAX_ADDRESSES = 10_000
+MAX_TOKENS = 10_000
 """Sizes of the caches of addresses and of refused tokens, about 200 bytes an entry."""
 
 log = logging.getLogger(__name__)
@@ -31,29 +31,29 @@ class RefusedTokens:
 
     def __init__(
         self,
-        most: int,
+        limit: int,
         clock: Callable[[], float],
         *,
         name: Callable[[str], str],
         is_trusted: Callable[[str, str], bool],
         throttled: Callable[[], None],
     ) -> None:
-        """Allow `most` refused tokens a minute from one address. `clock` is monotonic, in seconds.
+        """Allow `limit` refused tokens a minute from one address. `clock` is monotonic, in seconds.
 
         `name` returns the keyed hash of a token. `is_trusted` is called with a token and that hash, and returns whether
         the token was accepted in this process, or has a form that is never refused. `throttled` is called for each
         token that is not to be checked.
         """
-        self._most = most
-        self._interval = PERIOD_SECONDS / most
+        self._most = limit
+        self._interval = PERIOD_SECONDS / limit
         self._clock = clock
         self._name = name
         self._is_trusted = is_trusted
         self._throttled = throttled
-        self._spent_until: LRUCache[str, float] = LRUCache(MOST_ADDRESSES)
+        self._spent_until: LRUCache[str, float] = LRUCache(MAX_ADDRESSES)
         """By address: the theoretical arrival time of GCRA, at which its refused tokens no longer count."""
-        self._trial_at: LRUCache[str, float] = LRUCache(MOST_ADDRESSES)
-        self._refused: TTLCache[str, None] = TTLCache(MOST_TOKENS, PERIOD_SECONDS, timer=clock)
+        self._trial_at: LRUCache[str, float] = LRUCache(MAX_ADDRESSES)
+        self._refused: TTLCache[str, None] = TTLCache(MAX_TOKENS, PERIOD_SECONDS, timer=clock)
         self._bursts = LogThrottle(clock)
 
     def throttle(self, address: str | None, token: str) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from cachetools import LRUCache
 
-MOST_CALLERS = 10_000
+MAX_CALLERS = 10_000
 """Callers that are remembered, about 0.2 KB each. An evicted caller may send a burst again."""
 
 
@@ -16,7 +16,7 @@ class RequestRate:
         self._per_second = per_second
         self._burst = burst
         self._clock = clock
-        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(MOST_CALLERS)
+        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(MAX_CALLERS)
 
     def take(self, caller: str) -> float:
         """Take one token and return 0. If the bucket is empty, return the seconds until it has one."""

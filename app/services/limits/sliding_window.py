@@ -20,12 +20,12 @@ class SlidingWindow:
         self._counts: dict[int, int] = {}  # by number of the bucket, ascending
         self._total = 0
 
-    def wait_ms(self, most: int, now_ms: int) -> int:
-        """Return the milliseconds until the window has fewer than `most` calls; 0 if it has now."""
+    def wait_ms(self, limit: int, now_ms: int) -> int:
+        """Return the milliseconds until the window has fewer than `limit` calls; 0 if it has now."""
         self._drop_old(now_ms)
         remaining, wait = self._total, 0
         for bucket, count in self._counts.items():
-            if remaining < most:
+            if remaining < limit:
                 break
             remaining -= count
             wait = (bucket + BUCKETS + 1) * self._width - now_ms

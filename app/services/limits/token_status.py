@@ -16,7 +16,7 @@ It does not count once the backend has accepted another token that it had refuse
 each refused token is verified once more.
 """
 
-MOST_TOKENS = 10_000
+MAX_TOKENS = 10_000
 """Size of each LRU cache of tenants, about 200 bytes an entry."""
 
 
@@ -34,9 +34,9 @@ class TokenStatusCache:
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` is monotonic, in seconds."""
         self._clock = clock
-        self._accepted: LRUCache[str, None] = LRUCache(MOST_TOKENS)
-        self._refused: LRUCache[str, _Refusal] = LRUCache(MOST_TOKENS)
-        self._withheld: LRUCache[str, _Refusal] = LRUCache(MOST_TOKENS)
+        self._accepted: LRUCache[str, None] = LRUCache(MAX_TOKENS)
+        self._refused: LRUCache[str, _Refusal] = LRUCache(MAX_TOKENS)
+        self._withheld: LRUCache[str, _Refusal] = LRUCache(MAX_TOKENS)
         """Refused tokens with cached results. Made-up tokens have none, so they cannot evict these."""
         self._withdrawn_at = -math.inf
         """The last time at which the backend accepted a token that it had refused."""

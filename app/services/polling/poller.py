@@ -43,23 +43,23 @@ LOOK_SECONDS = 2.0
 JITTER = 0.1
 """Largest random delay of a read, as a fraction of the pause before it. It keeps replicas from reading in step."""
 
-MOST_WATCHED = 1000
+MAX_WATCHED = 1000
 """Tasks that one leader reads for other replicas, in addition to its own."""
 
-MOST_AWAITED = 6_000
-MOST_AWAITED_PER_CALLER = 1_200
+MAX_AWAITED = 6_000
+MAX_AWAITED_PER_CALLER = 1_200
 """Limits of the distinct tasks that calls wait for: in this process, and of one caller.
 
-A poller reads all of its tasks in one batch, together with MOST_WATCHED of other replicas. The batch must be smaller
-than the limit of queued ids per token (`MOST_PER_TENANT` in queued_ids.py).
+A poller reads all of its tasks in one batch, together with MAX_WATCHED of other replicas. The batch must be smaller
+than the limit of queued ids per token (`MAX_PER_TENANT` in queued_ids.py).
 """
 
 TOO_MANY_AWAITED = (
-    f"Calls can wait for at most {MOST_AWAITED_PER_CALLER} different tasks of this token and {MOST_AWAITED} in all, "
+    f"Calls can wait for at most {MAX_AWAITED_PER_CALLER} different tasks of this token and {MAX_AWAITED} in all, "
     "and one of these limits is reached. Ask with wait_seconds 0, or wait for fewer tasks at a time."
 )
 
-LONGEST_PAUSE_SECONDS = 60.0
+MAX_PAUSE_SECONDS = 60.0
 """Longest pause after unexpected exceptions. The pause starts at LOOK_SECONDS and doubles with each in a row."""
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class TenantPoller:
         now = self._deps.wall_clock()
         awaited = {task_id: self._watched.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
         for watched in awaited.values():
-            watched.waiting += 1
+            watched.subscriptions += 1
         subscription = Subscription(awaited)
         self._subscriptions.add(subscription)
         self._wake.set()
@@ -136,8 +136,8 @@ class TenantPoller:
         before = len(self._watched)
         for task_id in task_ids:
             watched = self._watched[task_id]
-            watched.waiting -= 1
-            if watched.waiting == 0:
+            watched.subscriptions -= 1
+            if watched.subscriptions == 0:
                 del self._watched[task_id]
         self._deps.awaited.give_back(self._caller.principal.subject, before - len(self._watched))
         return not self._subscriptions
@@ -155,7 +155,7 @@ class TenantPoller:
         for task_id in (*event.hinted, *event.missing):
             watched = self._watched.get(task_id)
             if watched is not None and not watched.settled:
-                watched.hinted_at = max(now, watched.hints_from)
+                watched.early_read_at = max(now, watched.early_reads_from)
                 watched.is_missing_elsewhere = watched.is_missing_elsewhere or task_id in event.missing
         self._wake.set()
 
@@ -169,7 +169,7 @@ class TenantPoller:
                 except Exception as exc:  # noqa: BLE001 - other callers share this poller
                     self._deps.faults.note(exc)
                     await self._deps.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                    pause = min(2 * pause, MAX_PAUSE_SECONDS)
         finally:
             with suppress(StoreUnavailable):
                 await asyncio.shield(self._deps.coordination.remove(self._lease_key, self._holder))
@@ -256,12 +256,12 @@ class TenantPoller:
         )
         due_at = max(due_at, self._not_before.get(task_id, 0.0))
         watched = self._watched.get(task_id)
-        return due_at if watched is None or watched.hinted_at is None else min(due_at, watched.hinted_at)
+        return due_at if watched is None or watched.early_read_at is None else min(due_at, watched.early_read_at)
 
     async def _awaited_elsewhere(self) -> dict[str, TaskSnapshot | None]:
         """Return the running tasks that calls to other replicas wait for, with their snapshots."""
         try:
-            awaited = await self._deps.coordination.members(self._interest_key, MOST_WATCHED)
+            awaited = await self._deps.coordination.members(self._interest_key, MAX_WATCHED)
         except StoreUnavailable:
             return {}
         _, snapshots = await self._stored([task_id for task_id in awaited if task_id not in self._watched])
@@ -269,11 +269,11 @@ class TenantPoller:
 
     async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:
         """Read the tasks in `known`, store and apply the results, and publish the changes since these snapshots."""
-        next_hints_from = self._deps.wall_clock() + HINT_SECONDS
+        early_reads_from = self._deps.wall_clock() + HINT_SECONDS
         for watched in self._watched.values():
-            if watched.hinted_at is not None:
-                watched.hints_from = next_hints_from
-            watched.hinted_at, watched.is_missing_elsewhere = None, False
+            if watched.early_read_at is not None:
+                watched.early_reads_from = early_reads_from
+            watched.early_read_at, watched.is_missing_elsewhere = None, False
         answers = await self._read_backend(list(known))
         now = self._deps.wall_clock()
         self._not_before = dict.fromkeys(known, now + self._deps.backend.policy.polling.shortest_pause_seconds)

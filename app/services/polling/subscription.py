@@ -14,24 +14,24 @@ class WatchedTask:
 
     Attributes:
         since: when the first call began to wait.
-        waiting: number of subscriptions to the task.
+        subscriptions: number of calls that wait for the task.
         snapshot: the last snapshot; None before the first one.
-        answer: the last result; only meaningful if `answered` is true.
+        answer: the last result, of which None means a missing task; meaningful only if `answered` is true.
         answered: whether there is a result.
-        hinted_at: when to read the task early, because a callback reported its end or another replica found it
-            missing; None without such an event.
-        hints_from: earliest time of the next such early read.
+        early_read_at: time at which to read the task before its schedule, because a callback reported its end or
+            another replica found it missing; None without such an event.
+        early_reads_from: no early read is scheduled before this time.
         is_missing_elsewhere: whether another replica found the task missing. This replica then reads it itself.
 
     """
 
     since: float
-    waiting: int = 0
+    subscriptions: int = 0
     snapshot: TaskSnapshot | None = None
     answer: TaskResult = None
     answered: bool = False
-    hinted_at: float | None = None
-    hints_from: float = 0.0
+    early_read_at: float | None = None
+    early_reads_from: float = 0.0
     is_missing_elsewhere: bool = False
 
     @property

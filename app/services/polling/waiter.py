@@ -27,12 +27,12 @@ KEY_ENDED = (
     "valid one."
 )
 
-MOST_WAITING = 3_000
-MOST_WAITING_PER_CALLER = 100
+MAX_WAITING = 3_000
+MAX_WAITING_PER_CALLER = 100
 """Limits of waiting calls in this process, and of one caller."""
 
 TOO_MANY_WAITING = (
-    f"This service holds at most {MOST_WAITING_PER_CALLER} waiting calls per token and {MOST_WAITING} in all, and one "
+    f"This service holds at most {MAX_WAITING_PER_CALLER} waiting calls per token and {MAX_WAITING} in all, and one "
     "of these limits is reached. Ask with wait_seconds 0, or about more tasks in one call."
 )
 

@@ -33,7 +33,7 @@ from app.services.tasks.cache import TaskCache
 from app.services.tasks.snapshots import TaskSnapshots
 
 PURPOSE = "callback"
-MOST_CACHED = 4_000
+MAX_CACHED = 4_000
 """Size of the cache of tickets whose task is known, about 0.4 KB each. Repeated callbacks with them cost no query."""
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Callbacks:
         self._snapshots = snapshots
         self._purchases = purchases
         self._turns = turns
-        self._known: LRUCache[str, _KnownTicket] = LRUCache(MOST_CACHED)
+        self._known: LRUCache[str, _KnownTicket] = LRUCache(MAX_CACHED)
         self.trust = trust
         self._wall_clock = wall_clock
         self._ticket_seconds = ticket_seconds

@@ -44,13 +44,13 @@ from app.services.purchases.writer import PurchaseWriter
 
 FIRST_PAUSE_SECONDS = 0.25
 BACKOFF_FACTOR = 1.5
-LONGEST_PAUSE_SECONDS = 2.0
+MAX_PAUSE_SECONDS = 2.0
 """Exponential backoff between reads of a purchase that another process has in flight."""
 
-MOST_CALLS = 64
+MAX_CALLS = 64
 """Limit of concurrent calls with a key, per token and process, including those that wait."""
 
-LONGEST_WAIT_SECONDS = 45.0
+MAX_WAIT_SECONDS = 45.0
 """Longest wait for another call with the same key. Clients give up after about a minute."""
 
 REFUSED_WITHOUT_DATABASE = (
@@ -170,7 +170,7 @@ class PurchaseService:
             return await self._with_caller_errors(run_shielded(self._buy_without_key(new, send)))
         if (error := self._key_fault()) is not None:
             raise InternalError(error)
-        if self._calls[request.caller] >= MOST_CALLS:
+        if self._calls[request.caller] >= MAX_CALLS:
             raise RateLimited(TOO_MANY_CALLS)
         self._calls[request.caller] += 1
         try:
@@ -241,7 +241,7 @@ class PurchaseService:
 
         An attempt that may have claimed the key continues if its caller disconnects. A call that only waits ends.
         """
-        give_up_at, pause, key = self._clock() + LONGEST_WAIT_SECONDS, FIRST_PAUSE_SECONDS, call.new.keys[0]
+        give_up_at, pause, key = self._clock() + MAX_WAIT_SECONDS, FIRST_PAUSE_SECONDS, call.new.keys[0]
         while (released := self._keys_in_use.get(key)) is not None:
             if (remaining := give_up_at - self._clock()) <= 0:
                 raise RateLimited(STILL_UNDER_WAY)
@@ -254,7 +254,7 @@ class PurchaseService:
                 if self._clock() >= give_up_at:
                     raise RateLimited(STILL_UNDER_WAY)
                 await self._sleep(pause)
-                pause = min(pause * BACKOFF_FACTOR, LONGEST_PAUSE_SECONDS)
+                pause = min(pause * BACKOFF_FACTOR, MAX_PAUSE_SECONDS)
         finally:
             del self._keys_in_use[key]
             released.set()

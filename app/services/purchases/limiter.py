@@ -11,21 +11,21 @@ from app.domain.backend import BackendDescription
 from app.domain.errors import RateLimited
 from app.services.limits.fair_limiter import FairLimiter, Shares
 
-LONGEST_WAIT_SECONDS = 20.0
+MAX_WAIT_SECONDS = 20.0
 """Longest wait for a place, the right to submit. The caller is then told to try again."""
 
-MOST_WAITING = 50
-"""Waiting submissions of one owner: about as many as five places can serve in LONGEST_WAIT_SECONDS."""
+MAX_WAITING = 50
+"""Waiting submissions of one owner: about as many as five places can serve in MAX_WAIT_SECONDS."""
 
 TOO_MANY_WAIT = (
-    f"{{backend}} accepts {{generations_at_once}} submissions of a token at once, and {MOST_WAITING} more wait "
+    f"{{backend}} accepts {{generations_at_once}} submissions of a token at once, and {MAX_WAITING} more wait "
     "already. Nothing was sent: wait for the calls in flight, then try again."
 )
 
 RETRY_SECONDS = 2.0
 """Pause before a retry if the backend refused with RateLimited and no time. Nothing was started, so it is safe."""
 
-MOST_NUMBERED = 50
+MAX_NUMBERED = 50
 """Limit of team credentials with a number in the metric of free places."""
 
 log = logging.getLogger(__name__)
@@ -68,9 +68,9 @@ class ConcurrencyLimiter:
         `send` is called again only if the backend refused it with RateLimited. Raises RateLimited if too many calls
         wait or if the wait is too long, and whatever else `send` raises.
         """
-        give_up_at = self._clock() + LONGEST_WAIT_SECONDS
+        give_up_at = self._clock() + MAX_WAIT_SECONDS
         queue = self._queue_of(caller.owner, credentials)
-        if queue.users >= queue.places + MOST_WAITING:
+        if queue.users >= queue.places + MAX_WAITING:
             raise RateLimited(self._backend.say(TOO_MANY_WAIT))
         queue.users += 1
         try:
@@ -97,7 +97,7 @@ class ConcurrencyLimiter:
         accepted = queue.limiter.take_at_once(subject)
         if accepted is not None:
             return accepted
-        timer = asyncio.ensure_future(self._sleep(LONGEST_WAIT_SECONDS))
+        timer = asyncio.ensure_future(self._sleep(MAX_WAIT_SECONDS))
         place = asyncio.ensure_future(queue.limiter.take(subject))
         try:
             await asyncio.wait([timer, place], return_when=asyncio.FIRST_COMPLETED)
@@ -119,7 +119,7 @@ class ConcurrencyLimiter:
         running = self._running[credential.id]
         if not running:
             del self._running[credential.id]
-        if not is_shared or (credential.id not in self._numbers and len(self._numbers) >= MOST_NUMBERED):
+        if not is_shared or (credential.id not in self._numbers and len(self._numbers) >= MAX_NUMBERED):
             return
         if (number := self._numbers.get(credential.id)) is None:
             number = self._numbers[credential.id] = len(self._numbers) + 1

@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from app.domain.purchase import NewPurchase, PurchaseState
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 
-MOST_UNWRITTEN = 10_000
-MOST_OF_A_CALLER = 2_000
-MOST_OF_UNACCEPTED = 2_500
-"""Limits of queued outcomes per process, under 1 KB each: in total, per caller, and for all unaccepted tokens."""
+MAX_QUEUED = 10_000
+MAX_QUEUED_PER_CALLER = 2_000
+MAX_QUEUED_UNACCEPTED = 2_500
+"""Most outcomes that one process queues: in total, for one caller, and for all callers whose token is not accepted.
+
+An outcome takes less than 1 KB.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a submission.
+    """The outcome of a purchase.
 
     Attributes:
-        purchase: the submission.
-        state: the new state; None deletes the row. Nothing was bought then.
+        purchase: the purchase as it was claimed.
+        state: the new state; None if nothing was bought, so that the row is deleted.
         task_id: the task that was started; None if none is known.
         is_recorded: whether the purchase itself is in the database. False if that is not certain.
 
@@ -32,15 +35,18 @@ class Outcome:
 
 
 class OutcomeQueue:
-    """A queue for each caller. Callers are served round-robin; those with accepted tokens have every second turn."""
+    """A queue for each caller.
+
+    Callers with accepted tokens and all other callers are served alternately, and round-robin within each group.
+    """
 
     def __init__(self, is_accepted: Callable[[str], bool]) -> None:
         """Start empty. `is_accepted` returns whether the backend has accepted a caller's token lately."""
-        limits = QuotaLimits(MOST_UNWRITTEN, MOST_OF_A_CALLER, MOST_OF_UNACCEPTED)
+        limits = QuotaLimits(MAX_QUEUED, MAX_QUEUED_PER_CALLER, MAX_QUEUED_UNACCEPTED)
         self._quota = CallerQuota(limits, is_accepted)
         self._is_accepted = is_accepted
-        self._turns: tuple[OrderedDict[str, deque[Outcome]], ...] = (OrderedDict(), OrderedDict())
-        self._next = 0
+        self._groups: tuple[OrderedDict[str, deque[Outcome]], ...] = (OrderedDict(), OrderedDict())
+        self._next_group = 0
 
     def __len__(self) -> int:
         """Return the number of outcomes, including those taken and not yet removed."""
@@ -56,13 +62,13 @@ class OutcomeQueue:
 
     def take(self) -> Outcome | None:
         """Return the next outcome; None if the queue is empty. Call `remove` or `put_back` with it afterwards."""
-        for turns in (self._turns[self._next], self._turns[1 - self._next]):
-            if turns:
-                self._next = 1 - self._next
-                caller, outcomes = turns.popitem(last=False)
+        for group in (self._groups[self._next_group], self._groups[1 - self._next_group]):
+            if group:
+                self._next_group = 1 - self._next_group
+                caller, outcomes = group.popitem(last=False)
                 outcome = outcomes.popleft()
                 if outcomes:
-                    turns[caller] = outcomes
+                    group[caller] = outcomes
                 return outcome
         return None
 
@@ -71,9 +77,9 @@ class OutcomeQueue:
         self._quota.give_back(outcome.purchase.caller)
 
     def put_back(self, outcome: Outcome) -> None:
-        """Return an outcome that was taken and could not be written. It has kept its place in its caller's share."""
+        """Return an outcome that was taken and could not be written. Its place is still taken."""
         self._queue_of(outcome.purchase.caller).appendleft(outcome)
 
     def _queue_of(self, caller: str) -> deque[Outcome]:
-        turns = next((turns for turns in self._turns if caller in turns), self._turns[self._is_accepted(caller)])
-        return turns.setdefault(caller, deque())
+        group = next((group for group in self._groups if caller in group), self._groups[self._is_accepted(caller)])
+        return group.setdefault(caller, deque())

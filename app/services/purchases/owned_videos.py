@@ -10,8 +10,8 @@ from app.services.purchases.submitted_tasks import PagePosition, SubmittedTasks
 from app.services.tasks.lookup import TaskService
 
 PAGE = 200
-MOST_PAGES = 10
-"""A search for a video covers the newest PAGE * MOST_PAGES tasks. Most of them are cached."""
+MAX_PAGES = 10
+"""A search for a video covers the newest PAGE * MAX_PAGES tasks. Most of them are cached."""
 
 
 class OwnedVideos:
@@ -29,7 +29,7 @@ class OwnedVideos:
             return
         before: PagePosition | None = None
         error: LumaError = self._backend.error(NotFound)
-        for _ in range(MOST_PAGES):
+        for _ in range(MAX_PAGES):
             page = await self._submitted.newest(caller.principal, PAGE, outcome=PurchaseState.STARTED, before=before)
             task_ids = [one.task_id for one in page.purchases if one.task_id is not None]
             for task in (await self._tasks.find(caller, task_ids)).answers.values() if task_ids else ():

@@ -27,8 +27,8 @@ from app.services.purchases.limiter import ConcurrencyLimiter
 from app.services.purchases.request import PurchaseRequest, PurchaseResult
 from app.services.tasks.snapshots import TaskSnapshots
 
-MOST_UNDER_WAY = 600
-MOST_UNDER_WAY_PER_CALLER = 64
+MAX_UNDER_WAY = 600
+MAX_UNDER_WAY_PER_CALLER = 64
 """Submissions in flight in this process, and of one token. They continue if their callers disconnect."""
 
 TOO_MANY_UNDER_WAY = (

@@ -10,7 +10,7 @@ from app.domain.purchase import Purchase, PurchaseState
 from app.ports.repositories import DatabaseBusy, DatabaseUnavailable, Purchases
 from app.services.limits.database_turns import DatabaseTurns
 
-MOST_COMPLETIONS = 100
+MAX_COMPLETIONS = 100
 """Limit of MCP for the values in one completion result."""
 
 LISTED = (PurchaseState.SENT, PurchaseState.STARTED, PurchaseState.UNKNOWN)
@@ -46,14 +46,14 @@ class SubmittedTasks:
     async def newest(  # noqa: PLR0913 - a list is narrowed in several ways
         self,
         principal: Principal,
-        most: int,
+        limit: int,
         *,
         outcome: PurchaseState | None = None,
         since: float | None = None,
         before: PagePosition | None = None,
         member_name: str | None = None,
     ) -> Page:
-        """Return at most `most` purchases that the caller may see, submitted at `since` (unix seconds) or later.
+        """Return at most `limit` purchases that the caller may see, submitted at `since` (unix seconds) or later.
 
         The newest comes first. `outcome` None means the outcomes in LISTED. `before` is `next` of the previous page.
         `member_name` restricts the list to the team member with this name.
@@ -62,7 +62,7 @@ class SubmittedTasks:
         read = partial(
             self._purchases.newest,
             principal.owners,
-            most + 1,
+            limit + 1,
             outcomes=LISTED if outcome is None else (outcome,),
             since=since,
             before=before,
@@ -75,8 +75,8 @@ class SubmittedTasks:
             raise RateLimited(TOO_MANY_READS, retry_after_seconds=5.0) from None
         except DatabaseUnavailable as exc:
             raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from exc
-        page = found[:most]
-        return Page(page, (page[-1].created_at, page[-1].attempt) if len(found) > most else None)
+        page = found[:limit]
+        return Page(page, (page[-1].created_at, page[-1].attempt) if len(found) > limit else None)
 
     async def beginning_with(self, principal: Principal, prefix: str) -> list[str]:
         """Return at most 100 ids of tasks that the caller may see and that begin with `prefix`.
@@ -86,7 +86,7 @@ class SubmittedTasks:
         if prefix and not is_plain_id(prefix):
             return []
         read = partial(
-            self._purchases.task_ids, principal.owners, prefix, MOST_COMPLETIONS, member=principal.only_member
+            self._purchases.task_ids, principal.owners, prefix, MAX_COMPLETIONS, member=principal.only_member
         )
         try:
             return await self._reads.run(principal.subject, read)

@@ -8,8 +8,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 WINDOW_SECONDS = 600.0
-MOST_OF_ALL = 500
-MOST_PER_TOKEN = 10
+MAX_OF_ALL = 500
+MAX_PER_TOKEN = 10
 """Limits of purchases with an unknown outcome within WINDOW_SECONDS: of all such tokens together, and of one."""
 
 
@@ -36,7 +36,7 @@ class UnacceptedPurchases:
             self._unknown_of[expired] -= 1
             if not self._unknown_of[expired]:
                 del self._unknown_of[expired]
-        return len(self._unknown) < MOST_OF_ALL and self._unknown_of.get(tenant, 0) < MOST_PER_TOKEN
+        return len(self._unknown) < MAX_OF_ALL and self._unknown_of.get(tenant, 0) < MAX_PER_TOKEN
 
     def record_unknown(self, tenant: str) -> None:
         """Count a purchase of the tenant with an unknown outcome."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from app.domain.oauth import OAuthError
 from app.domain.redirects import BadRedirect, check_redirect, is_loopback, shown_host
 from app.domain.sign_in import (
-    LONGEST_CLIENT_ID,
+    MAX_CLIENT_ID_LENGTH,
     ClientAuth,
     OAuthClient,
     Registration,
@@ -22,7 +22,7 @@ from app.ports.sign_in_store import Clients
 from app.services.limits.address_limits import AddressLimit
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 
-MOST_REDIRECTS = 10
+MAX_REDIRECTS = 10
 _SECRET_METHODS = ("client_secret_post", "client_secret_basic")
 
 
@@ -75,7 +75,7 @@ class ClientRegistry:
 
     async def known(self, client_id: str) -> OAuthClient | None:
         """Return a stored client without a fetch, also if its document is stale. Raises DatabaseUnavailable."""
-        return await self._clients.client(client_id) if len(client_id) <= LONGEST_CLIENT_ID else None
+        return await self._clients.client(client_id) if len(client_id) <= MAX_CLIENT_ID_LENGTH else None
 
     async def find(self, client_id: str, address: str) -> OAuthClient:
         """Return the client with this id. Its document, if it has one, is fetched unless the stored one is fresh.
@@ -135,8 +135,8 @@ class ClientRegistry:
 
 
 def _redirects(given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list) or not 0 < len(given) <= MOST_REDIRECTS:
-        raise OAuthError("invalid_redirect_uri", f"redirect_uris must be a list of 1 to {MOST_REDIRECTS} URIs.")
+    if not isinstance(given, list) or not 0 < len(given) <= MAX_REDIRECTS:
+        raise OAuthError("invalid_redirect_uri", f"redirect_uris must be a list of 1 to {MAX_REDIRECTS} URIs.")
     checked = []
     for number, uri in enumerate(given, 1):
         if not isinstance(uri, str):

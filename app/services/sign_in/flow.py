@@ -27,7 +27,7 @@ CODE_SECONDS = 120.0
 SESSION_SECONDS = 12 * 3600.0
 """Lifetime of a browser's session, in which the account page and other clients need no new login."""
 
-LONGEST_SEALED = 16_384
+MAX_SEALED_LENGTH = 16_384
 """Longest accepted sealed form field, in characters."""
 
 _CONSENT, _PENDING, _FORM = "consent", "login", "form"
@@ -192,7 +192,7 @@ class SignInFlow:
 
     def is_form_token(self, text: str, browser: Browser) -> bool:
         """Return whether `text` is a valid anti-CSRF token of this browser."""
-        content = self._sealer.unseal(_FORM, text, browser.secret) if len(text) <= LONGEST_SEALED else None
+        content = self._sealer.unseal(_FORM, text, browser.secret) if len(text) <= MAX_SEALED_LENGTH else None
         return content is not None and content["until"] > self._wall_clock()
 
     async def sign_out(self, browser: Browser) -> None:
@@ -203,7 +203,7 @@ class SignInFlow:
 
     def _unseal_consent(self, sealed: str, browser: Browser) -> tuple[AuthorizationRequest, str | None]:
         """Return the request of a consent page, and the id of the person whose account it showed. Raises FlowEnded."""
-        content = self._sealer.unseal(_CONSENT, sealed, browser.secret) if len(sealed) <= LONGEST_SEALED else None
+        content = self._sealer.unseal(_CONSENT, sealed, browser.secret) if len(sealed) <= MAX_SEALED_LENGTH else None
         if content is None:
             raise FlowEnded("This page was not opened in this browser, or the browser keeps no cookies for this site.")
         if content["until"] <= self._wall_clock():

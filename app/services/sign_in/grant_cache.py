@@ -14,16 +14,16 @@ from app.ports.repositories import DatabaseUnavailable
 from app.ports.sign_in_store import AccessHolder, Grants
 from app.services.version_follower import CacheClocks, FollowedCache, follow_version
 
-MOST_TOKENS = 10_000
+MAX_TOKENS = 10_000
 """Sizes of the caches of known tokens, about 2 KB an entry, and of digests of unknown tokens."""
 
 UNKNOWN_SECONDS = 10.0
 """Time for which a digest is cached as unknown. It is short, because an expired token may be renewed."""
 
-MOST_LOOKUPS = 2
+MAX_LOOKUPS = 2
 """Concurrent look-ups in the database. It has four connections, which purchases need too."""
 
-MOST_WAITING = 200
+MAX_WAITING = 200
 """Limit of look-ups in progress or waiting."""
 
 OUTAGE_SECONDS = 60.0
@@ -89,9 +89,9 @@ class GrantCache:
         self._version: int | None = None
         self._confirmed_at = clocks.monotonic()
         self._generation = 0
-        self._tokens: LRUCache[str, KnownToken] = LRUCache(MOST_TOKENS)
-        self._unknown: TTLCache[str, None] = TTLCache(MOST_TOKENS, UNKNOWN_SECONDS, clocks.monotonic)
-        self._lookups = asyncio.Semaphore(MOST_LOOKUPS)
+        self._tokens: LRUCache[str, KnownToken] = LRUCache(MAX_TOKENS)
+        self._unknown: TTLCache[str, None] = TTLCache(MAX_TOKENS, UNKNOWN_SECONDS, clocks.monotonic)
+        self._lookups = asyncio.Semaphore(MAX_LOOKUPS)
         self._waiting = 0
         self._used: set[str] = set()
 
@@ -122,7 +122,7 @@ class GrantCache:
             return known
         if digest in self._unknown:
             return None
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= MAX_WAITING:
             raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
         self._waiting += 1
         try:

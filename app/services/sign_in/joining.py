@@ -7,7 +7,7 @@ from app.domain.sign_in_tokens import INVITATION
 from app.ports.admission import JoinRefused
 from app.ports.people import Invitations
 from app.ports.sign_in import ContentSealer
-from app.services.sign_in.flow import CONSENT_SECONDS, LONGEST_SEALED, Browser, SignInFlow, Step
+from app.services.sign_in.flow import CONSENT_SECONDS, MAX_SEALED_LENGTH, Browser, SignInFlow, Step
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.teams.admission import ENDED
 
@@ -48,7 +48,7 @@ class Joining:
 
     async def agreed(self, sealed: str, browser: Browser) -> Step:
         """Return the way to the login after the person has agreed. Raises JoinRefused and LoginUnavailable."""
-        content = self._sealer.unseal(_JOIN, sealed, browser.secret) if len(sealed) <= LONGEST_SEALED else None
+        content = self._sealer.unseal(_JOIN, sealed, browser.secret) if len(sealed) <= MAX_SEALED_LENGTH else None
         if content is None or content["until"] <= self._wall_clock():
             raise JoinRefused(STALE)
         return await self._flow.begin_join_login(content["invitation"], browser)

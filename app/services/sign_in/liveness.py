@@ -18,7 +18,7 @@ SUSPECT_INTERVAL_SECONDS = 30.0
 SUSPECTS_SECONDS = 2.0
 """Interval at which suspect logins are checked."""
 
-MOST_SUSPECTS = 1_000
+MAX_SUSPECTS = 1_000
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class SuspectLogins:
 
     def enqueue(self, person_id: str) -> None:
         """Queue the login of a person for a check. If the queue is full, it is checked at the next refresh."""
-        if len(self._suspects) < MOST_SUSPECTS:
+        if len(self._suspects) < MAX_SUSPECTS:
             self._suspects.add(person_id)
 
     async def run(self) -> None:

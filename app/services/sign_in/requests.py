@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from app.domain.oauth import LONGEST_STATE, OAuthError, check_challenge, is_our_resource, requested_scopes
+from app.domain.oauth import MAX_STATE_LENGTH, OAuthError, check_challenge, is_our_resource, requested_scopes
 from app.domain.sign_in import AuthorizationRequest, OAuthClient
 from app.domain.teams import parsed_scopes, written_scopes
 from app.services.sign_in.clients import ClientRefused, ClientRegistry
@@ -51,7 +51,7 @@ class RequestCheck:
         try:
             return CheckedRequest(self._request(query, client, redirect_uri, repeated=repeated), client)
         except OAuthError as exc:
-            kept = state if state is None or len(state) <= LONGEST_STATE else None
+            kept = state if state is None or len(state) <= MAX_STATE_LENGTH else None
             raise RequestRefused(self.error_url(redirect_uri, kept, exc)) from None
 
     def _request(
@@ -60,8 +60,8 @@ class RequestCheck:
         state = query.get("state")
         if repeated:
             raise OAuthError("invalid_request", "A parameter occurs more than once.")
-        if state is not None and len(state) > LONGEST_STATE:
-            raise OAuthError("invalid_request", f"state has more than {LONGEST_STATE} characters.")
+        if state is not None and len(state) > MAX_STATE_LENGTH:
+            raise OAuthError("invalid_request", f"state has more than {MAX_STATE_LENGTH} characters.")
         if query.get("response_type") != "code":
             raise OAuthError("unsupported_response_type", "response_type must be code.")
         if query.get("response_mode", "query") != "query" or "request" in query or "request_uri" in query:

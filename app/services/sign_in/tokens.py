@@ -13,7 +13,7 @@ from app.ports.sign_in_store import AuthorizationCode, NewAccess, NewGrant, Sign
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.sign_in.liveness import LoginCheck
 
-MOST_ATTEMPTS = 4
+MAX_ATTEMPTS = 4
 """Attempts of one refresh. An attempt fails if another refresh of the same grant comes between."""
 
 _BAD_CODE = "The authorization code is not valid, has expired, or is not this client's: start the sign-in again."
@@ -95,7 +95,7 @@ class TokenService:
         self._check_resource(resource)
         mint = await self._mint.load()
         grant_id = mint.grant_of(token)
-        for _ in range(MOST_ATTEMPTS):
+        for _ in range(MAX_ATTEMPTS):
             found = await self._store.grants.grant(grant_id) if grant_id is not None else None
             if found is None or found[0].client_id != client.id:
                 self._telemetry.refreshed("invalid")

@@ -10,7 +10,7 @@ from app.ports.repositories import DatabaseBusy, DatabaseUnavailable, Purchases
 from app.services.limits.database_turns import DatabaseTurns
 from app.services.tasks.generational_cache import GenerationalCache
 
-MOST_CACHED = 20_000
+MAX_CACHED = 20_000
 """Size of the cache of allowed tasks, about 250 bytes an entry. Entries never expire: a task keeps its owner."""
 
 NO_DATABASE = (
@@ -27,7 +27,7 @@ class TaskAccess:
         """Look up the owners of tasks in `purchases`. `reads` limits concurrent queries."""
         self._purchases = purchases
         self._reads = reads
-        self._allowed: GenerationalCache[str, bool] = GenerationalCache(MOST_CACHED, lambda _allowed: 1)
+        self._allowed: GenerationalCache[str, bool] = GenerationalCache(MAX_CACHED, lambda _allowed: 1)
 
     async def denied(self, principal: Principal, task_ids: Iterable[str]) -> dict[str, TaskResult]:
         """Return the results of the tasks that `principal` may not read, by id.

@@ -15,10 +15,10 @@ class GenerationalCache(Generic[K, V]):
     half of the limit were put or read after it.
     """
 
-    def __init__(self, most: int, weigh: Callable[[V], int]) -> None:
-        """Start empty, with the total weight limited to `most`. `weigh` returns the weight of a value."""
+    def __init__(self, limit: int, weigh: Callable[[V], int]) -> None:
+        """Start empty, with the total weight limited to `limit`. `weigh` returns the weight of a value."""
         self._weigh = weigh
-        self._half = most // 2
+        self._half = limit // 2
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
         self._young_weight = 0

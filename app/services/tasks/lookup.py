@@ -50,7 +50,8 @@ class TaskService:
     ) -> None:
         """Use these dependencies. The service does not open or close them.
 
-        `on_read` is called after each read for a team, with the team's id and the tasks that the backend returned.
+        `on_read` is called after each read for a team, with the owner (for a team, the team's id) and the tasks that
+        the backend returned.
         """
         self._on_read = on_read
         self.access = access
@@ -64,8 +65,8 @@ class TaskService:
     async def find(self, caller: Caller, task_ids: Sequence[str]) -> Lookup:
         """Return one result for each distinct id, in the order of `task_ids`.
 
-        The result of an id whose read failed is the LumaError, which is not raised. None is the result of a task that
-        the backend does not know, or that the caller may not read.
+        The result of an id whose read failed is the LumaError, which is not raised. A task that the backend does not
+        have, or that the caller may not read, has the result None.
         """
         denied = await self.access.denied(caller.principal, task_ids) if caller.principal.team is not None else {}
         if not denied:
@@ -78,26 +79,32 @@ class TaskService:
     async def _find(self, caller: Caller, task_ids: Sequence[str]) -> Lookup:
         wanted = dict.fromkeys(task_ids)
         principal = caller.principal
-        if self._token_status.was_refused(principal.subject) and (error := await self._still_refused(caller, wanted)):
+        if self._token_status.was_refused(principal.subject) and (
+            error := await self._verify_refused_token(caller, wanted)
+        ):
             return Lookup(dict.fromkeys(wanted, error), LookupStats())
         cached = await self._cache.get_many(principal.owner, list(wanted))
         if len(cached.tasks) == len(wanted):
             return Lookup(cached.tasks, LookupStats(cached.local_hits, cached.shared_hits))
         absent = [task_id for task_id in wanted if task_id not in cached.tasks]
         calls = _Calls()
-        fetched, joined = await self._fetch_once(caller, absent, calls)
+        fetched, joined = await self._fetch_or_join(caller, absent, calls)
         stats = LookupStats(cached.local_hits, cached.shared_hits, joined, len(absent) - joined, calls.count)
         found = cached.tasks | fetched
         return Lookup({task_id: found[task_id] for task_id in wanted}, stats)
 
     def was_refused(self, subject: str) -> bool:
-        """Return whether the backend refused the token and not accepted it since. Cached results are then withheld."""
+        """Return whether the backend has refused the token and has not accepted it since.
+
+        As long as that is so, the caller gets no cached results.
+        """
         return self._token_status.was_refused(subject)
 
-    async def _still_refused(self, caller: Caller, wanted: Iterable[str]) -> LumaError | None:
-        """Verify a refused token with a read of one of the ids, if that is due. Return None if it is accepted again.
+    async def _verify_refused_token(self, caller: Caller, wanted: Iterable[str]) -> LumaError | None:
+        """Verify a refused token with a read of one of the ids. Return None if the backend accepts it again.
 
-        Otherwise return the error for the caller: Unauthorized, or the reason why the token could not be verified.
+        Otherwise return the error for the caller: Unauthorized, or the reason why the token could not be verified. No
+        read is made right after a refusal, nor for cached ids alone more often than `try_start_verification` allows.
         """
         subject, task_ids = caller.principal.subject, list(wanted)
         if self._token_status.just_refused(subject):
@@ -120,10 +127,10 @@ class TaskService:
 
     async def read(self, caller: Caller, task_ids: Sequence[str]) -> dict[str, TaskResult]:
         """Read the tasks at the backend, or join fetches in flight. Tasks that are read are cached."""
-        answers, _ = await self._fetch_once(caller, task_ids, _Calls())
+        answers, _ = await self._fetch_or_join(caller, task_ids, _Calls())
         return answers
 
-    async def _fetch_once(
+    async def _fetch_or_join(
         self, caller: Caller, task_ids: Sequence[str], calls: _Calls
     ) -> tuple[dict[str, TaskResult], int]:
         async def fetch(keys: list[FlightKey]) -> dict[FlightKey, TaskResult]:
@@ -133,7 +140,7 @@ class TaskService:
         keys = [(caller.principal.owner, task_id) for task_id in task_ids]
         new_keys = self._flights.not_in_flight(keys)
         try:
-            remove_queued = self._queued.add(caller.principal.subject, len(new_keys)) if new_keys else _nothing
+            remove_queued = self._queued.add(caller.principal.subject, len(new_keys)) if new_keys else _noop
         except RateLimited as exc:
             return await self._join_only(keys, new_keys, exc)
         results, joined = await self._flights.get_many(keys, fetch, calls.has_sent, remove_queued)
@@ -145,7 +152,7 @@ class TaskService:
         """Return the results of fetches in flight, and `refusal` for `new_keys`, which would need a new fetch."""
         refused = set(new_keys)
         joined = [key for key in keys if key not in refused]
-        results, _ = await self._flights.get_many(joined, _never) if joined else ({}, 0)
+        results, _ = await self._flights.get_many(joined, _unreachable_fetch) if joined else ({}, 0)
         refusal.with_traceback(None)
         return {key[1]: refusal if key in refused else results[key] for key in keys}, len(joined)
 
@@ -155,15 +162,15 @@ class TaskService:
             credential = await caller.credentials.one()
         except LumaError as exc:
             return dict.fromkeys(task_ids, exc.with_traceback(None))
-        reading = await self._backend.find_tasks(credential, task_ids, calls.on_send)
-        calls.count += reading.calls
-        tasks = [answer for answer in reading.answers.values() if isinstance(answer, Task)]
+        batch = await self._backend.find_tasks(credential, task_ids, calls.on_send)
+        calls.count += batch.calls
+        tasks = [answer for answer in batch.answers.values() if isinstance(answer, Task)]
         answers: dict[str, TaskResult] = {
-            task_id: answer for task_id, answer in reading.answers.items() if not isinstance(answer, Task)
+            task_id: answer for task_id, answer in batch.answers.items() if not isinstance(answer, Task)
         }
         unknown = [task_id for task_id in task_ids if task_id in answers and answers[task_id] is None]
         if unknown:
-            answers |= await self._snapshots.still_in_grace(owner, unknown)
+            answers |= await self._snapshots.recently_submitted(owner, unknown)
         if tasks and caller.principal.team is not None:
             self._on_read(owner, tasks)
         if tasks:
@@ -171,9 +178,9 @@ class TaskService:
         return answers
 
 
-def _nothing() -> None:
+def _noop() -> None:
     return None
 
 
-async def _never(_keys: list[FlightKey]) -> dict[FlightKey, TaskResult]:
+async def _unreachable_fetch(_keys: list[FlightKey]) -> dict[FlightKey, TaskResult]:
     raise AssertionError("all of these keys are in flight")

@@ -8,11 +8,11 @@ from app.domain.errors import RateLimited
 from app.ports.telemetry import Telemetry
 from app.services.log_throttle import LogThrottle
 
-MOST_PER_TENANT = 2_400
-MOST_IN_TOTAL = 6_000
+MAX_PER_TENANT = 2_400
+MAX_IN_TOTAL = 6_000
 """Limits in ids. An id takes about 1 KB with its asyncio tasks, and 7 KB if its prompt is long."""
 
-MOST_UNACCEPTED = 4_000
+MAX_UNACCEPTED = 4_000
 """Part of the total for all tokens together that the backend has not accepted lately. Anybody can invent tokens."""
 
 LOOKUP_WEIGHT = 4
@@ -21,7 +21,7 @@ LOOKUP_WEIGHT = 4
 RETRY_AFTER_SECONDS = 10.0
 
 TENANT_IS_FULL = (
-    f"The calls of this token together ask {{backend}} about too many task ids at once (limit: {MOST_PER_TENANT}). "
+    f"The calls of this token together ask {{backend}} about too many task ids at once (limit: {MAX_PER_TENANT}). "
     "Nothing is lost: ask again when the calls in flight are answered, for fewer ids at a time."
 )
 SERVICE_IS_FULL = (
@@ -57,10 +57,10 @@ class QueuedIds:
     def add(self, tenant: str, count: int) -> Callable[[], None]:
         """Add a lookup of `count` ids, and return a function that removes it. Raises RateLimited over a limit."""
         weight, queued = count + LOOKUP_WEIGHT, self._by_tenant.get(tenant, 0)
-        if queued + weight > MOST_PER_TENANT:
+        if queued + weight > MAX_PER_TENANT:
             raise self._refusal(TENANT_IS_FULL)
         accepted = self._is_accepted(tenant)
-        if self._total + weight > MOST_IN_TOTAL or (not accepted and self._unaccepted + weight > MOST_UNACCEPTED):
+        if self._total + weight > MAX_IN_TOTAL or (not accepted and self._unaccepted + weight > MAX_UNACCEPTED):
             raise self._refusal(SERVICE_IS_FULL)
         self._by_tenant[tenant] = queued + weight
         self._total += weight
@@ -84,6 +84,6 @@ class QueuedIds:
         if (count := self._throttle.count()) is not None:
             log.warning(
                 "Lookups are refused with rate_limited: too many task ids wait for %s (%d of %d in total; %d refusals "
-                "since the last such line). Others are served", self._backend.name, self._total, MOST_IN_TOTAL, count,
+                "since the last such line). Others are served", self._backend.name, self._total, MAX_IN_TOTAL, count,
             )  # fmt: skip
         return RateLimited(self._backend.say(sentence), retry_after_seconds=RETRY_AFTER_SECONDS)

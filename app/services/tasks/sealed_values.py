@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from app.ports.sealing import ValueSealer
 from app.services.key_namespace import KeyNamespace
 
-LARGEST_BYTES = 64 * 1024
+MAX_BYTES = 64 * 1024
 """Size limit of a stored value. Larger ones are neither written nor read."""
 
 
@@ -31,9 +31,9 @@ class SealedValues:
         if value is None:
             return None
         sealed = self._sealer.seal(key, value)
-        return sealed if len(sealed) <= LARGEST_BYTES else None
+        return sealed if len(sealed) <= MAX_BYTES else None
 
     def unseal_each(self, keys: Sequence[str], stored: Iterable[bytes | None]) -> Iterator[bytes | None]:
         """Yield the unsealed value for each of `keys`; None if it is absent, too large or not sealed for that key."""
-        checked = (value if value is not None and len(value) <= LARGEST_BYTES else None for value in stored)
+        checked = (value if value is not None and len(value) <= MAX_BYTES else None for value in stored)
         return self._sealer.unseal_each(zip(keys, checked, strict=True))

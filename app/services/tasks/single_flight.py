@@ -19,16 +19,16 @@ class _Flight:
 
     Attributes:
         keys: the keys that it fetches.
-        has_sent: returns whether the fetch has sent anything. It is not cancelled then.
+        has_sent: returns whether the fetch has sent anything. Once it has, the fetch is not cancelled.
         on_done: called at the end of the fetch, also after an error.
-        waiting: number of callers that wait for at least one of the keys.
+        callers: number of callers that wait for at least one of the keys.
 
     """
 
     keys: list[Any]
     has_sent: Callable[[], bool]
     on_done: Callable[[], None]
-    waiting: int = 0
+    callers: int = 0
     task: "asyncio.Task[Any]" = field(init=False)
 
 
@@ -37,11 +37,11 @@ class _PendingKey(NamedTuple):
     future: "asyncio.Future[Any]"
 
 
-def _always() -> bool:
+def _always_true() -> bool:
     return True
 
 
-def _nothing() -> None:
+def _noop() -> None:
     return None
 
 
@@ -50,14 +50,14 @@ class SingleFlight(Generic[K, V]):
 
     def __init__(self) -> None:
         self._pending: dict[K, _PendingKey] = {}
-        self._flights: set[asyncio.Task[Mapping[K, V]]] = set()
+        self._tasks: set[asyncio.Task[Mapping[K, V]]] = set()
 
     async def get_many(
         self,
         keys: Sequence[K],
         fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]],
-        has_sent: Callable[[], bool] = _always,
-        on_done: Callable[[], None] = _nothing,
+        has_sent: Callable[[], bool] = _always_true,
+        on_done: Callable[[], None] = _noop,
     ) -> tuple[dict[K, V], int]:
         """Return a value for each key, and the number of keys whose fetch was already in flight.
 
@@ -72,7 +72,7 @@ class SingleFlight(Generic[K, V]):
         pending_keys = {key: self._pending[key] for key in keys}
         flights = {pending.flight for pending in pending_keys.values()}
         for flight in flights:
-            flight.waiting += 1
+            flight.callers += 1
         try:
             await asyncio.wait([pending.future for pending in pending_keys.values()])
         finally:
@@ -81,9 +81,9 @@ class SingleFlight(Generic[K, V]):
         return {key: pending.future.result() for key, pending in pending_keys.items()}, len(keys) - len(new_keys)
 
     @property
-    def flights(self) -> int:
+    def in_flight(self) -> int:
         """Number of fetches in flight."""
-        return len(self._flights)
+        return len(self._tasks)
 
     def not_in_flight(self, keys: Sequence[K]) -> list[K]:
         """Return the keys without a fetch in flight."""
@@ -94,25 +94,25 @@ class SingleFlight(Generic[K, V]):
         pending_keys = {key: _PendingKey(flight, loop.create_future()) for key in flight.keys}
         self._pending |= pending_keys
         flight.task = loop.create_task(_run(flight.keys, fetch))
-        self._flights.add(flight.task)
+        self._tasks.add(flight.task)
         # A callback and not a `finally`: a task that is cancelled before its first step runs none of its code.
         flight.task.add_done_callback(lambda task: self._finish(task, pending_keys, flight.on_done))
 
     def _remove_caller(self, flight: _Flight) -> None:
         """Remove one caller. After the last one, cancel a flight that has sent nothing; it can no longer be joined."""
-        flight.waiting -= 1
-        if flight.waiting == 0 and not flight.task.done() and not flight.has_sent():
+        flight.callers -= 1
+        if flight.callers == 0 and not flight.task.done() and not flight.has_sent():
             flight.task.cancel()
             for key in flight.keys:
                 del self._pending[key]
 
     def _finish(
-        self, flight: "asyncio.Task[Mapping[K, V]]", pending_keys: dict[K, _PendingKey], on_done: Callable[[], None]
+        self, task: "asyncio.Task[Mapping[K, V]]", pending_keys: dict[K, _PendingKey], on_done: Callable[[], None]
     ) -> None:
-        self._flights.discard(flight)
+        self._tasks.discard(task)
         on_done()
-        error = _error_of(flight)
-        values = flight.result() if error is None else {}
+        error = _error_of(task)
+        values = task.result() if error is None else {}
         for key, pending in pending_keys.items():
             if self._pending.get(key) is pending:
                 del self._pending[key]
@@ -124,17 +124,20 @@ class SingleFlight(Generic[K, V]):
 
     async def aclose(self) -> None:
         """Cancel all fetches in flight, and wait for their end. Their callers get ConnectionAbortedError."""
-        for flight in self._flights:
-            flight.cancel()
-        if self._flights:
-            await asyncio.wait(self._flights)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
 
 async def _run(keys: list[K], fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> Mapping[K, V]:
     return await fetch(keys)
 
 
-def _error_of(flight: "asyncio.Task[Mapping[K, V]]") -> Exception | None:
-    """Return the error for the callers of a failed flight; None if it succeeded. A cancellation means shutdown."""
-    error = asyncio.CancelledError() if flight.cancelled() else flight.exception()
+def _error_of(task: "asyncio.Task[Mapping[K, V]]") -> Exception | None:
+    """Return the error for the callers of a fetch that failed; None if it succeeded.
+
+    A cancelled fetch that still has callers was cancelled by `aclose`.
+    """
+    error = asyncio.CancelledError() if task.cancelled() else task.exception()
     return error if error is None or isinstance(error, Exception) else ConnectionAbortedError("the service is stopping")

@@ -72,7 +72,7 @@ class TaskSnapshots:
         }
         return {task_id: snapshot for task_id, snapshot in found.items() if snapshot is not None}
 
-    async def still_in_grace(self, tenant: str, task_ids: Sequence[str]) -> Mapping[str, RenderedTask]:
+    async def recently_submitted(self, tenant: str, task_ids: Sequence[str]) -> Mapping[str, RenderedTask]:
         """Return the last known state of those tasks that were submitted less than GRACE_SECONDS ago."""
         snapshots, now = await self.get_many(tenant, task_ids), self._wall_clock()
         return {task_id: snapshot.task for task_id, snapshot in snapshots.items() if is_in_grace(snapshot, now)}

@@ -24,7 +24,7 @@ _TASK_BYTES = _TASK.size
 _SNAPSHOT = struct.Struct(">B?dddd")
 """Version, `expects_callback`, expiry, `submitted_at`, `read_at` and `changed_at` (NaN: never). The task follows."""
 
-LONGEST_PART = 65_535
+MAX_PART_LENGTH = 65_535
 """Length limit in bytes of head, line and rest: their lengths are stored in 16 bits."""
 
 CLOCKS_DIFFER_SECONDS = 5.0
@@ -38,7 +38,7 @@ class Malformed(Exception):
 def pack_task(task: RenderedTask) -> bytes | None:
     """Return `task` in the stored format; None if a part is too long."""
     head, line, rest = task.head, task.line, task.rest
-    if max(len(head), len(line), len(rest)) > LONGEST_PART:
+    if max(len(head), len(line), len(rest)) > MAX_PART_LENGTH:
         return None
     times = (task.fresh_until, _number(task.created_at), _number(task.finished_at))
     header = _TASK.pack(VERSION, _NUMBERS[task.state], *times, len(head), len(line), len(rest))

@@ -13,8 +13,8 @@ from app.domain.teams import Actor, AuditEntry, KeyHolder, KeyState, Member, Tea
 from app.ports.directory import AdministrationRefused, Directory, NotAllowed, NotThere
 from app.ports.sealing import SecretMaker
 
-MOST_MEMBERS = 1_000
-MOST_CREDENTIALS = 50
+MAX_MEMBERS = 1_000
+MAX_CREDENTIALS = 50
 """Limits of members and credentials that a team's own keys may create. Lists of them are not paginated."""
 
 
@@ -128,8 +128,8 @@ class TeamAdministration:
 
     async def add_member(self, admin: TeamAdmin, name: str) -> Member:
         """Add a member."""
-        if len(await self.members(admin)) >= MOST_MEMBERS:
-            raise NotAllowed(f"A team has at most {MOST_MEMBERS} members. Ask the operator of this service for more.")
+        if len(await self.members(admin)) >= MAX_MEMBERS:
+            raise NotAllowed(f"A team has at most {MAX_MEMBERS} members. Ask the operator of this service for more.")
         return await self._directory.teams.add_member(admin.team.name, name, admin.actor)
 
     async def stop_member(self, admin: TeamAdmin, member_id: str, *, is_stopped: bool) -> Member:
@@ -139,9 +139,9 @@ class TeamAdministration:
         member = await self.member(admin, member_id)
         return await self._directory.teams.stop_member(admin.team.name, member.name, admin.actor, is_stopped=is_stopped)
 
-    async def keys(self, admin: TeamAdmin, most: int, after: str | None) -> list[KeyHolder]:
-        """Return at most `most` keys, oldest first, that are younger than the key with the id `after`."""
-        return await self._directory.keys.of_team(admin.team.name, most=most, after=after)
+    async def keys(self, admin: TeamAdmin, limit: int, after: str | None) -> list[KeyHolder]:
+        """Return at most `limit` keys, oldest first, that are younger than the key with the id `after`."""
+        return await self._directory.keys.of_team(admin.team.name, limit=limit, after=after)
 
     async def create_key(
         self, admin: TeamAdmin, member: str, scopes: frozenset[Scope], expires_seconds: int | None, note: str
@@ -189,10 +189,8 @@ class TeamAdministration:
         """Add a credential for a backend."""
         if backend not in self._backends:
             raise NotAllowed(f"Credentials are for one of these backends: {', '.join(self._backends)}.")
-        if len(await self.credentials(admin)) >= MOST_CREDENTIALS:
-            raise NotAllowed(
-                f"A team has at most {MOST_CREDENTIALS} credentials. Remove one that is not used any more."
-            )
+        if len(await self.credentials(admin)) >= MAX_CREDENTIALS:
+            raise NotAllowed(f"A team has at most {MAX_CREDENTIALS} credentials. Remove one that is not used any more.")
         sealed = await self._secrets.sealed(admin.team, backend, secret)
         return await self._directory.credentials.add(sealed, admin.actor)
 
@@ -200,12 +198,12 @@ class TeamAdministration:
         """Remove a credential and erase its secret."""
         return await self._directory.credentials.remove(admin.team.name, credential_id, admin.actor)
 
-    async def audit(self, admin: TeamAdmin, most: int, since: float | None, after: int) -> list[AuditEntry]:
-        """Return at most `most` entries of the audit log about the team, with ids above `after`.
+    async def audit(self, admin: TeamAdmin, limit: int, since: float | None, after: int) -> list[AuditEntry]:
+        """Return at most `limit` entries of the audit log about the team, with ids above `after`.
 
         `since` is the earliest time, in unix seconds.
         """
-        return await self._directory.audit.entries(most, team_id=admin.team.id, since=since, after=after)
+        return await self._directory.audit.entries(limit, team_id=admin.team.id, since=since, after=after)
 
     async def _own_key(self, admin: TeamAdmin, key_id: str) -> KeyHolder:
         """Return a key of the team. Raises NotThere, also for a key of another team, with the same sentence."""

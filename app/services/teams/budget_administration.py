@@ -13,7 +13,7 @@ from app.ports.directory import NotAllowed
 from app.ports.sealing import SecretMaker
 from app.services.teams.administration import TeamAdmin
 
-MOST_BUDGETS = 300
+MAX_BUDGETS = 300
 """Limit of budgets that a team's own keys may set. The list of them is not paginated."""
 
 NO_PRICE = "The backend names no price, so a budget would refuse every generation."
@@ -49,8 +49,8 @@ class BudgetAdministration:
             raise NotAllowed(NO_PRICE)
         found = await self.budgets(admin)
         is_new = not any(one.owner == owner and one.use.budget.window is window for one in found)
-        if is_new and len(found) >= MOST_BUDGETS:
-            raise NotAllowed(f"A team has at most {MOST_BUDGETS} budgets. Remove one that is not used any more.")
+        if is_new and len(found) >= MAX_BUDGETS:
+            raise NotAllowed(f"A team has at most {MAX_BUDGETS} budgets. Remove one that is not used any more.")
         alert = secret = None
         if limit.alert_url is not None:
             alert = await self._secrets.alert_target(admin.team, limit.alert_url)

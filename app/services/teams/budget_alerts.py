@@ -16,8 +16,8 @@ LEASE_SECONDS = 60.0
 """Time after which another process sends an alert that this one took and did not settle."""
 
 FIRST_PAUSE_SECONDS = 30.0
-LONGEST_PAUSE_SECONDS = 6 * 3600.0
-MOST_ATTEMPTS = 10
+MAX_PAUSE_SECONDS = 6 * 3600.0
+MAX_ATTEMPTS = 10
 """Limit of attempts. The last is about a day after the first."""
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class BudgetAlerts:
             await self._alerts.settle(alert)
 
     async def _retry_or_give_up(self, alert: BudgetAlert, reason: NotDelivered) -> None:
-        if alert.tries >= MOST_ATTEMPTS:
+        if alert.tries >= MAX_ATTEMPTS:
             self._ended("given_up")
             log.error(
                 "Gave up an alert of team %s after %d attempts: its receiver %s", alert.team_id, alert.tries, reason
@@ -87,6 +87,6 @@ class BudgetAlerts:
             await self._alerts.settle(alert)
             return
         self._ended("failed")
-        pause = min(FIRST_PAUSE_SECONDS * 3 ** (alert.tries - 1), LONGEST_PAUSE_SECONDS)
+        pause = min(FIRST_PAUSE_SECONDS * 3 ** (alert.tries - 1), MAX_PAUSE_SECONDS)
         log.warning("The receiver of alerts of team %s %s. The next attempt is in %.0f s", alert.team_id, reason, pause)
         await self._alerts.put_off(alert, pause)

@@ -8,7 +8,7 @@ from app.ports.repositories import DatabaseUnavailable
 from app.services.log_throttle import ThrottledExceptionLog
 
 EVERY_SECONDS = 30.0
-MOST_TEAMS = 100
+MAX_TEAMS = 100
 """Limit of teams in the metric, oldest first, because each budget is a time series."""
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class BudgetGauge:
 
     async def update(self) -> None:
         """Update the metric once. Raises DatabaseUnavailable."""
-        budgets = await self._ledger.team_budgets(MOST_TEAMS)
+        budgets = await self._ledger.team_budgets(MAX_TEAMS)
         self._show(
             {
                 (team, use.budget.window.value): (use.spent + use.reserved) / use.limit

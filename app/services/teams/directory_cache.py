@@ -17,14 +17,14 @@ from app.ports.repositories import DatabaseUnavailable
 from app.services.teams.key_lookups import KeyLookups
 from app.services.version_follower import CacheClocks, FollowedCache, follow_version
 
-MOST_KEYS = 10_000
+MAX_KEYS = 10_000
 """Sizes of the caches of known keys, about 1.5 KB an entry, and of digests of unknown keys."""
 
-MOST_TEAMS = 1_000
+MAX_TEAMS = 1_000
 """Size of the cache of teams' credentials."""
 
-MOST_LOOKUPS = 2
-MOST_WAITING = 200
+MAX_LOOKUPS = 2
+MAX_WAITING = 200
 """Limits of look-ups through `run_lookup`: concurrent ones, and all including those that wait."""
 
 REFRESH_BATCH = 500
@@ -93,11 +93,11 @@ class DirectoryCache:
         self._version: int | None = None
         self._confirmed_at = clocks.monotonic()
         self._generation = 0
-        self._keys: LRUCache[str, KnownKey] = LRUCache(MOST_KEYS)
-        self._unknown: LRUCache[str, None] = LRUCache(MOST_KEYS)
-        self._credentials: LRUCache[str, tuple[Credential, ...]] = LRUCache(MOST_TEAMS)
+        self._keys: LRUCache[str, KnownKey] = LRUCache(MAX_KEYS)
+        self._unknown: LRUCache[str, None] = LRUCache(MAX_KEYS)
+        self._credentials: LRUCache[str, tuple[Credential, ...]] = LRUCache(MAX_TEAMS)
         self._lookups = KeyLookups(self._look_up)
-        self._member_lookups = asyncio.Semaphore(MOST_LOOKUPS)
+        self._member_lookups = asyncio.Semaphore(MAX_LOOKUPS)
         self._waiting = 0
         self._used: set[str] = set()
 
@@ -155,7 +155,7 @@ class DirectoryCache:
 
     async def run_lookup(self, lookup: Callable[[], Awaitable[T]]) -> T:
         """Run `lookup`, which reads the database, within the concurrency limit. Raises AuthenticationUnavailable."""
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= MAX_WAITING:
             raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
         self._waiting += 1
         try:

@@ -9,7 +9,7 @@ from app.domain.teams import Actor, written_scopes
 from app.ports.directory import Directory, NotAllowed
 from app.ports.people import Invitations
 from app.ports.sealing import SecretMaker
-from app.services.teams.administration import MOST_MEMBERS, NotPermitted, TeamAdmin
+from app.services.teams.administration import MAX_MEMBERS, NotPermitted, TeamAdmin
 
 NO_SIGN_IN = (
     "An invitation leads to the sign-in of this service, which is off. Its operator has to set LUMA_MCP_SIGN_IN=oidc "
@@ -53,9 +53,9 @@ class InvitationAdministration:
             )
         name = admin.team.name
         members = await self._directory.teams.members(name)
-        if len(members) + len(await self._directory.invitations.of_team(name)) >= MOST_MEMBERS:
+        if len(members) + len(await self._directory.invitations.of_team(name)) >= MAX_MEMBERS:
             raise NotAllowed(
-                f"A team has at most {MOST_MEMBERS} members and open invitations. Ask the operator of this service "
+                f"A team has at most {MAX_MEMBERS} members and open invitations. Ask the operator of this service "
                 "for more."
             )
         return await self._maker.invite(name, admin.actor, expires_seconds, note)

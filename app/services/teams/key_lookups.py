@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from app.ports.auth import AuthenticationUnavailable
 
-MOST_WAITING = 200
+MAX_WAITING = 200
 """Limit of keys that wait for the next query. Beyond it, the key that has waited longest is refused."""
 
 TOO_MANY_LOOKUPS = "This service is looking up too many keys right now. Try again in a moment."
@@ -33,7 +33,7 @@ class KeyLookups(Generic[T]):
         """
         found = self._waiting.get(digest)
         if found is None:
-            if len(self._waiting) >= MOST_WAITING:
+            if len(self._waiting) >= MAX_WAITING:
                 self._waiting.pop(next(iter(self._waiting))).set_exception(AuthenticationUnavailable(TOO_MANY_LOOKUPS))
             found = self._waiting[digest] = asyncio.get_running_loop().create_future()
             found.add_done_callback(_retrieve_exception)

@@ -11,7 +11,7 @@ from app.ports.directory import NotAllowed
 from app.ports.rate_limits import OwnedLimits, TeamLimits
 from app.services.teams.administration import TeamAdmin
 
-MOST_LIMITED = 300
+MAX_LIMITED = 300
 """Limit of members and keys with rate limits set by a team's own keys. The list of them is not paginated."""
 
 
@@ -29,8 +29,8 @@ class LimitAdministration:
     async def set(self, admin: TeamAdmin, owner: BudgetOwner, limits: Limits) -> OwnedLimits:
         """Set the limits that are not None, and return all limits of the owner."""
         found = await self.limits(admin)
-        if len(found) >= MOST_LIMITED and owner not in [one.owner for one in found]:
-            raise NotAllowed(f"At most {MOST_LIMITED} members and keys of a team have limits. Remove those of another.")
+        if len(found) >= MAX_LIMITED and owner not in [one.owner for one in found]:
+            raise NotAllowed(f"At most {MAX_LIMITED} members and keys of a team have limits. Remove those of another.")
         return await self._limits.set(owner, limits, admin.actor)
 
     async def remove(self, admin: TeamAdmin, owner: BudgetOwner, kinds: Collection[LimitKind]) -> OwnedLimits:

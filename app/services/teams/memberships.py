@@ -12,10 +12,10 @@ from app.ports.directory import Teams
 from app.ports.people import Newcomer, PersonTeams
 from app.services.teams.directory_cache import DirectoryCache
 
-MOST_MEMBERSHIPS = 5_000
+MAX_MEMBERSHIPS = 5_000
 """Size of the cache of people, about 1 KB an entry."""
 
-NOT_YET = "Tokens cannot be checked yet, because this service's database does not answer. Try again shortly."
+TOKENS_UNREADABLE = "Tokens cannot be checked yet, because this service's database does not answer. Try again shortly."
 NO_TEAM = (
     "Your token is valid, but it names no team of this service. Nothing was done. Ask the operator of this service to "
     "make the team, to have the identity provider name one that exists, or to invite you."
@@ -70,7 +70,7 @@ class Memberships:
         self._people = people
         self._digest = digest
         self._no_team = no_team
-        self._cached: LRUCache[bytes, _CachedMembership] = LRUCache(MOST_MEMBERSHIPS)
+        self._cached: LRUCache[bytes, _CachedMembership] = LRUCache(MAX_MEMBERSHIPS)
 
     @property
     def generation(self) -> int:
@@ -113,7 +113,7 @@ class Memberships:
     def newcomer(self, person: Person) -> Newcomer:
         """Return the ids and the name that `person` has as a member. Raises AuthenticationUnavailable."""
         if (digest := self._digest()) is None:
-            raise AuthenticationUnavailable(NOT_YET)
+            raise AuthenticationUnavailable(TOKENS_UNREADABLE)
         about = f"{person.issuer} {person.subject}"  # The hashed text is unambiguous: only the subject may have blanks.
         return Newcomer(
             digest(f"person {about}")[:32], person.name, lambda team_id: digest(f"member {team_id} {about}")[:32]

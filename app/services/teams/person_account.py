@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app.domain.sign_in import Person
-from app.domain.team_input import LONGEST_SECRET, is_credential
+from app.domain.team_input import MAX_SECRET_LENGTH, is_credential
 from app.domain.teams import Actor, Membership
 from app.ports.auth import AccessRefused, AuthenticationUnavailable
 from app.ports.directory import NotAllowed, TeamCredentials
@@ -18,8 +18,8 @@ NO_TEAM = (
 )
 NOT_PERSONAL = "The credential of your team is put in by its administrators. Nothing was changed."
 NO_CREDENTIAL = (
-    f"A token is 1 to {LONGEST_SECRET} ASCII characters without blanks. Copy it whole, and nothing else. Nothing was "
-    "changed."
+    f"A token is 1 to {MAX_SECRET_LENGTH} ASCII characters without blanks. Copy it whole, and nothing else. Nothing "
+    "was changed."
 )
 
 

@@ -12,7 +12,7 @@ from app.ports.ledger import Ledger
 from app.ports.repositories import DatabaseUnavailable
 from app.services.log_throttle import ThrottledExceptionLog
 
-MOST_ENDED = 10_000
+MAX_ENDED = 10_000
 """Queue size of ended tasks to settle, about 0.2 KB each. Tasks that do not fit are settled once overdue."""
 
 RETRY_SECONDS = 5.0
@@ -44,7 +44,7 @@ class Settlement:
     def enqueue(self, team_id: str, tasks: Sequence[Task]) -> None:
         """Queue those of a team's tasks that have ended."""
         for task in tasks:
-            if task.is_final and len(self._ended) < MOST_ENDED:
+            if task.is_final and len(self._ended) < MAX_ENDED:
                 self._ended[team_id, task.id] = task.state is TaskState.COMPLETED
                 self._wake.set()
 

@@ -14,14 +14,14 @@ from app.domain.invitations import INVITATION_SECONDS
 from app.domain.rate_limit import LimitKind
 from app.ports.budgets import SpendingGroup
 from app.web.admin.fields import (
-    LARGEST_NUMBER,
+    MAX_NUMBER,
     AlertUrl,
     Amount,
     Day,
     Duration,
     Id,
     Lifetime,
-    Most,
+    Limit,
     Name,
     Note,
     Raise,
@@ -32,7 +32,7 @@ from app.web.admin.fields import (
     WholeNumber,
 )
 
-MOST_LISTED = 1_000
+MAX_LISTED = 1_000
 LISTED = 100
 """The largest page, and the default."""
 
@@ -88,9 +88,9 @@ class NewLimits(Body):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    calls_per_minute: Most | None = Field(None, description="most calls in any minute")
-    generations_per_hour: Most | None = Field(None, description="most generations started in any hour")
-    in_flight: Most | None = Field(None, description="most generations that have not ended")
+    calls_per_minute: Limit | None = Field(None, description="most calls in any minute")
+    generations_per_hour: Limit | None = Field(None, description="most generations started in any hour")
+    in_flight: Limit | None = Field(None, description="most generations that have not ended")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -181,15 +181,15 @@ class KeysQuery(Query):
     """A page of the keys."""
 
     after: Id | None = Field(None, description="the id of the last key of the page before")
-    limit: WholeNumber = Field(LISTED, ge=1, le=MOST_LISTED, description="most keys of the page")
+    limit: WholeNumber = Field(LISTED, ge=1, le=MAX_LISTED, description="most keys of the page")
 
 
 class AuditQuery(Query):
     """A page of the audit log."""
 
     since: Time | None = Field(None, description="a date or an ISO time, in UTC unless it says otherwise")
-    after: WholeNumber = Field(0, ge=0, le=LARGEST_NUMBER, description="the id of the last row of the page before")
-    limit: WholeNumber = Field(LISTED, ge=1, le=MOST_LISTED, description="most rows of the page")
+    after: WholeNumber = Field(0, ge=0, le=MAX_NUMBER, description="the id of the last row of the page before")
+    limit: WholeNumber = Field(LISTED, ge=1, le=MAX_LISTED, description="most rows of the page")
 
 
 class UsageQuery(Query):

@@ -19,12 +19,12 @@ from pydantic import (
 from app.domain.calendar import parse_day
 from app.domain.errors import InvalidRequest
 from app.domain.money import parse_amount
-from app.domain.public_url import LONGEST_URL, check_public_url
-from app.domain.rate_limit import MOST
-from app.domain.team_input import LONGEST_SECRET, is_credential, parsed_threshold, parsed_time
+from app.domain.public_url import MAX_URL_LENGTH, check_public_url
+from app.domain.rate_limit import MAX_LIMIT
+from app.domain.team_input import MAX_SECRET_LENGTH, is_credential, parsed_threshold, parsed_time
 from app.domain.teams import (
-    LONGEST_NAME,
-    LONGEST_NOTE,
+    MAX_NAME_LENGTH,
+    MAX_NOTE_LENGTH,
     parsed_duration,
     parsed_lifetime,
     valid_name,
@@ -32,10 +32,10 @@ from app.domain.teams import (
     valid_timezone,
 )
 
-LARGEST_NUMBER = 2**63 - 1
+MAX_NUMBER = 2**63 - 1
 """Largest id of a row of the audit log, which is a signed 64-bit integer in the database."""
 
-MOST_DIGITS = len(str(LARGEST_NUMBER))
+MAX_DIGITS = len(str(MAX_NUMBER))
 
 ID = r"^[0-9a-f]{1,32}$"
 
@@ -52,7 +52,7 @@ def _alert_url(text: str) -> str:
 
 def _secret(secret: SecretStr) -> SecretStr:
     if not is_credential(secret.get_secret_value()):
-        raise ValueError(f"A credential has 1 to {LONGEST_SECRET} ASCII characters without blanks.")
+        raise ValueError(f"A credential has 1 to {MAX_SECRET_LENGTH} ASCII characters without blanks.")
     return secret
 
 
@@ -83,23 +83,23 @@ _AMOUNT = (parse_amount, r"^[0-9]{1,10}(\.[0-9]{1,6})?$", "25")
 
 
 def _whole_number(value: Any) -> int:
-    if not isinstance(value, str) or not value.isascii() or not value.isdecimal() or len(value) > MOST_DIGITS:
+    if not isinstance(value, str) or not value.isascii() or not value.isdecimal() or len(value) > MAX_DIGITS:
         raise ValueError("This is a whole number.")
     return int(value)
 
 
-Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(valid_name)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(valid_name)]
 Timezone = Annotated[str, Field(max_length=64, examples=["Europe/Berlin"]), AfterValidator(valid_timezone)]
-Note = Annotated[str, Field(max_length=LONGEST_NOTE), AfterValidator(valid_note)]
+Note = Annotated[str, Field(max_length=MAX_NOTE_LENGTH), AfterValidator(valid_note)]
 Id = Annotated[str, Field(pattern=ID)]
 Duration = Annotated[int, *_parsed(parsed_duration, _DURATION_PATTERN, "30d")]
 Lifetime = Annotated[int, *_parsed(parsed_lifetime, _DURATION_PATTERN, "30d")]
 Amount = Annotated[int, *_parsed(*_AMOUNT)]
 Raise = Annotated[int, AfterValidator(_above_zero), *_parsed(*_AMOUNT)]
 Threshold = Annotated[int | Literal["never"], *_parsed(parsed_threshold, r"^(never|[0-9]{1,10}(\.[0-9]{1,6})?)$", "5")]
-Most = Annotated[int, Field(ge=1, le=MOST)]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 Day = Annotated[date, *_parsed(parse_day, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "2026-12-31")]
 Time = Annotated[float, *_parsed(parsed_time, r"^[0-9A-Za-z:.+-]{1,40}$", "2026-11-01T09:00:00Z")]
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
-AlertUrl = Annotated[str, Field(max_length=LONGEST_URL), AfterValidator(_alert_url)]
-Secret = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_SECRET), AfterValidator(_secret)]
+AlertUrl = Annotated[str, Field(max_length=MAX_URL_LENGTH), AfterValidator(_alert_url)]
+Secret = Annotated[SecretStr, Field(min_length=1, max_length=MAX_SECRET_LENGTH), AfterValidator(_secret)]

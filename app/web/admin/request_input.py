@@ -12,7 +12,7 @@ from app.web.admin.handlers import OperationInput
 from app.web.admin.operations import TARGETS, Operation
 from app.web.admin.problems import RequestRefused, sentence
 
-LARGEST_BODY_BYTES = 16 * 1024
+MAX_BODY_BYTES = 16 * 1024
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -66,8 +66,8 @@ async def _bytes(request: Request) -> bytes:
     try:
         async for part in request.stream():
             content += part
-            if len(content) > LARGEST_BODY_BYTES:
-                too_large = f"The body is larger than {LARGEST_BODY_BYTES} bytes."
+            if len(content) > MAX_BODY_BYTES:
+                too_large = f"The body is larger than {MAX_BODY_BYTES} bytes."
                 raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
     except ClientDisconnect:
         raise RequestRefused(HTTPStatus.BAD_REQUEST, "The request did not arrive whole.") from None

@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from app.services.sign_in.flow import SESSION_SECONDS, Browser
 
-LARGEST_BODY_BYTES = 32 * 1024
-MOST_FIELDS = 40
+MAX_BODY_BYTES = 32 * 1024
+MAX_FIELDS = 40
 BROWSER_SECONDS = 86_400
 """Lifetime of the cookie that binds a browser to its sign-ins."""
 
@@ -35,12 +35,12 @@ def address_of(request: Request) -> str:
 def query_of(request: Request) -> tuple[dict[str, str], bool]:
     """Return the first value of each query parameter, and whether any is repeated.
 
-    Raises BadForm above MOST_FIELDS.
+    Raises BadForm above MAX_FIELDS.
     """
     try:
-        pairs = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        pairs = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError:
-        raise BadForm(f"The address has more than {MOST_FIELDS} parameters.") from None
+        raise BadForm(f"The address has more than {MAX_FIELDS} parameters.") from None
     return dict(reversed(pairs)), len({name for name, _ in pairs}) < len(pairs)
 
 
@@ -50,8 +50,8 @@ async def body_of(request: Request) -> bytes:
     with contextlib.suppress(ClientDisconnect):
         async for part in request.stream():
             body += part
-            if len(body) > LARGEST_BODY_BYTES:
-                raise BadForm(f"The body has more than {LARGEST_BODY_BYTES} bytes.")
+            if len(body) > MAX_BODY_BYTES:
+                raise BadForm(f"The body has more than {MAX_BODY_BYTES} bytes.")
     return bytes(body)
 
 
@@ -61,7 +61,7 @@ async def form_of(request: Request) -> dict[str, str]:
         raise BadForm("Send a form: Content-Type: application/x-www-form-urlencoded.")
     body = await body_of(request)
     try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError:
         raise BadForm("The body is no form in UTF-8.") from None
     if len({name for name, _ in pairs}) < len(pairs):

@@ -15,15 +15,15 @@ from app.web.json_rpc import refusal
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 """The accepted methods. The parser also accepts CONNECT, whose requests have no body, and those of WebDAV and RTSP."""
 
-MOST_HEAD_BYTES = 32 * 1024
-MOST_HEADERS = 100
-MOST_TARGET_BYTES = 4 * 1024
+MAX_HEAD_BYTES = 32 * 1024
+MAX_HEADERS = 100
+MAX_TARGET_BYTES = 4 * 1024
 """The longest URLs of this service are those of callbacks, about 300 bytes."""
 
-MOST_TRAILER_BYTES = 2 * 1024
+MAX_TRAILER_BYTES = 2 * 1024
 """Limit for chunk extensions and trailers between two parts of a body. Their content is ignored."""
 
-MOST_BODY_PARTS = 10_000
+MAX_BODY_PARTS = 10_000
 """Limit of chunks in one body. Each costs time, however short it is. The longest body arrives in 200 packets."""
 
 NO_TRAILERS = frozenset((
@@ -65,13 +65,13 @@ def malformed(message: str) -> BadMessage:
 
 def head_too_large() -> BadMessage:
     """Return the refusal, with 431, of a head that is too long or has too many headers."""
-    message = f"The headers are limited to {MOST_HEAD_BYTES} bytes and {MOST_HEADERS} lines."
+    message = f"The headers are limited to {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} lines."
     return BadMessage(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message)
 
 
 def target_too_long() -> BadMessage:
-    """Return the refusal, with 414, of a URL longer than MOST_TARGET_BYTES."""
-    return BadMessage(HTTPStatus.REQUEST_URI_TOO_LONG, "url_too_long", f"URLs have at most {MOST_TARGET_BYTES} bytes.")
+    """Return the refusal, with 414, of a URL longer than MAX_TARGET_BYTES."""
+    return BadMessage(HTTPStatus.REQUEST_URI_TOO_LONG, "url_too_long", f"URLs have at most {MAX_TARGET_BYTES} bytes.")
 
 
 def too_slow() -> BadMessage:

@@ -15,11 +15,11 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from app.web.connection.account import CYCLE_BYTES, PIPELINED_PART_BYTES
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.connection.framing import (
-    MOST_BODY_PARTS,
-    MOST_HEAD_BYTES,
-    MOST_HEADERS,
-    MOST_TARGET_BYTES,
-    MOST_TRAILER_BYTES,
+    MAX_BODY_PARTS,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_TARGET_BYTES,
+    MAX_TRAILER_BYTES,
     NO_TRAILERS,
     BadMessage,
     Head,
@@ -51,8 +51,8 @@ A client that waits for the response and one that is gone look the same until so
 9.6).
 """
 
-MOST_PIPELINED = 16
-MOST_PIPELINED_BYTES = 16 * 1024
+MAX_PIPELINED = 16
+MAX_PIPELINED_BYTES = 16 * 1024
 """Limits of the pipelined requests of one connection: their number, and the bytes of their heads and bodies.
 
 PIPELINED_HEADER_BYTES and PIPELINED_PART_BYTES count as well.
@@ -112,20 +112,20 @@ class DisconnectAwareProtocol(PacedConnection):
         self._timer = ConnectionTimer(self.loop, transport, self._limits.write, self._on_timeout)
         self._timer.set_timeout(self._limits.head)
         transport.set_write_buffer_limits(high=0)  # writing is paused while any byte is in the write buffer
-        most, idle = self._limits.connections, self._limits.idle
-        if len(self.connections) > most and idle.make_room():
+        limit, idle = self._limits.connections, self._limits.idle
+        if len(self.connections) > limit and idle.make_room():
             _throttled_log.warn(
-                "idle", "Closed idle connections for new ones: the limit of %d (LUMA_MCP_CONNECTIONS) is reached", most
+                "idle", "Closed idle connections for new ones: the limit of %d (LUMA_MCP_CONNECTIONS) is reached", limit
             )
         self._set_idle_kind(IdleKind.NO_REQUEST)
-        self._is_full = len(self.connections) > most
-        if len(self.connections) > most + max(16, most // 4):
+        self._is_full = len(self.connections) > limit
+        if len(self.connections) > limit + max(16, limit // 4):
             self._limits.refused(503)
             _throttled_log.warn(
                 "connections",
                 "Closed new connections: far more than %d (LUMA_MCP_CONNECTIONS) are open, and none of them is idle. "
                 "Raise the limit, or start another replica",
-                most,
+                limit,
             )
             transport.abort()
 
@@ -223,11 +223,11 @@ class DisconnectAwareProtocol(PacedConnection):
         """Raise BadMessage for a head, a chunk extension or a trailer that is too long."""
         if self._in_head and not self._overhead_bytes:
             self._first_read_bytes = part_bytes
-        if self._in_head and self._overhead_bytes > MOST_PIPELINED_BYTES and self._is_answering():
+        if self._in_head and self._overhead_bytes > MAX_PIPELINED_BYTES and self._is_answering():
             raise overloaded("A request is in flight on this connection: the next one may wait with 16 KB.")
-        if self._in_body and self._overhead_bytes > MOST_TRAILER_BYTES:
+        if self._in_body and self._overhead_bytes > MAX_TRAILER_BYTES:
             raise malformed("The chunked body has too long extensions or trailers.")
-        if self._overhead_bytes > MOST_HEAD_BYTES:
+        if self._overhead_bytes > MAX_HEAD_BYTES:
             raise head_too_large()
 
     def _continue_after_upgrade(self) -> None:
@@ -249,9 +249,9 @@ class DisconnectAwareProtocol(PacedConnection):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """Store a part of the target. Raises BadMessage above MOST_TARGET_BYTES."""
+        """Store a part of the target. Raises BadMessage above MAX_TARGET_BYTES."""
         super().on_url(url)
-        if len(self.url) > MOST_TARGET_BYTES:
+        if len(self.url) > MAX_TARGET_BYTES:
             self._fail(target_too_long())
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -264,7 +264,7 @@ class DisconnectAwareProtocol(PacedConnection):
                 self._fail(malformed("A trailer after the body is a field that is allowed only before it."))
             return
         self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > MOST_HEAD_BYTES or len(self.headers) >= MOST_HEADERS:
+        if self._head_bytes > MAX_HEAD_BYTES or len(self.headers) >= MAX_HEADERS:
             self._fail(head_too_large())
         super().on_header(name, value)
 
@@ -308,8 +308,8 @@ class DisconnectAwareProtocol(PacedConnection):
         self._overhead_bytes = 0
         self._work += PART_WORK
         self._body_parts += 1
-        if self._body_parts > MOST_BODY_PARTS:
-            self._fail(malformed(f"A body comes in at most {MOST_BODY_PARTS} chunks."))
+        if self._body_parts > MAX_BODY_PARTS:
+            self._fail(malformed(f"A body comes in at most {MAX_BODY_PARTS} chunks."))
         super().on_body(body)
         if self.pipeline:
             self._add_pipelined(self.cycle, len(body) + (PIPELINED_PART_BYTES if self._is_chunked else 0), len(body))
@@ -340,8 +340,8 @@ class DisconnectAwareProtocol(PacedConnection):
 
     def _check_pipeline(self, head_bytes: int = 0) -> None:
         """Raise BadMessage if the pipelined requests, with a new head of `head_bytes`, exceed their limits."""
-        if len(self.pipeline) >= MOST_PIPELINED or self._pipelined_bytes + head_bytes > MOST_PIPELINED_BYTES:
-            self._fail(overloaded(f"At most {MOST_PIPELINED} requests may wait on a connection, and 16 KB in all."))
+        if len(self.pipeline) >= MAX_PIPELINED or self._pipelined_bytes + head_bytes > MAX_PIPELINED_BYTES:
+            self._fail(overloaded(f"At most {MAX_PIPELINED} requests may wait on a connection, and 16 KB in all."))
 
     def _resume_reading(self) -> None:
         """Resume reading if uvicorn has paused it for a large body or a pipelined request.

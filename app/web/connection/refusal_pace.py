@@ -14,7 +14,7 @@ Clients that come again at once would otherwise fill each turn of the event loop
 purchase: 400 such connections delayed an honest purchase from 0.1 to 6.5 seconds.
 """
 
-LONGEST_PAUSE_SECONDS = 4.0
+MAX_PAUSE_SECONDS = 4.0
 """Longest pause in reading a refused connection. A disconnect during the pause is noticed at its end."""
 
 
@@ -36,5 +36,5 @@ class RefusalPace:
             return
         now = self._clock()
         resume_at = max(self._last_resume_at, now) + 1 / REFUSALS_PER_SECOND
-        self._last_resume_at = min(resume_at, now + LONGEST_PAUSE_SECONDS)
+        self._last_resume_at = min(resume_at, now + MAX_PAUSE_SECONDS)
         disconnect.pause_seconds = self._last_resume_at - now

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 
-LEAST_PROGRESS_BYTES = 16 * 1024
+MIN_PROGRESS_BYTES = 16 * 1024
 """The connection is aborted if its peer acknowledges less than this within the write timeout."""
 
 
@@ -87,7 +87,7 @@ class ConnectionTimer:
         unacknowledged = unacknowledged_bytes(self._transport)
         if not unacknowledged and not self._transport.is_closing():
             self._on_timeout()
-        elif self._unacknowledged - unacknowledged < LEAST_PROGRESS_BYTES:
+        elif self._unacknowledged - unacknowledged < MIN_PROGRESS_BYTES:
             self._transport.abort()
         else:
             self.set_timeout(self._write_timeout)

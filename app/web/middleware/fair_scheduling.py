@@ -29,7 +29,7 @@ CONTENTION_SECONDS = 0.25
 TURN_SECONDS = 0.004
 """Duration of a turn beyond which fewer requests start in the next one."""
 
-MOST_STARTS_PER_TURN = 16
+MAX_STARTS_PER_TURN = 16
 
 SMALL_PROBE_BYTES = 4_000
 """Memory of the head (request line and headers) up to which a queued probe is not counted in the memory budget.
@@ -77,7 +77,7 @@ class FairScheduler:
         # Key of a ring: token accepted, nothing of the client's queue started yet. The order is that of service.
         self._ring_keys = [(True, True), (False, True), (True, False), (False, False)]
         self._rings: dict[tuple[bool, bool], Ring] = {key: OrderedDict() for key in self._ring_keys}
-        self._turn_limit = MOST_STARTS_PER_TURN
+        self._turn_limit = MAX_STARTS_PER_TURN
         self._turn_began = 0.0
         self._latest_client = ""
         self._contended_until = 0.0
@@ -150,7 +150,7 @@ class FairScheduler:
     def _adapt(self, now: float) -> None:
         """Halve the limit of starts after a long turn, and raise it by one after a short turn."""
         is_long = now - self._turn_began > TURN_SECONDS
-        self._turn_limit = max(1, self._turn_limit // 2) if is_long else min(MOST_STARTS_PER_TURN, self._turn_limit + 1)
+        self._turn_limit = max(1, self._turn_limit // 2) if is_long else min(MAX_STARTS_PER_TURN, self._turn_limit + 1)
         self._turn_began = now
 
     def _start_next(self, client_key: str) -> bool:

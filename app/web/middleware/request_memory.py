@@ -1,8 +1,8 @@
 """Middleware that limits the memory of requests in flight, per token and in total.
 
 Bytes are limited rather than requests, because the sizes of requests differ widely. A request is counted from its head
-(request line and headers) to the end of its response. Response bytes that the client has not read yet are counted for
-the connection instead.
+(request line and headers) to the end of its response. Response bytes in the send
+buffer of a connection are counted there, in app/web/connection.
 """
 
 from collections.abc import Callable
@@ -30,30 +30,30 @@ REQUEST_BYTES = 46_000
 STREAM_BYTES = 16_000
 """Additional memory of a request whose response is an event stream. Measured with 925 of them: 13 KB each."""
 
-INCLUDED_HEAD_BYTES = 4_000
-"""Memory of a head that is included in PARTIAL_REQUEST_BYTES. The head of a usual client takes 3 KB."""
+HEAD_ALLOWANCE_BYTES = 4_000
+"""Size of a head that PARTIAL_REQUEST_BYTES covers. The head of a usual client takes 3 KB."""
 
 
-BODY_FACTOR = 6
-"""Memory for each byte of a body: as received, as text of up to four bytes a character, and as parsed values."""
+DECODED_FACTOR = 5
+"""Memory for each byte of a body beside the body itself: text of up to four bytes a character, and parsed values."""
 
 ELEMENT_BYTES, OBJECT_BYTES, QUOTE_BYTES, MEMBER_BYTES = 45, 250, 35, 40
 """Additional memory for each element, object, quotation mark and member name in a JSON body."""
 
 RESPONSE_FACTOR = 2
-"""Memory for each byte of a response, which exists in parts and joined."""
+"""Memory for each byte of a response: once in its parts, once in the joined body."""
 
-INCLUDED_RESPONSE_BYTES = 32 * 1024
-"""Response size that is included in REQUEST_BYTES. A batch of 50 tasks and the list of tools are smaller."""
+RESPONSE_ALLOWANCE_BYTES = 32 * 1024
+"""Size of a response that REQUEST_BYTES covers. A batch of 50 tasks and the list of tools are smaller."""
 
 SMALL_PART_BYTES = 8 * 1024
-"""A part of a response up to this size is never refused, because it may be the only report of a purchase."""
+"""A part of a response up to this size is never refused, because it may alone name a task that was bought."""
 
 REQUEST_MEMORY = "luma_mcp.request_memory"
 """Key of the RequestMemory in the ASGI scope of a request."""
 
 RETRY_AFTER_SECONDS = 5
-TOO_MUCH = (
+MEMORY_USED_UP = (
     "The requests in flight with this token, or those of all tokens together, use all the memory that this service "
     "allows. Wait for some of them to end, or send fewer or smaller ones."
 )
@@ -62,37 +62,37 @@ TOO_MUCH = (
 class RequestMemoryMiddleware:
     """Answers 429 to requests that exceed the memory quota of their token, or of all tokens."""
 
-    def __init__(self, app: ASGIApp, quota: CallerQuota, refused: Callable[[int], None]) -> None:
-        """Wrap `app`. Must be inside BearerAuthMiddleware. `quota` counts bytes; `refused` receives each status."""
+    def __init__(self, app: ASGIApp, quota: CallerQuota, count_refusal: Callable[[int], None]) -> None:
+        """Wrap `app`. Must be inside BearerAuthMiddleware. `quota` counts bytes; `count_refusal` gets each status."""
         self._app = app
         self._quota = quota
-        self._refused = refused
+        self._count_refusal = count_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and count its memory, until the response and all work that keeps the lease have ended."""
-        owner = cast("Caller", scope[CALLER]).principal.subject
-        memory = scope[REQUEST_MEMORY] = RequestMemory(self._quota, owner)
+        subject = cast("Caller", scope[CALLER]).principal.subject
+        memory = scope[REQUEST_MEMORY] = RequestMemory(self._quota, subject)
         disconnect = scope.get(DISCONNECT_SIGNAL)
         head_bytes = 0
         if disconnect is not None:
-            disconnect.owner = owner
-            head_bytes = max(0, disconnect.head_bytes - INCLUDED_HEAD_BYTES)
+            disconnect.owner = subject
+            head_bytes = max(0, disconnect.head_bytes - HEAD_ALLOWANCE_BYTES)
         lease = MemoryLease(memory.give_back)
         context_token = MEMORY_LEASE.set(lease)
         try:
             memory.take(PARTIAL_REQUEST_BYTES + head_bytes)
             await self._app(scope, memory.counting_receive(receive), send)
         except _QuotaExceeded:
-            await refuse(send, self._refused)
+            await refuse(send, self._count_refusal)
         finally:
             MEMORY_LEASE.reset(context_token)
             lease.end()
 
 
-async def refuse(send: Send, refused: Callable[[int], None]) -> None:
-    """Answer 429, and pass the status to `refused`."""
-    refused(429)
-    await send_error(send, 429, "rate_limited", TOO_MUCH, (b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
+async def refuse(send: Send, count_refusal: Callable[[int], None]) -> None:
+    """Answer 429, and pass the status to `count_refusal`."""
+    count_refusal(429)
+    await send_error(send, 429, "rate_limited", MEMORY_USED_UP, (b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
 
 
 class _QuotaExceeded(Exception):
@@ -100,7 +100,7 @@ class _QuotaExceeded(Exception):
 
 
 class RequestMemory:
-    """Counts the memory of one request in the quota of its tenant.
+    """Counts the memory of one request in the quota of its caller.
 
     Attributes:
         amount: bytes taken from the quota.
@@ -108,24 +108,24 @@ class RequestMemory:
 
     """
 
-    def __init__(self, quota: CallerQuota, owner: str) -> None:
-        """Start with no bytes taken. `owner` is the tenant."""
+    def __init__(self, quota: CallerQuota, subject: str) -> None:
+        """Start with no bytes taken. `subject` is the caller's, by which the quota counts."""
         self._quota = quota
-        self._owner = owner
-        self._counted_for_response = RESPONSE_FACTOR * INCLUDED_RESPONSE_BYTES
+        self._subject = subject
+        self._covered_response_memory = RESPONSE_FACTOR * RESPONSE_ALLOWANCE_BYTES
         self._is_complete = False
         self.amount = self.response_bytes = 0
 
     def take(self, amount: int) -> None:
         """Take `amount` bytes from the quota. Raises _QuotaExceeded if the quota does not allow it."""
-        if not self._quota.take(self._owner, amount):
+        if not self._quota.take(self._subject, amount):
             raise _QuotaExceeded
         self.amount += amount
 
     def give_back(self) -> None:
         """Return all bytes to the quota."""
         if self.amount:
-            self._quota.give_back(self._owner, self.amount)
+            self._quota.give_back(self._subject, self.amount)
 
     def counting_receive(self, receive: Receive) -> Receive:
         """Return a `receive` that counts the body: its bytes while it arrives, and its parsed values at the end.
@@ -138,7 +138,7 @@ class RequestMemory:
             nonlocal parsed
             message = await receive()
             body = message.get("body", b"")
-            parsed += parsed_bytes(body)
+            parsed += decoded_bytes(body)
             if message.get("more_body", False):
                 self.take(len(body))
             elif not self._is_complete:
@@ -158,19 +158,25 @@ class RequestMemory:
         Raises RateLimited if the quota does not allow it and the part is larger than SMALL_PART_BYTES.
         """
         self.response_bytes += amount
-        more = RESPONSE_FACTOR * self.response_bytes - self._counted_for_response
+        more = RESPONSE_FACTOR * self.response_bytes - self._covered_response_memory
         if more <= 0:
             return
-        if self._quota.take(self._owner, more):
-            self._counted_for_response += more
+        if self._quota.take(self._subject, more):
+            self._covered_response_memory += more
             self.amount += more
         elif amount > SMALL_PART_BYTES:
             self.response_bytes -= amount
-            raise RateLimited(TOO_MUCH, retry_after_seconds=RETRY_AFTER_SECONDS)
+            raise RateLimited(MEMORY_USED_UP, retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
-def parsed_bytes(body: bytes) -> int:
+def decoded_bytes(body: bytes) -> int:
     """Return the estimated bytes of memory of a part of a JSON body, as text and as parsed values."""
-    elements, names = body.count(b",") + body.count(b"["), body.count(b":")
-    marks = OBJECT_BYTES * body.count(b"{") + QUOTE_BYTES * body.count(b'"')
-    return (BODY_FACTOR - 1) * len(body) + ELEMENT_BYTES * elements + MEMBER_BYTES * names + marks
+    elements, members = body.count(b",") + body.count(b"["), body.count(b":")
+    objects, quotes = body.count(b"{"), body.count(b'"')
+    return (
+        DECODED_FACTOR * len(body)
+        + ELEMENT_BYTES * elements
+        + MEMBER_BYTES * members
+        + OBJECT_BYTES * objects
+        + (QUOTE_BYTES * quotes)
+    )

@@ -59,13 +59,13 @@ def page(  # noqa: PLR0913 - the facts that the page shows
         backend=escape(backend_name),
         notice=(f'<div class="notice">{escape(DOUBTFUL_NOTE)}</div>' if is_doubtful else "")
         + (_sandbox_notice() if sandbox else ""),
-        clients="".join(_client(client.name, client.where, client.paste) for client in clients(url, backend_name)),
+        clients="".join(_client(client.name, client.steps, client.paste) for client in clients(url, backend_name)),
         tools="".join(_tool_row(tool) for tool in tools),
     )
 
 
 def _connect_section(url: str) -> str:
-    listed = "".join(_client(client.name, client.where, client.paste) for client in clients_that_sign_in(url))
+    listed = "".join(_client(client.name, client.steps, client.paste) for client in clients_that_sign_in(url))
     return f"<h2>Connect</h2>{listed}"
 
 

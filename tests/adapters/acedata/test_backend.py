@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata.backend import DEFAULT_LIMIT, IDS_PER_CALL, MOST_SPLITS
+from app.adapters.acedata.backend import DEFAULT_LIMIT, IDS_PER_CALL, MAX_SPLITS
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.domain.access import Credential
 from app.domain.errors import BackendError, BackendTimeout, InvalidRequest, LumaError, Unauthorized
@@ -324,4 +324,4 @@ async def test_halving_stops_if_all_responses_are_too_large() -> None:
     backend = Backend(replying(200, "x" * 5_000_000))
     result = await find_tasks_over(backend, task_ids_up_to(200))
     assert ids_with(result, BackendError) == task_ids_up_to(200)
-    assert len(backend.requests) == 4 + 2 * MOST_SPLITS
+    assert len(backend.requests) == 4 + 2 * MAX_SPLITS

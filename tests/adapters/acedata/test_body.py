@@ -14,11 +14,11 @@ import pytest
 from app.adapters.acedata.admission import BackendAdmission
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.body import (
-    LARGEST_RESPONSE_BYTES,
-    LONGEST_NUMBER,
-    MOST_COMMAS,
-    MOST_CONTAINERS,
-    MOST_STRINGS,
+    MAX_COMMAS,
+    MAX_CONTAINERS,
+    MAX_NUMBER_LENGTH,
+    MAX_RESPONSE_BYTES,
+    MAX_STRINGS,
     Reservation,
     ResponseMemory,
     UnusableBody,
@@ -29,7 +29,7 @@ from app.adapters.acedata.body import (
 from app.adapters.acedata.client import AceDataClient, Timeouts
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.pool import shared_client
-from app.adapters.acedata.sender import MOST_RESPONSES_BYTES, AmbiguousOutcome, Call, RequestSender
+from app.adapters.acedata.sender import MAX_RESPONSES_BYTES, AmbiguousOutcome, Call, RequestSender
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
 from app.domain.task import LookupResult, Task
@@ -40,7 +40,7 @@ from tests.support.telemetry import Notes
 
 RECORD = b'{"id": "task-0", "task_id": "task-0", "response": {"state": "processing"}}'
 UNHURRIED = Timeouts(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0, submit=60.0, retries=0)
-MOST_HELD_BYTES = 4 * LARGEST_RESPONSE_BYTES
+MAX_HELD_BYTES = 4 * MAX_RESPONSE_BYTES
 
 
 def layered(content: bytes, layers: int) -> bytes:
@@ -110,7 +110,7 @@ async def test_a_response_may_be_plain_or_gzipped_once(body: bytes, headers: byt
         (zlib.compress(RECORD), b"content-encoding: deflate\r\n"),
         (RECORD, b"content-encoding: br\r\n"),
         (RECORD, b"content-encoding: aes128gcm\r\n"),
-        (b" " * (LARGEST_RESPONSE_BYTES + 1), b""),
+        (b" " * (MAX_RESPONSE_BYTES + 1), b""),
     ],
     ids=[
         "two layers", "two headers", "a few bytes for 470 MB", "50 MB", "blocks without content", "two members",
@@ -126,17 +126,17 @@ async def test_any_other_content_coding_is_an_error_with_bounded_memory(body: by
         tracemalloc.stop()
     assert type(answer) is BackendError
     assert len(raised) == 1
-    assert peak < MOST_HELD_BYTES + 2 * len(body)
+    assert peak < MAX_HELD_BYTES + 2 * len(body)
 
 
 async def test_a_body_of_exactly_the_limit_is_read() -> None:
-    content = RECORD + b" " * (LARGEST_RESPONSE_BYTES - len(RECORD))
+    content = RECORD + b" " * (MAX_RESPONSE_BYTES - len(RECORD))
     packed = httpx.Response(200, stream=httpx.ByteStream(gzip.compress(content)), headers={"content-encoding": "gzip"})
-    assert await read_body(packed, LARGEST_RESPONSE_BYTES, empty_reservation()) == content
+    assert await read_body(packed, MAX_RESPONSE_BYTES, empty_reservation()) == content
     larger = httpx.ByteStream(gzip.compress(content + b" "))
     packed = httpx.Response(200, stream=larger, headers={"content-encoding": "gzip"})
     with pytest.raises(UnusableBody):
-        await read_body(packed, LARGEST_RESPONSE_BYTES, empty_reservation())
+        await read_body(packed, MAX_RESPONSE_BYTES, empty_reservation())
 
 
 async def test_concurrent_responses_do_not_exceed_the_memory_limit() -> None:
@@ -151,32 +151,32 @@ async def test_concurrent_responses_do_not_exceed_the_memory_limit() -> None:
 
 
 def empty_reservation() -> Reservation:
-    return Reservation(ResponseMemory(2 * LARGEST_RESPONSE_BYTES))
+    return Reservation(ResponseMemory(2 * MAX_RESPONSE_BYTES))
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        b"[" * LARGEST_RESPONSE_BYTES,
-        b'{"a":' * (LARGEST_RESPONSE_BYTES // 5),
-        b"[" + b"[]," * (MOST_CONTAINERS + 1) + b"[]]",
-        b"[" + b"{}," * (MOST_CONTAINERS + 1) + b"{}]",
+        b"[" * MAX_RESPONSE_BYTES,
+        b'{"a":' * (MAX_RESPONSE_BYTES // 5),
+        b"[" + b"[]," * (MAX_CONTAINERS + 1) + b"[]]",
+        b"[" + b"{}," * (MAX_CONTAINERS + 1) + b"{}]",
         b'{"id": ' + b"1" * 4_000_000 + b"}",
-        b'{"id": ' + b"1" * (LONGEST_NUMBER + 1) + b"}",
-        b'{"id": 1.' + b"1" * LONGEST_NUMBER + b"}",
+        b'{"id": ' + b"1" * (MAX_NUMBER_LENGTH + 1) + b"}",
+        b'{"id": 1.' + b"1" * MAX_NUMBER_LENGTH + b"}",
         b'{"x": [' + b"9" * 4_299 + b"]}",
         b'{"x": {' + b",".join(b'"%06x":0' % number for number in range(360_000)) + b"}}",
-        b'{"x": {' + b",".join(b'"%x":0' % number for number in range(MOST_STRINGS)) + b"}}",
+        b'{"x": {' + b",".join(b'"%x":0' % number for number in range(MAX_STRINGS)) + b"}}",
         b'{"x": [' + b"-9," * 1_390_000 + b"1]}",
-        b'{"x": [' + b"9," * (MOST_COMMAS + 1) + b"1]}",
+        b'{"x": [' + b"9," * (MAX_COMMAS + 1) + b"1]}",
         ('{"x": ["🦊",' + '"éé",' * 590_000 + "1]}").encode(),
-        b'{"x": [' + b'"",' * MOST_STRINGS + b"1]}",
+        b'{"x": [' + b'"",' * MAX_STRINGS + b"1]}",
         b'{"x": "' + b"\xed\xa0\x80" * 1_390_000 + b'"}',
-        b'["' + rb"\\" * 7 + b'",' + b"{}," * (MOST_CONTAINERS + 1) + b'"{"]',
-        rb'["\"",' + b"{}," * (MOST_CONTAINERS + 1) + rb'"\\"]',
-        b"[" + b'"{",' * (MOST_STRINGS + 1) + b"{}]",
-        ('["\\"",' + "{}," * (MOST_CONTAINERS + 1) + '"{"]').encode("utf-16-le"),
-        ('["\\"",' + "{}," * (MOST_CONTAINERS + 1) + '"{"]').encode("utf-32"),
+        b'["' + rb"\\" * 7 + b'",' + b"{}," * (MAX_CONTAINERS + 1) + b'"{"]',
+        rb'["\"",' + b"{}," * (MAX_CONTAINERS + 1) + rb'"\\"]',
+        b"[" + b'"{",' * (MAX_STRINGS + 1) + b"{}]",
+        ('["\\"",' + "{}," * (MAX_CONTAINERS + 1) + '"{"]').encode("utf-16-le"),
+        ('["\\"",' + "{}," * (MAX_CONTAINERS + 1) + '"{"]').encode("utf-32"),
     ],
     ids=[
         "nested arrays", "nested objects", "many arrays", "many objects", "a number of 4 MB",
@@ -194,7 +194,7 @@ def test_json_beyond_the_limits_is_treated_as_text(text: bytes) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < MOST_HELD_BYTES
+    assert peak < MAX_HELD_BYTES
 
 
 BRACES = "{[" * 2500
@@ -216,7 +216,7 @@ BRACES = "{[" * 2500
 def test_brackets_in_strings_are_not_counted_as_containers(text: str, *, is_ascii: bool) -> None:
     records = [{"id": f"task-{number}", "request": {"prompt": text}, "response": {}} for number in range(25)]
     content = bytearray(json.dumps({"items": records, "count": 25}, ensure_ascii=is_ascii).encode())
-    assert content.count(b"{") + content.count(b"[") > MOST_CONTAINERS
+    assert content.count(b"{") + content.count(b"[") > MAX_CONTAINERS
     assert decoded(content) == {"items": records, "count": 25}
 
 
@@ -232,13 +232,13 @@ def test_punctuation_in_prompts_does_not_count_as_values(text: str, *, is_ascii:
     record = {"id": "task-0", "request": echoed, "response": {"prompt": prompt, **parts}, **parts}
     records = [record] * 50
     content = json.dumps({"items": records, "count": 50}, ensure_ascii=is_ascii).encode()
-    assert len(content) <= LARGEST_RESPONSE_BYTES
+    assert len(content) <= MAX_RESPONSE_BYTES
     assert decoded(bytearray(content)) == {"items": records, "count": 50}
 
 
 EXPANDING = {
     "one long string": ('{"x": "🦊' + "a" * 4_000_000 + '"}').encode(),
-    "many strings": ('{"x": [' + ",".join('"🦊' + "a" * 200 + '"' for _ in range(MOST_STRINGS - 1)) + "]}").encode(),
+    "many strings": ('{"x": [' + ",".join('"🦊' + "a" * 200 + '"' for _ in range(MAX_STRINGS - 1)) + "]}").encode(),
     "ASCII": b'{"x": "' + b"a" * 4_000_000 + b'"}',
     "accents": ('{"x": "' + "é" * 2_000_000 + '"}').encode(),
 }
@@ -258,7 +258,7 @@ def test_decoding_bytes_is_at_least_the_measured_memory(content: bytes) -> None:
 
 async def test_a_response_is_not_decoded_without_memory_for_its_values() -> None:
     goes_on, full = asyncio.Event(), asyncio.Semaphore(0)
-    filler = b"a" * (LARGEST_RESPONSE_BYTES - 100)
+    filler = b"a" * (MAX_RESPONSE_BYTES - 100)
 
     async def waiting() -> AsyncIterator[bytes]:
         yield b'{"x": "' + filler
@@ -283,9 +283,7 @@ async def test_a_response_is_not_decoded_without_memory_for_its_values() -> None
             call = Call(path, {"ids": ["task-0"] * 50}, httpx.Timeout(60), lambda body: len(body["x"]))
             return await exchanges.run(CREDENTIAL, call)
 
-        reads = [
-            asyncio.create_task(length_of("/waits")) for _ in range(MOST_RESPONSES_BYTES // LARGEST_RESPONSE_BYTES - 3)
-        ]
+        reads = [asyncio.create_task(length_of("/waits")) for _ in range(MAX_RESPONSES_BYTES // MAX_RESPONSE_BYTES - 3)]
         for _ in reads:
             await full.acquire()
         with pytest.raises(AmbiguousOutcome):

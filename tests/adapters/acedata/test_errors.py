@@ -10,7 +10,7 @@ import pytest
 
 from app.adapters.acedata.errors import BackendErrorFields, code_for_log, error_fields_in, error_for, started_nothing
 from app.adapters.acedata.policy import ACEDATACLOUD
-from app.adapters.acedata.quotes import LONGEST_QUOTE, quotable
+from app.adapters.acedata.quotes import MAX_QUOTE_LENGTH, quotable
 from app.adapters.private_text import repeats
 from app.domain.errors import (
     AccountDisabled,
@@ -166,7 +166,7 @@ def test_only_messages_about_the_request_are_quoted(
 )
 def test_a_quote_is_one_harmless_line(message: str | None, quote: str) -> None:
     assert quotable(message) == quote
-    assert len(quotable(message)) <= LONGEST_QUOTE
+    assert len(quotable(message)) <= MAX_QUOTE_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_an_empty_quote_is_left_out() -> None:
 
 
 def test_a_message_that_repeats_the_prompt_is_not_quoted() -> None:
-    error = error_for(BackendErrorFields("bad_request", "Cannot draw: a fox"), 400, private=("a fox",))
+    error = error_for(BackendErrorFields("bad_request", "Cannot draw: a fox"), 400, private_texts=("a fox",))
     assert str(error) == ACEDATACLOUD.say(InvalidRequest.template)
 
 
@@ -386,7 +386,7 @@ def test_quotable_raises_nothing_for_any_text(digits: int, place: str) -> None:
     """html.unescape parses the number of a character reference, and Python refuses more than 4,300 digits."""
     reference = f"&#{'1' * digits};"
     message = f"Not this {reference}" if place == "message" else "Not this."
-    error = error_for(BackendErrorFields("forbidden", message), 403, private=(f"a fox {reference}", "token-a"))
+    error = error_for(BackendErrorFields("forbidden", message), 403, private_texts=(f"a fox {reference}", "token-a"))
     assert str(error) == ACEDATACLOUD.say(Refused.template)
     assert repeats("Not this.", [f"&#{'1' * digits};"])
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.acedata.body import LARGEST_RESPONSE_BYTES
+from app.adapters.acedata.body import MAX_RESPONSE_BYTES
 from app.adapters.acedata.client import AceDataClient, CallCounter
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.sender import retry_after_seconds
@@ -221,11 +221,11 @@ async def test_all_calls_of_one_batch_read_share_its_deadline() -> None:
             )
 
         await ask_once()
-        first = call_counter.ends_at
+        first = call_counter.deadline
         assert first is not None
         await ask_once()
-        assert call_counter.ends_at == first
-        call_counter.ends_at = asyncio.get_running_loop().time()
+        assert call_counter.deadline == first
+        call_counter.deadline = asyncio.get_running_loop().time()
         with pytest.raises(BackendTimeout):
             await ask_once()
     assert len(backend.requests) <= 4
@@ -264,7 +264,7 @@ async def test_an_endless_body_is_read_up_to_the_size_limit(status: int) -> None
             await asyncio.sleep(0)
 
     assert type(await read_task(Backend(streaming(status, counted)), retries=0)) is BackendError
-    assert sent <= LARGEST_RESPONSE_BYTES + len(PART)
+    assert sent <= MAX_RESPONSE_BYTES + len(PART)
 
 
 async def stuck() -> AsyncIterator[bytes]:
@@ -295,7 +295,7 @@ async def test_the_error_of_a_read_does_not_keep_the_response_alive(answer: Answ
             lookup = await adapter.find_tasks(CREDENTIAL, ["task-0"])
             kept = traced()
     assert isinstance(lookup.answers["task-0"], LumaError)
-    assert kept < LARGEST_RESPONSE_BYTES / 10
+    assert kept < MAX_RESPONSE_BYTES / 10
 
 
 @pytest.mark.parametrize("answer", NO_RECEIPT.values(), ids=NO_RECEIPT)
@@ -306,7 +306,7 @@ async def test_the_error_of_a_submission_does_not_keep_the_response_alive(answer
                 await adapter.submit(CREDENTIAL, GenerateVideo("A fox"))
             kept = traced()
     assert caught.value.code
-    assert kept < LARGEST_RESPONSE_BYTES / 10
+    assert kept < MAX_RESPONSE_BYTES / 10
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.adapters.auth.bearer_token import LONGEST_HEADER, bearer_token
+from app.adapters.auth.bearer_token import MAX_HEADER_LENGTH, bearer_token
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from app.adapters.auth.bearer_token import LONGEST_HEADER, bearer_token
         ("bearer token-a", "token-a"),
         ("BEARER   token-a  ", "token-a"),
         ("Bearer aZ09-._~+/==", "aZ09-._~+/=="),
-        ("Bearer " + "x" * (LONGEST_HEADER - 7), "x" * (LONGEST_HEADER - 7)),
+        ("Bearer " + "x" * (MAX_HEADER_LENGTH - 7), "x" * (MAX_HEADER_LENGTH - 7)),
         (None, None),
         ("", None),
         ("Bearer", None),
@@ -32,7 +32,7 @@ from app.adapters.auth.bearer_token import LONGEST_HEADER, bearer_token
         ("Bearer \u0661\u0662", None),
         ("Bearer token-a, Bearer token-b", None),
         ('Bearer "token-a"', None),
-        ("Bearer " + "x" * LONGEST_HEADER, None),
+        ("Bearer " + "x" * MAX_HEADER_LENGTH, None),
     ],
 )
 def test_bearer_token_follows_rfc_6750(header: str | None, token: str | None) -> None:

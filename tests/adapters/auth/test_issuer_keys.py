@@ -8,7 +8,7 @@ import pytest
 from app.adapters.auth.jwt.faults import IssuerUnavailable, TokenRefused
 from app.adapters.auth.jwt.issuer_keys import (
     MAX_KEY_AGE_SECONDS,
-    MOST_WAITING,
+    MAX_WAITING,
     REFRESH_SECONDS,
     RETRY_SECONDS,
     IssuerKeys,
@@ -88,7 +88,7 @@ async def test_tokens_with_unknown_keys_cause_one_read_in_ten_seconds(followed: 
     assert await followed.outcome("one") == "one"
     for windows in (1, 2):
         followed.clock.advance(RETRY_SECONDS)
-        outcomes = await asyncio.gather(*(followed.outcome(f"made-up-{number}") for number in range(MOST_WAITING)))
+        outcomes = await asyncio.gather(*(followed.outcome(f"made-up-{number}") for number in range(MAX_WAITING)))
         assert set(outcomes) == {"TokenRefused"}
         assert followed.source.reads == 1 + windows
 
@@ -100,12 +100,12 @@ async def test_waiting_requests_share_one_read_and_are_bounded(
     followed.clock.advance(RETRY_SECONDS)
     followed.source.may_answer.clear()
     followed.source.ids = ["one", "two"]
-    asking = [asyncio.create_task(followed.outcome("two")) for _ in range(MOST_WAITING)]
+    asking = [asyncio.create_task(followed.outcome("two")) for _ in range(MAX_WAITING)]
     while followed.source.reads == 1:
         await asyncio.sleep(0)
     assert await followed.outcome("two") == "AuthenticationUnavailable"
     followed.source.may_answer.set()
-    assert await asyncio.gather(*asking) == ["two"] * MOST_WAITING
+    assert await asyncio.gather(*asking) == ["two"] * MAX_WAITING
     assert followed.source.reads == 2
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.adapters.redis.command_queue import CONNECTIONS, MOST_WAITING, PER_TENANT, CommandQueue
+from app.adapters.redis.command_queue import CONNECTIONS, MAX_WAITING, PER_TENANT, CommandQueue
 from app.adapters.redis.store import connect
 from app.ports.store import StoreBusy
 from app.services.tasks.circuit_breaker import FailOpenStore
@@ -55,7 +55,7 @@ async def test_a_full_queue_is_not_an_outage_of_redis(redis_server: RedisServer,
         async with store.connection.operation("flood"):
             await over.wait()
 
-    tasks = [asyncio.create_task(operation()) for _ in range(PER_TENANT + MOST_WAITING)]
+    tasks = [asyncio.create_task(operation()) for _ in range(PER_TENANT + MAX_WAITING)]
     await asyncio.sleep(0)
     with pytest.raises(StoreBusy):
         await store.put_many({KEY: b"x"}, {KEY: 60.0})

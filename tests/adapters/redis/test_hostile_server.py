@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app.adapters.redis.bounded_parser import MOST_REPLY_BYTES
+from app.adapters.redis.bounded_parser import MAX_REPLY_BYTES
 from app.adapters.redis.coordination import RedisCoordination
 from app.adapters.redis.store import RedisStore, connect
 from app.adapters.value_signer import HmacSigner
@@ -70,7 +70,7 @@ async def test_an_endless_reply_is_read_up_to_the_size_limit() -> None:
     async with server_replying(endless) as url, connect(url) as store:
         with pytest.raises(StoreUnavailable):
             await store.get_many(["{a}:1"])
-    assert sent <= 2 * MOST_REPLY_BYTES
+    assert sent <= 2 * MAX_REPLY_BYTES
 
 
 async def test_the_channel_is_reopened_after_a_reply_of_another_type() -> None:

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from app.adapters.auth.passthrough import PassthroughAuthenticator
-from app.adapters.redis.coordination import LARGEST_MESSAGE_BYTES, RedisCoordination
+from app.adapters.redis.coordination import MAX_MESSAGE_BYTES, RedisCoordination
 from app.adapters.redis.store import connect
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
@@ -192,7 +192,7 @@ async def test_invalid_messages_on_the_channel_are_ignored(redis_server: RedisSe
     heard: list[bytes] = []
     coordination.subscribe(EventKind.TASKS, heard.append)
     coordination.start()
-    large = SIGNER.sign(CHANNEL, b"tasks\0" + b"x" * LARGEST_MESSAGE_BYTES)
+    large = SIGNER.sign(CHANNEL, b"tasks\0" + b"x" * MAX_MESSAGE_BYTES)
     with redis_server.client() as client:
         async with asyncio.timeout(20):
             while b"hello" not in heard:

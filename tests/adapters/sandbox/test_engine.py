@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.adapters.sandbox.behaviour import Behaviour, PendingForm
-from app.adapters.sandbox.engine import ACCOUNTS_KEPT, MOST_READS_BYTES, Sandbox
+from app.adapters.sandbox.engine import ACCOUNTS_KEPT, MAX_READS_BYTES, Sandbox
 from app.adapters.sandbox.faults import Refused
 from app.adapters.sandbox.tasks import PROMPT_WORDS
 
@@ -223,7 +223,7 @@ def test_the_recorded_ids_of_reads_are_bounded_in_memory() -> None:
     ids = tuple("x" * 1_000 for _ in range(1_000))
     for _ in range(50):
         bench.batch(*ids)
-    assert sum(len(text) for read in bench.sandbox.read_ids for text in read) <= MOST_READS_BYTES
+    assert sum(len(text) for read in bench.sandbox.read_ids for text in read) <= MAX_READS_BYTES
     bench.task("the latest")
     assert bench.sandbox.read_ids[-1] == ("the latest",)
 

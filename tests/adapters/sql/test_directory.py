@@ -55,7 +55,7 @@ async def test_keys_are_listed_in_pages(directory: Directory, clock: HandClock) 
         clock.advance(number % 2)  # two of them are equally old
     wanted = [key.id for key in sorted(made_keys, key=lambda key: (key.created_at, key.id))]
     pages, after = [], None
-    while page := await directory.keys.of_team("film", most=2, after=after):
+    while page := await directory.keys.of_team("film", limit=2, after=after):
         pages.append([holder.key.id for holder in page])
         after = pages[-1][-1]
     assert pages == [wanted[:2], wanted[2:4], wanted[4:]]

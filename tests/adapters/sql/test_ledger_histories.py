@@ -34,8 +34,8 @@ from tests.support.postgres_server import PostgresServer
 from tests.support.spending import budget, make_team, priced
 
 ZONE = "America/St_Johns"
-MOST_STATEMENTS = 9
-CRASHES = st.one_of(st.none(), st.none(), st.integers(0, MOST_STATEMENTS), st.just("after"))
+MAX_STATEMENTS = 9
+CRASHES = st.one_of(st.none(), st.none(), st.integers(0, MAX_STATEMENTS), st.just("after"))
 """The number of statements after which an operation crashes, or a crash after its commit."""
 CALLERS = [("one", "a"), ("one", "b"), ("two", "c")]
 SPENDERS = st.sampled_from([(None, None), ("one", None), ("two", None), (None, "a")])

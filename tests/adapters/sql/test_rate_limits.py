@@ -58,7 +58,7 @@ async def audited(directory: Directory) -> list[AuditEntry]:
 async def refused(buyer: Purchaser) -> tuple[LimitLevel, int]:
     with pytest.raises(InFlightLimitReached) as caught:
         await buyer.reserve()
-    return caught.value.level, caught.value.most
+    return caught.value.level, caught.value.maximum
 
 
 async def test_limits_are_set_one_by_one_listed_and_removed(limits: SqlTeamLimits, ana: Purchaser) -> None:

@@ -10,7 +10,7 @@ from app.adapters.sql.directory import sql_directory
 from app.adapters.sql.engine import Database
 from app.adapters.sql.sign_in import sql_sign_in
 from app.domain.access import PASSTHROUGH_SCOPES
-from app.domain.sign_in import MOST_GRANTS, ClientAuth, Grant, OAuthClient, Person, Registration, RevokeReason
+from app.domain.sign_in import MAX_GRANTS, ClientAuth, Grant, OAuthClient, Person, Registration, RevokeReason
 from app.ports.sign_in_store import AuthorizationCode, NewAccess, NewGrant, PendingLogin, SignInStore, TokenLifetimes
 from tests.support.clock import HandClock
 
@@ -204,10 +204,10 @@ async def test_a_revocation_ends_one_grant_and_is_audited(
 
 async def test_the_grants_of_one_person_are_bounded(store: SignInStore, clock: HandClock) -> None:
     first = await create_grant(store)
-    for _ in range(MOST_GRANTS):
+    for _ in range(MAX_GRANTS):
         clock.advance(1)
         await create_grant(store)
-    assert len(await store.grants.of_person(PERSON.id)) == MOST_GRANTS
+    assert len(await store.grants.of_person(PERSON.id)) == MAX_GRANTS
     found = await store.grants.grant(first.id)
     assert found is not None
     assert found[0].reason == RevokeReason.LIMIT

@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from app.services.limits.refused_tokens import (
-    MOST_ADDRESSES,
-    MOST_TOKENS,
+    MAX_ADDRESSES,
+    MAX_TOKENS,
     PERIOD_SECONDS,
     TRIAL_SECONDS,
     RefusedTokens,
@@ -123,8 +123,8 @@ def test_clients_of_one_ipv6_network_share_a_limit(world: World) -> None:
 
 
 def test_memory_is_bounded(world: World) -> None:
-    for number in range(MOST_ADDRESSES + 50):
+    for number in range(MAX_ADDRESSES + 50):
         world.send(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", f"bad-{number}")
     tokens = world.tokens
-    assert len(tokens._spent_until) == MOST_ADDRESSES  # noqa: SLF001 - the bound itself
-    assert len(tokens._refused) == MOST_TOKENS  # noqa: SLF001 - the bound itself
+    assert len(tokens._spent_until) == MAX_ADDRESSES  # noqa: SLF001 - the bound itself
+    assert len(tokens._refused) == MAX_TOKENS  # noqa: SLF001 - the bound itself

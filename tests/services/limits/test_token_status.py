@@ -1,6 +1,6 @@
 """TokenStatusCache: duration of a refusal, verification of refused tokens, and eviction."""
 
-from app.services.limits.token_status import MOST_TOKENS, REFUSED_SECONDS, VERIFY_SECONDS, TokenStatusCache
+from app.services.limits.token_status import MAX_TOKENS, REFUSED_SECONDS, VERIFY_SECONDS, TokenStatusCache
 from tests.support.clock import HandClock
 
 
@@ -54,8 +54,8 @@ def test_a_refused_token_is_verified_once_more_after_the_backend_accepted_anothe
 
 def test_new_refusals_evict_the_oldest_one_when_the_cache_is_full(clock: HandClock) -> None:
     token_status = TokenStatusCache(clock)
-    for number in range(MOST_TOKENS + 1):
+    for number in range(MAX_TOKENS + 1):
         token_status.refuse(str(number))
     assert not token_status.was_refused("0")
     assert token_status.was_refused("1")
-    assert token_status.was_refused(str(MOST_TOKENS))
+    assert token_status.was_refused(str(MAX_TOKENS))

@@ -17,7 +17,7 @@ from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.polling.callback_trust import CallbackTrust
-from app.services.polling.poller import MOST_AWAITED, MOST_AWAITED_PER_CALLER, PollerDependencies
+from app.services.polling.poller import MAX_AWAITED, MAX_AWAITED_PER_CALLER, PollerDependencies
 from app.services.polling.registry import PollerRegistry
 from app.services.tasks.cache import TaskCache
 from app.services.tasks.snapshots import TaskSnapshots
@@ -62,7 +62,7 @@ def registry_over(store: CountingStore, read: FailingReader, clock: HandClock) -
         local_bytes=1000,
         wall_clock=clock,
     )
-    awaited = CallerQuota(QuotaLimits(MOST_AWAITED, MOST_AWAITED_PER_CALLER, MOST_AWAITED), lambda _subject: True)
+    awaited = CallerQuota(QuotaLimits(MAX_AWAITED, MAX_AWAITED_PER_CALLER, MAX_AWAITED), lambda _subject: True)
     snapshots = TaskSnapshots(store, RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
     return PollerRegistry(
         PollerDependencies(read, cache, snapshots, coordination, KEYS, trust, ACEDATACLOUD, awaited, clock, clock.sleep)
@@ -104,7 +104,7 @@ async def test_a_poller_that_raises_pauses_longer_each_time_and_logs_once_a_minu
 
 async def test_awaited_tasks_are_limited_per_token(clock: HandClock) -> None:
     pollers = registry_over(CountingStore(), FailingReader(), clock)
-    most = [f"task-{number}" for number in range(MOST_AWAITED_PER_CALLER)]
+    most = [f"task-{number}" for number in range(MAX_AWAITED_PER_CALLER)]
     async with pollers.watching(CALLERS[0], most):
         with pytest.raises(RateLimited):
             async with pollers.watching(CALLERS[0], ["task-0", "one more"]):

@@ -20,7 +20,7 @@ from app.domain.errors import (
     Unauthorized,
 )
 from app.domain.purchase import SENDING_SECONDS, PurchaseState
-from app.services.purchases.idempotency import MOST_CALLS, PurchaseService
+from app.services.purchases.idempotency import MAX_CALLS, PurchaseService
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
 from app.services.purchases.request import PurchaseRequest, PurchaseResult, Reconcile, fingerprint
 from app.services.purchases.unaccepted_rows import UnacceptedPurchases
@@ -342,14 +342,14 @@ async def test_aclose_writes_queued_outcomes(fleet: Fleet) -> None:
 async def test_calls_with_keys_are_limited_per_token(fleet: Fleet) -> None:
     backend = Backend()
     backend.go_on.clear()
-    calls = [asyncio.create_task(fleet.buy(backend.accepts, request(f"key-{n}"))) for n in range(MOST_CALLS)]
-    while backend.sent < MOST_CALLS:
+    calls = [asyncio.create_task(fleet.buy(backend.accepts, request(f"key-{n}"))) for n in range(MAX_CALLS)]
+    while backend.sent < MAX_CALLS:
         await asyncio.sleep(0)
     with pytest.raises(RateLimited):
         await fleet.buy(backend.accepts, request("one more"))
     backend.go_on.set()
     await asyncio.gather(*calls)
-    assert (await fleet.buy(backend.accepts, request("one more"))).task_id == f"task-{MOST_CALLS + 1}"
+    assert (await fleet.buy(backend.accepts, request("one more"))).task_id == f"task-{MAX_CALLS + 1}"
 
 
 async def _are(fleet: Fleet, states: list[PurchaseState]) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from app.adapters.acedata.policy import ACEDATACLOUD, GENERATIONS_AT_ONCE
 from app.domain.access import Credential, Principal
 from app.domain.errors import RateLimited
-from app.services.purchases.limiter import LONGEST_WAIT_SECONDS, MOST_WAITING, ConcurrencyLimiter
+from app.services.purchases.limiter import MAX_WAIT_SECONDS, MAX_WAITING, ConcurrencyLimiter
 from tests.support.clock import HandClock, while_time_passes
 
 A, B = Principal("a"), Principal("b")
@@ -38,7 +38,7 @@ async def turns() -> None:
 
 async def test_each_token_has_its_own_bounded_queue(clock: HandClock) -> None:
     limiter, backend = ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep), Backend()
-    count = GENERATIONS_AT_ONCE + MOST_WAITING
+    count = GENERATIONS_AT_ONCE + MAX_WAITING
     calls = [asyncio.create_task(limiter.run(A, credentials("a"), backend.send)) for _ in range(count)]
     await turns()
     with pytest.raises(RateLimited, match="Nothing was sent"):
@@ -89,7 +89,7 @@ async def test_run_raises_rate_limited_after_the_longest_wait_and_leaks_no_place
     disconnected = asyncio.create_task(limiter.run(A, credentials("a"), backend.send))
     await turns()
     disconnected.cancel()
-    await while_time_passes(clock, clock.sleep(LONGEST_WAIT_SECONDS + 1))
+    await while_time_passes(clock, clock.sleep(MAX_WAIT_SECONDS + 1))
     with pytest.raises(RateLimited):
         await late
     backend.may_answer.set()

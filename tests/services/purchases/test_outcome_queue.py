@@ -1,7 +1,7 @@
 """OutcomeQueue: fairness between callers, the order of outcomes, and limits for made-up tokens."""
 
 from app.domain.purchase import NewPurchase, PurchaseState
-from app.services.purchases.outcome_queue import MOST_OF_A_CALLER, MOST_OF_UNACCEPTED, Outcome, OutcomeQueue
+from app.services.purchases.outcome_queue import MAX_QUEUED_PER_CALLER, MAX_QUEUED_UNACCEPTED, Outcome, OutcomeQueue
 
 
 def outcome(owner: str, attempt: str = "attempt") -> Outcome:
@@ -32,8 +32,8 @@ def test_outcomes_of_one_caller_keep_their_order() -> None:
 
 def test_made_up_tokens_and_single_callers_cannot_fill_the_queue() -> None:
     queue = OutcomeQueue(lambda caller: caller.startswith("known"))
-    assert sum(queue.add(outcome(f"made-up-{number}")) for number in range(20_000)) <= MOST_OF_UNACCEPTED
-    assert sum(queue.add(outcome("known-a")) for _ in range(20_000)) <= MOST_OF_A_CALLER
+    assert sum(queue.add(outcome(f"made-up-{number}")) for number in range(20_000)) <= MAX_QUEUED_UNACCEPTED
+    assert sum(queue.add(outcome("known-a")) for _ in range(20_000)) <= MAX_QUEUED_PER_CALLER
     assert queue.add(outcome("known-b"))
 
 

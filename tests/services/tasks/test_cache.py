@@ -14,7 +14,7 @@ from app.services.key_namespace import KeyNamespace
 from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.tasks.cache import TASK_KIND, TaskCache
-from app.services.tasks.sealed_values import LARGEST_BYTES, SealedValues
+from app.services.tasks.sealed_values import MAX_BYTES, SealedValues
 from app.services.tasks.stored_format import CLOCKS_DIFFER_SECONDS
 from tests.support.clock import HandClock
 from tests.support.keeping import SEALER, TASKS
@@ -187,7 +187,7 @@ def body(value: bytes) -> bytes:
         lambda value: SEALER.seal(KEY_A, body(value)[:14]),
         lambda value: SEALER.seal(KEY_A, body(value)[:1] + b"\x09" + body(value)[2:]),
         lambda _value: SEALER.seal(TASKS.key(B, "a"), b"\x01"),
-        lambda _value: SEALER.seal(KEY_A, b"\x01" * LARGEST_BYTES),
+        lambda _value: SEALER.seal(KEY_A, b"\x01" * MAX_BYTES),
     ],
 )
 async def test_an_altered_value_is_a_miss_and_counted(spoil: Any, clock: HandClock) -> None:
@@ -243,11 +243,11 @@ async def test_an_expired_value_that_is_written_again_is_a_miss(clock: HandClock
     assert notes.values_refused == 0
 
 
-@pytest.mark.parametrize("too_long", [LARGEST_BYTES - 80, LARGEST_BYTES])
+@pytest.mark.parametrize("too_long", [MAX_BYTES - 80, MAX_BYTES])
 async def test_a_value_that_is_too_large_is_neither_stored_nor_read(clock: HandClock, too_long: int) -> None:
     store = CountingStore()
     put = await cache(store, clock).put_many(A, [replace(running("a"), prompt="x" * too_long)])
     assert store.held == {}
     assert put["a"].id == "a", "the task is returned nevertheless"
-    store.held[KEY_A] = SEALER.seal(KEY_A, b"\x01" + b"x" * LARGEST_BYTES)
+    store.held[KEY_A] = SEALER.seal(KEY_A, b"\x01" + b"x" * MAX_BYTES)
     assert (await cache(store, clock).get_many(A, ["a"])).tasks == {}

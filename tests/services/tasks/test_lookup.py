@@ -24,7 +24,7 @@ from app.services.tasks.access import TaskAccess
 from app.services.tasks.cache import TaskCache
 from app.services.tasks.circuit_breaker import FailOpenStore
 from app.services.tasks.lookup import TaskService
-from app.services.tasks.queued_ids import LOOKUP_WEIGHT, MOST_PER_TENANT, MOST_UNACCEPTED, QueuedIds
+from app.services.tasks.queued_ids import LOOKUP_WEIGHT, MAX_PER_TENANT, MAX_UNACCEPTED, QueuedIds
 from app.services.tasks.single_flight import SingleFlight
 from app.services.tasks.snapshots import TaskSnapshots
 from tests.support.backends import NoBackend
@@ -259,14 +259,14 @@ async def test_queued_ids_are_limited_per_tenant_and_in_total(
     backend = Backend()
     backend.may_answer.clear()
     services = Services(backend, CountingStore(), clock)
-    full = [str(number) for number in range(MOST_PER_TENANT - LOOKUP_WEIGHT)]
+    full = [str(number) for number in range(MAX_PER_TENANT - LOOKUP_WEIGHT)]
     held = [asyncio.create_task(services.tasks.find(A, full))]
     await turns()
     lookup = asyncio.create_task(services.tasks.find(A, ["0", "one more"]))
     await turns()
-    others = [caller(f"t{number}") for number in range(MOST_UNACCEPTED // MOST_PER_TENANT - 1)]
+    others = [caller(f"t{number}") for number in range(MAX_UNACCEPTED // MAX_PER_TENANT - 1)]
     held += [asyncio.create_task(services.tasks.find(other, full)) for other in others]
-    rest = full[: MOST_UNACCEPTED % MOST_PER_TENANT - LOOKUP_WEIGHT]
+    rest = full[: MAX_UNACCEPTED % MAX_PER_TENANT - LOOKUP_WEIGHT]
     held.append(asyncio.create_task(services.tasks.find(caller("rest"), rest)))
     await turns()
     refused = (await services.tasks.find(B, ["a"])).answers["a"]

@@ -172,4 +172,4 @@ async def test_no_state_remains_after_all_fetches_have_ended() -> None:
     await turns()
     await flights.aclose()  # has nothing to wait for
     assert flights._pending == {}  # noqa: SLF001 - the claim is about memory, which no method shows
-    assert flights._flights == set()  # noqa: SLF001 - the same
+    assert flights._tasks == set()  # noqa: SLF001 - the same

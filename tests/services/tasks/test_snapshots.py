@@ -31,10 +31,10 @@ async def test_a_submitted_task_is_pending_on_every_replica(clock: HandClock) ->
     pending = rendered(pending_task("a", clock()))
     clock.advance(10)
     for replica in (here, snapshots_in(store, clock)):
-        assert await replica.still_in_grace(A, ["a", "b"]) == {"a": pending}
+        assert await replica.recently_submitted(A, ["a", "b"]) == {"a": pending}
 
 
-async def test_still_in_grace_ends_after_grace_seconds(clock: HandClock) -> None:
+async def test_recently_submitted_ends_after_grace_seconds(clock: HandClock) -> None:
     store = CountingStore()
     here = snapshots_in(store, clock)
     await here.put_many(A, [just_submitted("a", clock())])
@@ -42,15 +42,15 @@ async def test_still_in_grace_ends_after_grace_seconds(clock: HandClock) -> None
     for pause in (GRACE_SECONDS - 0.1, 0.1):
         clock.advance(pause)
         in_grace.append(
-            [list(await replica.still_in_grace(A, ["a"])) for replica in (here, snapshots_in(store, clock))]
+            [list(await replica.recently_submitted(A, ["a"])) for replica in (here, snapshots_in(store, clock))]
         )
     assert in_grace == [[["a"], ["a"]], [[], []]]
 
 
-async def test_still_in_grace_works_on_a_replica_whose_clock_is_behind(clock: HandClock) -> None:
+async def test_recently_submitted_works_on_a_replica_whose_clock_is_behind(clock: HandClock) -> None:
     store = CountingStore()
     await snapshots_in(store, clock).put_many(A, [just_submitted("a", clock())])
-    assert list(await snapshots_in(store, HandClock(clock() - 5)).still_in_grace(A, ["a"])) == ["a"]
+    assert list(await snapshots_in(store, HandClock(clock() - 5)).recently_submitted(A, ["a"])) == ["a"]
 
 
 async def test_a_process_keeps_its_own_new_snapshots_while_the_store_is_unavailable(clock: HandClock) -> None:
@@ -58,7 +58,7 @@ async def test_a_process_keeps_its_own_new_snapshots_while_the_store_is_unavaila
     store.is_out = True
     here = snapshots_in(store, clock)
     await here.put_many(A, [just_submitted("a", clock())])
-    assert list(await here.still_in_grace(A, ["a"])) == ["a"]
+    assert list(await here.recently_submitted(A, ["a"])) == ["a"]
     clock.advance(GRACE_SECONDS)
     assert await here.get_many(A, ["a"]) == {}
 

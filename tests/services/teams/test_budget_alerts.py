@@ -3,7 +3,7 @@
 import pytest
 
 from app.ports.alerts import BudgetAlert, NotDelivered
-from app.services.teams.budget_alerts import MOST_ATTEMPTS, BudgetAlerts
+from app.services.teams.budget_alerts import MAX_ATTEMPTS, BudgetAlerts
 
 
 class Receiver:
@@ -14,8 +14,8 @@ class Receiver:
         self.alert = BudgetAlert(1, "team", 50, {}, sealed_url, created_at=0.0, tries=0)
         self.is_due, self.pauses, self.counted = True, list[float](), list[str]()
 
-    async def take_due(self, most: int, again_seconds: float) -> list[BudgetAlert]:
-        del most, again_seconds
+    async def take_due(self, limit: int, again_seconds: float) -> list[BudgetAlert]:
+        del limit, again_seconds
         if not self.is_due:
             return []
         tries = self.alert.tries + 1
@@ -63,9 +63,9 @@ async def test_an_alert_without_a_url_is_counted_and_not_sent() -> None:
 
 async def test_a_failed_alert_is_retried_with_backoff_and_given_up_after_a_day() -> None:
     receiver = Receiver(is_up=False)
-    for _ in range(MOST_ATTEMPTS + 2):
+    for _ in range(MAX_ATTEMPTS + 2):
         await receiver.sending().send_due()
-    assert receiver.counted == ["50", *["failed"] * (MOST_ATTEMPTS - 1), "given_up"]
+    assert receiver.counted == ["50", *["failed"] * (MAX_ATTEMPTS - 1), "given_up"]
     assert receiver.pauses[:3] == [30.0, 90.0, 270.0]
     assert receiver.pauses == sorted(receiver.pauses)
     assert 20 * 3600 < sum(receiver.pauses) < 36 * 3600

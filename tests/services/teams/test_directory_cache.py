@@ -13,7 +13,7 @@ from app.ports.auth import AuthenticationUnavailable
 from app.ports.directory import Directory
 from app.ports.repositories import DatabaseUnavailable
 from app.services.teams.directory_cache import OUTAGE_SECONDS, DirectoryCache
-from app.services.teams.key_lookups import MOST_WAITING
+from app.services.teams.key_lookups import MAX_WAITING
 from app.services.version_follower import RECORD_USE_SECONDS, VERSION_SECONDS, CacheClocks
 from tests.support.clock import HandClock, while_time_passes
 
@@ -160,7 +160,7 @@ async def test_waiting_keys_share_one_query_and_the_oldest_is_refused_when_the_q
     first = asyncio.create_task(watched.cache.key("first"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    names = (f"forged-{number}" for number in range(MOST_WAITING + 10))
+    names = (f"forged-{number}" for number in range(MAX_WAITING + 10))
     forged = [asyncio.create_task(watched.cache.key(name)) for name in names]
     real = asyncio.create_task(watched.cache.key("real"))
     await asyncio.sleep(0)
@@ -168,7 +168,7 @@ async def test_waiting_keys_share_one_query_and_the_oldest_is_refused_when_the_q
     assert await real is not None
     assert await first is None
     ends = await asyncio.gather(*forged, return_exceptions=True)
-    assert [isinstance(end, AuthenticationUnavailable) for end in ends] == [True] * 11 + [False] * (MOST_WAITING - 1)
+    assert [isinstance(end, AuthenticationUnavailable) for end in ends] == [True] * 11 + [False] * (MAX_WAITING - 1)
     assert watched.rows.most_at_once == 1
 
 
@@ -178,7 +178,7 @@ async def test_known_keys_are_read_again_after_a_change_and_need_no_look_up(watc
     watched.rows.number += 1
     await watched.settle()
     watched.rows.may_answer.clear()
-    flood = [asyncio.create_task(watched.cache.key(f"forged-{number}")) for number in range(MOST_WAITING)]
+    flood = [asyncio.create_task(watched.cache.key(f"forged-{number}")) for number in range(MAX_WAITING)]
     await asyncio.sleep(0)
     assert await watched.cache.key("one") is not None
     watched.rows.may_answer.set()

@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.access import Scope
 from app.ports.people import NewInvitation
-from app.services.teams.administration import MOST_MEMBERS
+from app.services.teams.administration import MAX_MEMBERS
 from tests.support.administrator import Administrator, administrator
 from tests.support.clock import HandClock
 from tests.support.fleet import Fleet, running_fleet
@@ -78,9 +78,9 @@ async def test_a_stopped_administrator_invites_nobody_and_ends_invitations(
 
 async def test_invitations_and_members_are_limited_together(signing_in: Fleet, head: Administrator) -> None:
     invitations = signing_in.teams.directory.invitations
-    for number in range(MOST_MEMBERS - 1):  # one more is the administrator
+    for number in range(MAX_MEMBERS - 1):  # one more is the administrator
         await invitations.create("film", NewInvitation(f"{number:012x}", f"{number:064x}"), ACTOR, expires_seconds=60)
-    assert str(MOST_MEMBERS) in await head.refused(409, "POST", "/invitations")
+    assert str(MAX_MEMBERS) in await head.refused(409, "POST", "/invitations")
     signing_in.clock.advance(61)
     await signing_in.settle()
     await head.ask("POST", "/invitations")

@@ -13,15 +13,15 @@ from starlette.types import Scope as ASGIScope
 
 from app.domain.access import PASSTHROUGH_SCOPES, Principal, Scope
 from app.ports.auth import Caller
-from app.services.limits.admin_limits import MOST_CHANGES, MOST_READS, AdminLimits
-from app.services.teams.administration import MOST_CREDENTIALS, TeamAdmin, TeamAdministration
+from app.services.limits.admin_limits import MAX_CHANGES, MAX_READS, AdminLimits
+from app.services.teams.administration import MAX_CREDENTIALS, TeamAdmin, TeamAdministration
 from app.services.teams.budget_administration import BudgetAdministration
 from app.services.teams.invitations import InvitationAdministration
 from app.services.teams.limit_administration import LimitAdministration
 from app.web.admin.bodies import NewKey
 from app.web.admin.endpoint import AdminEndpoint
 from app.web.admin.operations import OPERATIONS
-from app.web.admin.request_input import LARGEST_BODY_BYTES
+from app.web.admin.request_input import MAX_BODY_BYTES
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.request_id import REQUEST_ID
 from tests.support.administrator import NOBODY, OF_IDS, Administrator, administrator
@@ -87,7 +87,7 @@ NO_JSON: tuple[tuple[bytes, str, int], ...] = (
     (b'{"name": "anna"}', "text/plain", 415),
     (b"name=anna", "application/x-www-form-urlencoded", 415),
     (b'{"name": "anna"}', "", 415),
-    (b'{"name": "' + b"a" * LARGEST_BODY_BYTES + b'"}', "application/json", 413),
+    (b'{"name": "' + b"a" * MAX_BODY_BYTES + b'"}', "application/json", 413),
 )
 
 
@@ -183,10 +183,10 @@ async def test_an_existing_name_is_a_conflict(root: Administrator) -> None:
 
 
 async def test_the_number_of_credentials_is_bounded(fleet: Fleet, root: Administrator) -> None:
-    for number in range(MOST_CREDENTIALS - 1):
+    for number in range(MAX_CREDENTIALS - 1):
         await fleet.teams.credential("film", f"token-{number}")
     body = {"backend": "acedata", "secret": "one-too-many"}
-    assert str(MOST_CREDENTIALS) in await root.refused(409, "POST", "/credentials", body)
+    assert str(MAX_CREDENTIALS) in await root.refused(409, "POST", "/credentials", body)
 
 
 async def test_another_host_or_origin_is_refused(root: Administrator) -> None:
@@ -210,7 +210,7 @@ async def test_unknown_paths_and_methods_are_problems(root: Administrator) -> No
 
 async def test_the_rate_of_administrative_requests_is_limited_for_each_team(fleet: Fleet, root: Administrator) -> None:
     carl = await administrator(fleet, "ads", "carl")
-    for method, path, most in (("GET", "/team", MOST_READS), ("POST", "/stop", MOST_CHANGES)):
+    for method, path, most in (("GET", "/team", MAX_READS), ("POST", "/stop", MAX_CHANGES)):
         for _ in range(most):
             await root.ask(method, path)
         response = await root.send(method, path)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from app.web.connection.framing import MOST_BODY_PARTS
+from app.web.connection.framing import MAX_BODY_PARTS
 from tests.support.clock import HandClock
 from tests.support.raw_client import exchange
 from tests.support.service import Service, call_bytes, sandbox, serving, settings
@@ -39,7 +39,7 @@ async def test_other_trailers_are_dropped_and_the_connection_stays_open(service:
 
 
 async def test_a_body_in_too_many_chunks_is_refused(service: Service) -> None:
-    chunks = b"1\r\n \r\n" * (MOST_BODY_PARTS + 1)
+    chunks = b"1\r\n \r\n" * (MAX_BODY_PARTS + 1)
     answers = await exchange(service.url, CHUNKED + chunks + b"0\r\n\r\n" + LAST)
     assert [answer.status for answer in answers] == [400]
     assert b"chunks" in answers[0].body

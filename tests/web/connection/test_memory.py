@@ -10,7 +10,7 @@ import pytest
 
 from app.services.limits.memory_budget import MemoryBudget
 from app.web.connection.protocol import DisconnectAwareProtocol
-from app.web.connection.timer import LEAST_PROGRESS_BYTES, unacknowledged_bytes
+from app.web.connection.timer import MIN_PROGRESS_BYTES, unacknowledged_bytes
 from app.web.middleware.request_memory import STREAM_BYTES
 from tests.support.clock import HandClock
 from tests.support.service import MODERN, call_bytes, envelope, request_bytes, sandbox, serving, settings
@@ -114,7 +114,7 @@ async def test_bytes_read_from_the_kernel_buffer_count_as_write_progress() -> No
         transport.write(b"x" * 16_000_000)
         waiting, before = transport.get_write_buffer_size(), unacknowledged_bytes(transport)
         assert before > waiting > 0
-        while unacknowledged_bytes(transport) > before - LEAST_PROGRESS_BYTES:
+        while unacknowledged_bytes(transport) > before - MIN_PROGRESS_BYTES:
             client.recv(1024)
             await asyncio.sleep(0)
         assert transport.get_write_buffer_size() == waiting, "the kernel has taken nothing more from the write buffer"

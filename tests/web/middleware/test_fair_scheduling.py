@@ -12,12 +12,12 @@ from starlette.types import Message, Receive, Scope, Send
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.memory_budget import SHARE_OF_ONE_CALLER, MemoryBudget
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
-from app.web.connection.refusal_pace import LONGEST_PAUSE_SECONDS, REFUSALS_PER_SECOND, RefusalPace
+from app.web.connection.refusal_pace import MAX_PAUSE_SECONDS, REFUSALS_PER_SECOND, RefusalPace
 from app.web.mcp_endpoint import McpEndpoint
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.fair_scheduling import (
     CONTENTION_SECONDS,
-    MOST_STARTS_PER_TURN,
+    MAX_STARTS_PER_TURN,
     QUEUED_REQUEST_BYTES,
     SMALL_PROBE_BYTES,
     FairScheduler,
@@ -165,8 +165,8 @@ async def test_starts_per_turn_are_limited_and_accepted_tokens_do_not_wait_for_i
     await asyncio.gather(*(request(app, f"invented-{n}") for n in range(300)), request(app, "known"))
     counting.cancel()
     began = Counter(turn for _, turn in recorder.began)
-    assert max(began.values()) <= MOST_STARTS_PER_TURN
-    assert [name for name, _ in recorder.began].index("known") <= 2 * MOST_STARTS_PER_TURN
+    assert max(began.values()) <= MAX_STARTS_PER_TURN
+    assert [name for name, _ in recorder.began].index("known") <= 2 * MAX_STARTS_PER_TURN
 
 
 async def test_a_client_with_one_request_does_not_queue_behind_clients_with_many() -> None:
@@ -176,7 +176,7 @@ async def test_a_client_with_one_request_does_not_queue_behind_clients_with_many
     while len(recorder.began) < 600:
         await asyncio.sleep(0)
     await request(app, "seldom")
-    assert [name for name, _ in recorder.began].index("seldom") <= 600 + 8 * MOST_STARTS_PER_TURN
+    assert [name for name, _ in recorder.began].index("seldom") <= 600 + 8 * MAX_STARTS_PER_TURN
     await asyncio.gather(*often)
 
 
@@ -266,7 +266,7 @@ async def test_the_pause_after_a_refusal_is_bounded(clock: HandClock) -> None:
         refused = DisconnectSignal()
         scope: Scope = {"type": "http", "path": "/mcp", "headers": [], DISCONNECT_SIGNAL: refused}
         await queue.wait_or_refuse(FairScheduler(nobody_accepted), "", scope, _nothing)
-    assert refused.pause_seconds == LONGEST_PAUSE_SECONDS
+    assert refused.pause_seconds == MAX_PAUSE_SECONDS
 
 
 @pytest.mark.parametrize(("head_bytes", "is_counted"), [(SMALL_PROBE_BYTES, False), (SMALL_PROBE_BYTES + 1, True)])

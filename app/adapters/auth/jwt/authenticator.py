@@ -13,7 +13,7 @@ from app.domain.teams import Membership, principal_of
 from app.ports.auth import Caller, CredentialSource
 from app.services.teams.memberships import Memberships
 
-MOST_TOKENS = 4_000
+MAX_TOKENS = 4_000
 """Verified tokens whose callers are cached, about 1 KB each. Verifying a token takes about 0.2 ms."""
 
 MAX_CACHE_SECONDS = 60.0
@@ -22,7 +22,7 @@ MAX_CACHE_SECONDS = 60.0
 It bounds how long a token is accepted after the issuer's keys have become too old to be used.
 """
 
-NOTE_INTERVAL_SECONDS = 1.0
+USE_INTERVAL_SECONDS = 1.0
 """Shortest time between two notes that one token was accepted."""
 
 
@@ -76,7 +76,7 @@ class JwtAuthenticator:
         self._clocks = clocks
         self._record_accepted = record_accepted
         self._hash_of = hash_of
-        self._cache: LRUCache[bytes, _CachedCaller] = LRUCache(MOST_TOKENS)
+        self._cache: LRUCache[bytes, _CachedCaller] = LRUCache(MAX_TOKENS)
 
     def recognise(self, token: str) -> Caller | UnverifiedToken | None:
         """Return the cached caller of `token`, or else the unverified token.
@@ -114,7 +114,7 @@ class JwtAuthenticator:
         return has_same_generation and has_same_keys and now < cached.expires_at
 
     def _note_use(self, cached: _CachedCaller, token: str, now: float) -> None:
-        if now - cached.noted_at >= NOTE_INTERVAL_SECONDS:
+        if now - cached.noted_at >= USE_INTERVAL_SECONDS:
             cached.noted_at = now
             self._record_accepted(cached.caller.principal.subject)
             self._record_accepted(self._hash_of(token))

@@ -13,10 +13,10 @@ from app.ports.auth import TokenFault
 LEEWAY_SECONDS = 30.0
 """Accepted difference between the issuer's clock and this one."""
 
-LONGEST_SUBJECT = 255
+MAX_SUBJECT_LENGTH = 255
 """Most characters of `sub`. Source: OpenID Connect Core 1.0, section 2."""
 
-MOST_TEAMS = 200
+MAX_TEAMS = 200
 """Values of the team claim that are read. An issuer may list all groups of a person there."""
 
 ACCESS_TOKEN_KIND = "bearer"  # noqa: S105 - the name of a kind of token
@@ -60,14 +60,14 @@ def check_claims(claims: Claims, audiences: frozenset[str], now: float) -> None:
 def check_times(claims: Claims, now: float) -> None:
     """Raise TokenRefused unless a token with these claims is valid at `now` (Unix seconds), and `sub` is acceptable.
 
-    `sub` must be printable ASCII of at most LONGEST_SUBJECT characters.
+    `sub` must be printable ASCII of at most MAX_SUBJECT_LENGTH characters.
     """
     if now >= expires_at(claims) + LEEWAY_SECONDS:
         raise TokenRefused(TokenFault.EXPIRED)
     if any(name in claims and _time(claims, name) > now + LEEWAY_SECONDS for name in ("nbf", "iat")):
         raise TokenRefused(TokenFault.PREMATURE)
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not 1 <= len(subject) <= LONGEST_SUBJECT:
+    if not isinstance(subject, str) or not 1 <= len(subject) <= MAX_SUBJECT_LENGTH:
         raise TokenRefused(TokenFault.CLAIMS)
     if not subject.isascii() or not subject.isprintable():
         raise TokenRefused(TokenFault.CLAIMS)
@@ -81,7 +81,7 @@ def expires_at(claims: Claims) -> float:
 def person_of(claims: Claims, names: ClaimNames) -> Person:
     """Return the holder of a token. Its claims must have been checked."""
     subject: str = claims["sub"]
-    given = [name.removeprefix("/") for name in _texts(claims.get(names.team))[:MOST_TEAMS]]
+    given = [name.removeprefix("/") for name in _texts(claims.get(names.team))[:MAX_TEAMS]]
     teams = dict.fromkeys(valid for name in given if (valid := _valid(name)) is not None)
     name = claims.get(names.member)
     shown = (_valid(name) if isinstance(name, str) else None) or _valid(subject) or f"{subject[:40].strip()}…"

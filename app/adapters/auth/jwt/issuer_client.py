@@ -14,13 +14,13 @@ from app.adapters.auth.jwt.keys import KeySet, read_key_set
 from app.adapters.checked_network import CheckedTransport
 from app.adapters.network_environment import proxy_for, tls_context
 
-LARGEST_DOCUMENT_BYTES = 256 * 1024
+MAX_DOCUMENT_BYTES = 256 * 1024
 """Size limit of a response. The metadata and key sets of the large issuers have 2 to 20 KB."""
 
 DEADLINE_SECONDS = 8.0
 """Timeout for reading metadata and key set together, and for sending a form."""
 
-LONGEST_URL = 2_000
+MAX_URL_LENGTH = 2_000
 """Most characters of a URL in the metadata."""
 
 
@@ -92,7 +92,7 @@ class IssuerClient:
     def is_usable(self, url: object) -> bool:
         """Return whether a URL in the issuer's metadata may be used: https, or http if the issuer's own URL is http."""
         schemes = ("https",) if self._issuer.startswith("https:") else ("https", "http")
-        return isinstance(url, str) and len(url) <= LONGEST_URL and _is_usable(url, schemes)
+        return isinstance(url, str) and len(url) <= MAX_URL_LENGTH and _is_usable(url, schemes)
 
     async def _read_keys(self) -> KeySet:
         if self._key_set_url is None:
@@ -166,12 +166,12 @@ def _is_usable(url: str, schemes: Sequence[str]) -> bool:
 
 
 async def _read(response: httpx.Response) -> bytes:
-    """Return the body. Raises IssuerUnavailable if it is compressed, or exceeds LARGEST_DOCUMENT_BYTES."""
+    """Return the body. Raises IssuerUnavailable if it is compressed, or exceeds MAX_DOCUMENT_BYTES."""
     content = bytearray()
     if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise IssuerUnavailable("compresses its response, although the request does not accept that")
     async for chunk in response.aiter_raw():
         content += chunk
-        if len(content) > LARGEST_DOCUMENT_BYTES:
-            raise IssuerUnavailable(f"answers with more than {LARGEST_DOCUMENT_BYTES // 1024} KB")
+        if len(content) > MAX_DOCUMENT_BYTES:
+            raise IssuerUnavailable(f"answers with more than {MAX_DOCUMENT_BYTES // 1024} KB")
     return bytes(content)

@@ -19,7 +19,7 @@ RETRY_SECONDS = 10.0
 MAX_KEY_AGE_SECONDS = 3600.0
 """Time for which keys are used while the issuer does not answer."""
 
-MOST_WAITING = 200
+MAX_WAITING = 200
 """Most requests that wait for a read of the keys. Further ones get 503."""
 
 NO_KEYS = (
@@ -107,7 +107,7 @@ class IssuerKeys:
         """
         if (refresh := self._refresh_if_due()) is None:
             return
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= MAX_WAITING:
             raise AuthenticationUnavailable(NO_KEYS)
         self._waiting += 1
         try:

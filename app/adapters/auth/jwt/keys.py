@@ -18,18 +18,18 @@ CURVES: Mapping[str, str] = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512
 ALGORITHMS = RSA_ALGORITHMS.union(CURVES.values())
 """The accepted algorithms. All are asymmetric: with an HMAC, everybody who can read the key set could sign tokens."""
 
-MOST_KEYS = 64
+MAX_KEYS = 64
 """Keys of a key set that are read. Further ones are ignored."""
 
-SHORTEST_RSA_BITS = 2048
-LONGEST_RSA_BITS = 8192
+MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 8192
 """Longest RSA modulus. With a longer one, verification would take milliseconds for each token."""
 
-LONGEST_KEY_ID = 200
+MAX_KEY_ID_LENGTH = 200
 """Most characters of a `kid`."""
 
-LONGEST_MEMBER = 2_000
-"""Most characters of a number in a key. A modulus of LONGEST_RSA_BITS has 1,366."""
+MAX_MEMBER_LENGTH = 2_000
+"""Most characters of a number in a key. A modulus of MAX_RSA_BITS has 1,366."""
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
@@ -65,7 +65,7 @@ class KeySet:
 def read_key_set(document: object) -> KeySet:
     """Return the usable keys in a JSON Web Key Set. Others, such as encryption or symmetric keys, are left out."""
     found = document.get("keys") if isinstance(document, dict) else None
-    jwks = found[:MOST_KEYS] if isinstance(found, list) else []
+    jwks = found[:MAX_KEYS] if isinstance(found, list) else []
     return KeySet([key for jwk in jwks if isinstance(jwk, dict) and (key := _read_key(jwk)) is not None])
 
 
@@ -75,7 +75,7 @@ def _bytes_of(key: PublicKey) -> bytes:
 
 def _read_key(jwk: dict[str, Any]) -> VerificationKey | None:
     key_id, algorithms = jwk.get("kid"), _algorithms_of(jwk)
-    if not algorithms or not (key_id is None or (isinstance(key_id, str) and len(key_id) <= LONGEST_KEY_ID)):
+    if not algorithms or not (key_id is None or (isinstance(key_id, str) and len(key_id) <= MAX_KEY_ID_LENGTH)):
         return None
     try:
         key = PyJWK(jwk, algorithm=min(algorithms)).key
@@ -83,7 +83,7 @@ def _read_key(jwk: dict[str, Any]) -> VerificationKey | None:
         return None
     if not isinstance(key, PublicKey):
         return None
-    if isinstance(key, RSAPublicKey) and not SHORTEST_RSA_BITS <= key.key_size <= LONGEST_RSA_BITS:
+    if isinstance(key, RSAPublicKey) and not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
         return None
     return VerificationKey(key_id, algorithms, key)
 
@@ -97,7 +97,7 @@ def _is_for_signatures(jwk: dict[str, Any]) -> bool:
 def _algorithms_of(jwk: dict[str, Any]) -> frozenset[str]:
     """Return the accepted algorithms for the key: those of its type and curve, limited to its `alg` if it has one."""
     numbers = [jwk.get(name) for name in ("n", "e", "x", "y")]
-    is_long = any(isinstance(number, str) and len(number) > LONGEST_MEMBER for number in numbers)
+    is_long = any(isinstance(number, str) and len(number) > MAX_MEMBER_LENGTH for number in numbers)
     if is_long or not _is_for_signatures(jwk):
         return frozenset()
     fitting = RSA_ALGORITHMS if jwk.get("kty") == "RSA" else frozenset()

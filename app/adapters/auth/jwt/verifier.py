@@ -10,7 +10,7 @@ from jwt.types import Options
 from app.adapters.auth.jwt.claims import ClaimNames, check_claims, expires_at, person_of, scopes_of
 from app.adapters.auth.jwt.faults import TokenRefused
 from app.adapters.auth.jwt.issuer_keys import IssuerKeys
-from app.adapters.auth.jwt.keys import ALGORITHMS, LONGEST_KEY_ID, VerificationKey
+from app.adapters.auth.jwt.keys import ALGORITHMS, MAX_KEY_ID_LENGTH, VerificationKey
 from app.adapters.auth.jwt.token_form import UnverifiedToken
 from app.domain.access import Scope
 from app.domain.teams import Person
@@ -99,6 +99,6 @@ def _checked_header(header: dict[str, Any]) -> tuple[str, str | None]:
         raise TokenRefused(TokenFault.ALGORITHM)
     if "crit" in header or "b64" in header or not isinstance(kind, str) or kind.lower() not in ACCESS_TOKEN_TYPES:
         raise TokenRefused(TokenFault.HEADER)
-    if key_id is not None and not (isinstance(key_id, str) and len(key_id) <= LONGEST_KEY_ID):
+    if key_id is not None and not (isinstance(key_id, str) and len(key_id) <= MAX_KEY_ID_LENGTH):
         raise TokenRefused(TokenFault.KEY)
     return algorithm, key_id
