@@ -227,9 +227,9 @@ Submission = Annotated[
     Field(description="started, unknown, sent or refused; default all but refused."),
 ]
 Since = Annotated[str | None, Field(description="From this ISO 8601 time (UTC) on; default none.")]
-Member = Annotated[str | None, Field(description="Team keys only: one member; default all.")]
+Member = Annotated[str | None, Field(description="Team keys: one member; default all.")]
 Limit = Annotated[float, AfterValidator(_limit), Field(description="1 to 100, default 20.")]
-Cursor = Annotated[str | None, Field(description="next_cursor of the page before; default first page.")]
+Cursor = Annotated[str | None, Field(description="next_cursor, same filters; default first page.")]
 
 
 class TaskArguments(Arguments):

@@ -99,10 +99,10 @@ def _list_tool() -> LumaTool:
         name="luma_list_tasks",
         title="List your submissions",
         description=(
-            "List generate and extend calls of your token, or of your team, newest first, to find a lost task_id or "
-            "what an unanswered call did. For progress, prompts and URLs use luma_get_tasks_batch.\n\nstate: started "
-            "has a task_id, refused bought nothing, sent is under way, unknown may have bought: repeat it with its "
-            "idempotency_key within a day, else tell the user.\n\nFree; 90 days."
+            "List generate and extend calls this server made for your token or team, newest first, for a lost task_id "
+            "or an unanswered call. Prompts and URLs: luma_get_tasks_batch.\n\nstarted has a task_id; refused bought "
+            "nothing; sent is under way; unknown may have bought: repeat it with the key you gave, within a day, else "
+            "tell the user.\n\nFree, live; 90 days. No match is an empty list."
         ),
         annotations=STATIC,
         arguments=ListArguments,
