@@ -110,6 +110,7 @@ FAULTS = [
     ({"HTTPS_PROXY": "http://proxy .example.com:3128"}, "HTTPS_PROXY is not the URL of a proxy"),
     ({"HTTPS_PROXY": "http://proxy:port"}, "HTTPS_PROXY is not the URL of a proxy"),
     ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, "SSL_CERT_FILE names no readable file"),
+    ({"SSL_CERT_FILE": __file__}, "SSL_CERT_FILE names no readable file of certificates"),
     ({"PROMETHEUS_MULTIPROC_DIR": "/nowhere/metrics"}, "PROMETHEUS_MULTIPROC_DIR names no folder"),
     ({"LUMA_MCP_PUBLIC_URL": "luma"}, "LUMA_MCP_PUBLIC_URL must be"),
     ({"LUMA_MCP_AUTH": "keys", "LUMA_MCP_BACKEND": "sandbox"}, "LUMA_MCP_AUTH names keys"),

@@ -296,6 +296,24 @@ def test_each_server_of_nginx_has_logs_without_tickets() -> None:
         assert errors[0].endswith(" crit") or "proxy_pass" in server
 
 
+def test_nginx_closes_idle_connections_before_the_service_does() -> None:
+    """Otherwise nginx sends requests on connections that the service is closing, and answers them with 502."""
+    upstream = re.search(
+        r"^upstream luma_mcp \{\n(.*?)^\}", text(ROOT / "deploy" / "nginx.conf"), re.DOTALL | re.MULTILINE
+    )
+    assert upstream is not None
+    assert "keepalive_timeout" not in upstream[1], "so it is 60 s, nginx's default"
+    assert parsed({}).keep_alive_seconds > 60
+
+
+def test_nginx_gives_other_hosts_no_answer() -> None:
+    nginx = text(ROOT / "deploy" / "nginx.conf")
+    servers = re.findall(r"^server \{\n(.*?)^\}", nginx, re.DOTALL | re.MULTILINE)
+    [default] = [server for server in servers if "server_name _;" in server]
+    assert re.findall(r"listen (.+);", default) == ["80 default_server", "443 ssl default_server"]
+    assert re.search(r"^    return 444;$", default, re.MULTILINE)
+
+
 def test_callbacks_have_limits_and_an_error_log_of_their_own_in_any_case() -> None:
     nginx = text(ROOT / "deploy" / "nginx.conf")
     callbacks = re.search(r"location ~\* /callbacks/ \{(.*?)\}", nginx, re.DOTALL)

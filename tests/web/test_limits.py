@@ -187,6 +187,7 @@ async def test_large_requests_of_one_token_are_limited_in_memory(clock: HandCloc
     assert held <= 10_000_000
     assert {response.status_code for response in refused} == {429}
     assert refused[0].headers["retry-after"] == "5"
+    assert (refused[0].json()["jsonrpc"], refused[0].json()["id"]) == ("2.0", None)
     assert refused[0].json()["error"]["data"]["code"] == "rate_limited"
     assert other["actions"]
 

@@ -103,7 +103,11 @@ async def test_slowly_sent_bytes_do_not_extend_the_request_timeout(start: bytes)
         while not received.done():
             writer.write(b"a")
             await service.http.get(f"{service.url}/livez")
-        assert [response.status for response in answers_in(await received)] == [408]
+        [response] = answers_in(await received)
+        error = json.loads(response.body)
+        assert (response.status, error["jsonrpc"], error["id"]) == (408, "2.0", None)
+        assert error["error"]["data"]["code"] == "request_timeout"
+        assert len(error["error"]["message"]) > 20
         writer.close()
 
 
