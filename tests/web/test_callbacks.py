@@ -447,6 +447,17 @@ async def test_a_callback_url_is_valid_for_a_day(service: Service, backend: Sand
     assert await call(service, path, {"task_id": task_id}) == 404
 
 
+@pytest.mark.parametrize("prefix", ["/luma", ""], ids=["proxy keeps the path", "proxy strips it"])
+async def test_a_callback_under_a_path_is_taken(backend: Sandbox, clock: HandClock, prefix: str) -> None:
+    async with serving(settings(public_url=f"{PUBLIC}/luma/mcp"), backend, clock) as service:
+        task_id = await start(service)
+        url: str = backend.read("anyone", {"id": task_id})["request"]["callback_url"]
+        assert url.startswith(f"{PUBLIC}/luma/callbacks/")
+        path = url.removeprefix(f"{PUBLIC}/luma")
+        assert await call(service, f"{prefix}{path}", {"task_id": task_id}) == 204
+        assert await call(service, f"{prefix}{path}x", {"task_id": task_id}) == 404
+
+
 async def test_a_callback_url_is_valid_as_long_as_a_key(backend: Sandbox, clock: HandClock) -> None:
     async with serving(settings(public_url=PUBLIC, idempotency_seconds=2 * 86_400), backend, clock) as service:
         task_id = await start(service)
