@@ -129,6 +129,28 @@ async def test_events_from_replicas_are_verified_at_the_backend_at_a_limited_rat
     assert answer["counts"]["completed"] == 2
 
 
+async def test_junk_in_redis_delays_no_wait_and_causes_no_read(
+    clock: HandClock, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = sandbox(clock, seconds=30)
+    async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
+        task_ids, began = await start(service), clock()
+        keys, tenant = service.assembly.shared.keys, service.assembly.authenticator.name("token-a")
+        waiting = asyncio.create_task(ask(service, task_ids))
+        with redis_server.client() as client:
+            while not waiting.done():
+                unsigned = pack(TaskEvent(tenant, missing=task_ids, hinted=task_ids))
+                for junk in (b"", b"\xff\xfe", b"tasks\0" + unsigned, unsigned, b"x" * 1_000_000):
+                    client.publish(keys.channel(0), junk)
+                client.zadd(keys.key(tenant, "awaited"), {b"\xff" * 40: clock() + 50, b"unsigned": clock() + 50})
+                await while_time_passes(clock, clock.sleep(1))
+        answer, polling = await waiting, service.assembly.backend.description.policy.polling
+    assert answer["counts"]["completed"] == 2
+    assert clock() - began <= 30 + 2 * polling.longest_pause_seconds
+    assert backend.reads <= 30 / polling.shortest_pause_seconds + 2, "no read beside those on schedule"
+    assert [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"] == []
+
+
 async def test_a_wait_continues_through_a_restart_of_redis(clock: HandClock, fragile_redis: RedisServer) -> None:
     backend = sandbox(clock, seconds=40)
     async with serving(settings(redis_url=fragile_redis.url), backend, clock) as service:

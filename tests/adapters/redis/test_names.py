@@ -77,8 +77,19 @@ def transport_under_path(url: str, backend: Sandbox) -> httpx.ASGITransport:
 async def test_deployments_on_one_redis_with_one_secret_do_not_mix(
     clock: HandClock, redis_server: RedisServer, one: dict[str, str], other: dict[str, str]
 ) -> None:
-    first = settings(redis_url=redis_server.url, **one)
-    second = settings(redis_url=redis_server.url, **other)
+    await assert_they_do_not_mix(clock, *(settings(redis_url=redis_server.url, **values) for values in (one, other)))
+
+
+@pytest.mark.parametrize("other_url", ["https://b.example.com", "https://a.example.com/staging"])
+async def test_deployments_on_one_database_and_one_redis_do_not_mix(
+    clock: HandClock, redis_server: RedisServer, tmp_path: Path, other_url: str
+) -> None:
+    shared = {"redis_url": redis_server.url, "database_url": f"sqlite:///{tmp_path}/luma.db"}
+    urls = ("https://a.example.com", other_url)
+    await assert_they_do_not_mix(clock, *(settings(**shared, acedata_url=url) for url in urls))
+
+
+async def assert_they_do_not_mix(clock: HandClock, first: Settings, second: Settings) -> None:
     backends = [transport_under_path(values.acedata_url, sandbox(clock)) for values in (first, second)]
     async with serving(first, backends[0], clock) as here, serving(second, backends[1], clock) as there:
         task_id = (await here.ask("luma_generate_video", KEYED))["task_id"]
@@ -86,6 +97,9 @@ async def test_deployments_on_one_redis_with_one_secret_do_not_mix(
         assert (await here.ask("luma_get_task", {"task_id": task_id}))["state"] == "completed"
         assert (await there.fail("luma_get_task", {"task_id": task_id}))["code"] == "not_found"
         assert "replayed" not in await there.ask("luma_generate_video", KEYED)
+        listed = [(await service.ask("luma_list_tasks", {}))["tasks"] for service in (here, there)]
+    assert [len(tasks) for tasks in listed] == [1, 1]
+    assert listed[0] != listed[1]
 
 
 def test_each_database_has_its_own_channel(redis_server: RedisServer) -> None:
