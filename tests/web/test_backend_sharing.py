@@ -1,7 +1,9 @@
 """Fair use of the backend: tokens that it refuses, and abandoned calls, neither delay others nor cause requests."""
 
 import asyncio
+import re
 from collections import Counter
+from operator import itemgetter
 from typing import Any
 
 import httpx
@@ -128,6 +130,40 @@ async def test_a_revoked_token_gets_no_cached_results(clock: HandClock) -> None:
         assert backend.calls["mine"] == 3, "one read of what is cached shows that the token is good again"
         await service.ask("luma_get_task", {"task_id": "task-1"}, token="mine")
         assert backend.calls["mine"] == 3
+
+
+async def test_a_revoked_token_gets_nothing_by_other_requests_and_each_is_counted(clock: HandClock) -> None:
+    backend = SharedBackend()
+    declared = {"io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}}
+    async with serving(settings(), backend, clock) as service:
+        bought = {"name": "luma_generate_video", "arguments": {"prompt": "A fox"}, "_meta": declared}
+        handle = (await service.request("tools/call", bought, token="mine"))["result"]["taskId"]
+        await service.ask("luma_get_task", {"task_id": "new-task"}, token="mine")
+        backend.revoked = {"mine"}
+        await service.fail("luma_get_task", {"task_id": "task-2"}, token="mine")
+        asked: dict[str, dict[str, Any]] = {
+            "resources/read": {"uri": "luma://tasks/new-task"},
+            "completion/complete": {
+                "ref": {"type": "ref/resource", "uri": "luma://tasks/{task_id}"},
+                "argument": {"name": "task_id", "value": ""},
+            },
+            "tasks/get": {"taskId": handle},
+            "tasks/cancel": {"taskId": handle},
+        }
+        answers = {
+            method: await service.request(method, {**params, "_meta": declared}, token="mine")
+            for method, params in asked.items()
+        }
+        page = (await service.http.get(f"{service.url}/metrics")).text
+    assert "new-task" not in str([answer.get("result") for answer in answers.values()])
+    assert answers["completion/complete"]["result"]["completion"]["values"] == []
+    outcomes = re.findall(r'luma_mcp_calls_total\{[^}]*outcome="(\w+)",tool="(\w+/\w+)"\} 1\.0', page)
+    assert sorted(outcomes, key=itemgetter(1)) == [
+        ("ok", "completion/complete"),
+        ("unauthorized", "resources/read"),
+        ("ok", "tasks/cancel"),
+        ("unauthorized", "tasks/get"),
+    ]
 
 
 def test_purchases_have_a_concurrency_limit_of_their_own() -> None:
