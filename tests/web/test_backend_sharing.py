@@ -134,7 +134,9 @@ async def test_a_revoked_token_gets_no_cached_results(clock: HandClock) -> None:
 
 async def test_a_revoked_token_gets_nothing_by_other_requests_and_each_is_counted(clock: HandClock) -> None:
     backend = SharedBackend()
-    declared = {"io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}}
+    declared: dict[str, Any] = {
+        "io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+    }
     async with serving(settings(), backend, clock) as service:
         bought = {"name": "luma_generate_video", "arguments": {"prompt": "A fox"}, "_meta": declared}
         handle = (await service.request("tools/call", bought, token="mine"))["result"]["taskId"]
