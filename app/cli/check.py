@@ -15,6 +15,7 @@ from app.services.tasks.store_probe import explained, probe
 from app.settings import PREFIX, Settings, origins_of, require_key, unknown_variables
 
 BACKEND_TIMEOUT_SECONDS = 5.0
+RECEIVED_WITHIN_SECONDS = 2.0
 MASK = "********"
 OLDER = "; the next start, or `luma-mcp database upgrade`, brings it up to date"
 _CREDENTIALS = re.compile(r"//.*@")
@@ -84,7 +85,8 @@ async def _check_store(assembly: Assembly, settings: Settings, say: Callable[[st
         return True
     host = _host_of(settings.redis_url.get_secret_value())
     try:
-        await probe(assembly.shared.store, assembly.shared.coordination, assembly.shared.keys, with_channel=True)
+        shared = assembly.shared
+        await probe(shared.store, shared.coordination, shared.keys, received_within_seconds=RECEIVED_WITHIN_SECONDS)
     except StoreUnavailable as exc:
         say(f"cache: Redis at {host} {explained(exc)}. Calls would be slower, and waits would end later")
         return False

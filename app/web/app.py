@@ -56,6 +56,9 @@ from app.web.server_card import card_routes
 if TYPE_CHECKING:
     from app.web.admin.app import AdminApp
 
+RECEIVED_WITHIN_SECONDS = 0.5
+"""Longest wait of /readyz for its event: Kubernetes gives a probe one second by default."""
+
 MCP_PATHS = ("/mcp", "/mcp/", *READ_ONLY_PATHS)
 
 
@@ -260,7 +263,10 @@ def _origins_regex(origins: Sequence[str]) -> str:
 
 
 def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> list[BaseRoute]:
-    try_store = partial(probe, assembly.shared.store, assembly.shared.coordination, assembly.shared.keys)
+    shared = assembly.shared
+    try_store = partial(
+        probe, shared.store, shared.coordination, shared.keys, received_within_seconds=RECEIVED_WITHIN_SECONDS
+    )
     backend = assembly.backend.description
     store_name = "redis" if settings.redis_url is not None else "memory"
     routes: list[BaseRoute] = [

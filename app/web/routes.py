@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from app.observability.metrics import CONTENT_TYPE, Metrics
 from app.ports.store import StoreRefuses, StoreUnavailable
+from app.services.tasks.store_probe import ChannelSilent
 from app.web.json_rpc import refusal
 from app.web.readiness import Phase, Readiness
 
@@ -48,12 +49,21 @@ def probe_routes(
         try:
             await try_store()
         except StoreUnavailable as exc:
-            store = "refuses" if isinstance(exc, StoreRefuses) else "down"
+            store = _store_status(exc)
         status = "ready" if store == database == "up" else "degraded"
         report = {"status": status, "store": store_name, "store_status": store, "database_status": database}
         return JSONResponse(report)
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
+
+
+def _store_status(exc: StoreUnavailable) -> str:
+    match exc:
+        case StoreRefuses():
+            return "refuses"
+        case ChannelSilent():
+            return "channel_silent"
+    return "down"
 
 
 def metrics_route(metrics: Metrics) -> Route:

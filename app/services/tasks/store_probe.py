@@ -12,7 +12,6 @@ from app.services.key_namespace import KeyNamespace
 KEPT_SECONDS = 10.0
 """Time to live of the values that a probe writes."""
 
-RECEIVED_WITHIN_SECONDS = 2.0
 TENANT = "probe"
 
 SHARED_SECONDS = 1.0
@@ -42,10 +41,19 @@ def explained(exc: StoreUnavailable) -> str:
     return f"does not answer ({exc})"
 
 
-async def probe(store: Store, coordination: Coordination, keys: KeyNamespace, *, with_channel: bool = False) -> None:
-    """Write, read, compare-and-set and remove values. With `with_channel`, also publish an event and receive it.
+class ChannelSilent(StoreUnavailable):
+    """A published event did not arrive: this process may not subscribe, or its subscription is being opened again."""
 
-    Raises StoreUnavailable for the first operation that fails. Its text is "channel is silent" if no event arrives.
+    def __init__(self) -> None:
+        super().__init__("channel is silent")
+
+
+async def probe(
+    store: Store, coordination: Coordination, keys: KeyNamespace, *, received_within_seconds: float
+) -> None:
+    """Write, read, compare-and-set and remove values, publish an event, and receive it.
+
+    Raises StoreUnavailable for the first operation that fails: ChannelSilent if the event does not arrive in time.
     """
     name = secrets.token_hex(8)
     value, lease = keys.key(TENANT, "value", name), keys.key(TENANT, "held", name)
@@ -57,8 +65,7 @@ async def probe(store: Store, coordination: Coordination, keys: KeyNamespace, *,
     if not await coordination.replace(lease, b"1", b"2", KEPT_SECONDS):
         raise StoreUnavailable("a lease that was just written is missing or wrong")
     await coordination.remove(lease, b"2")
-    if with_channel:
-        await _probe_channel(coordination, name.encode())
+    await _probe_channel(coordination, name.encode(), received_within_seconds)
 
 
 class SharedProbe:
@@ -91,16 +98,16 @@ class SharedProbe:
         return None
 
 
-async def _probe_channel(events: EventBus, message: bytes) -> None:
+async def _probe_channel(events: EventBus, message: bytes, within_seconds: float) -> None:
     received = asyncio.Event()
     unsubscribe = events.subscribe(EventKind.PROBE, lambda other: received.set() if other == message else None)
     try:
-        async with asyncio.timeout(RECEIVED_WITHIN_SECONDS):
+        async with asyncio.timeout(within_seconds):
             while not received.is_set():  # the subscription may not be active yet
                 await events.publish(EventKind.PROBE, message)
-                await _wait_at_most(received, RECEIVED_WITHIN_SECONDS / 10)
+                await _wait_at_most(received, within_seconds / 10)
     except TimeoutError:
-        raise StoreUnavailable("channel is silent") from None
+        raise ChannelSilent from None
     finally:
         unsubscribe()
 

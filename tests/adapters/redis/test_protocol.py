@@ -31,7 +31,7 @@ async def test_store_coordination_and_channel_work_without_hello(
         bought = await one.ask("luma_generate_video", KEYED)
         assert (await other.ask("luma_generate_video", KEYED))["task_id"] == bought["task_id"]
         shared = one.assembly.shared
-        await probe(shared.store, shared.coordination, shared.keys, with_channel=True)
+        await probe(shared.store, shared.coordination, shared.keys, received_within_seconds=2.0)
         ready = await one.http.get(f"{one.url}/readyz")
     assert ready.json() == {"status": "ready", "store": "redis", "store_status": "up", "database_status": "up"}
 

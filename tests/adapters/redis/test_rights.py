@@ -29,14 +29,18 @@ async def wait_until_counted(service: Service, kind: str, most: int) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("rules", [("resetchannels",), ("&*", "-subscribe")])
-async def test_a_denied_channel_is_logged_once_and_counted(
-    clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture, rules: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("rules", "status"), [(("resetchannels",), "refuses"), (("&*", "-subscribe"), "channel_silent")]
+)
+async def test_a_denied_channel_is_logged_once_counted_and_shown(
+    clock: HandClock, fragile_redis: RedisServer, caplog: pytest.LogCaptureFixture, rules: tuple[str, ...], status: str
 ) -> None:
     url = url_of_user(fragile_redis, *rules)
     async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
         await service.ask("luma_generate_video", KEYED)
         await wait_until_counted(service, "channel", 3)
+        ready = (await service.http.get(f"{service.url}/readyz")).json()
+    assert (ready["status"], ready["store_status"]) == ("degraded", status)
     lines = [record.getMessage() for record in caplog.records if "denies" in record.getMessage()]
     assert len(lines) == 1
     assert "docs/redis.md lists the rights" in lines[0]
