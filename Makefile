@@ -16,7 +16,7 @@ STAMP := .venv/.installed
 CLIENT_STAMP := .venv/client-2025/.installed
 FASTMCP_STAMP := .venv/fastmcp/.installed
 SHIPPED_STAMP := .venv/shipped/.installed
-FAST := tests/composition tests/domain tests/services tests/adapters tests/mcp_server
+FAST := tests/composition tests/observability tests/domain tests/services tests/adapters tests/mcp_server
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14

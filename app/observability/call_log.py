@@ -37,7 +37,8 @@ class CallLog:
 
     def _count(self, record: CallRecord, client: str) -> None:
         metrics, stats = self._metrics, record.stats
-        metrics.calls(record.tool, record.outcome, record.era, client).inc()
+        metrics.calls(record.tool, record.outcome, record.era).inc()
+        metrics.client_calls(client, record.era).inc()
         metrics.call_seconds(record.tool).observe(record.seconds)
         levels = (("local", stats.local_hits), ("shared", stats.shared_hits), ("backend", stats.fetched))
         for level, count in levels:

@@ -55,7 +55,8 @@ class Metrics:
         """Start from zero, in a new registry."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.calls = self._counters("calls", "Tool calls.", "tool", "outcome", "era", "client")
+        self.calls = self._counters("calls", "Tool calls.", "tool", "outcome", "era")
+        self.client_calls = self._counters("client_calls", "Tool calls, by the client's name.", "client", "era")
         self.call_seconds = self._histograms("call_seconds", "Time to answer a tool call.", "tool")
         self.lookups = self._counters("task_lookups", "Task ids looked up, by the level that answered.", "level")
         self.flights_joined = self._counter("flights_joined", "Task ids that joined a fetch in flight.")

@@ -1,6 +1,5 @@
 """The routes other than /mcp: probes, metrics, the landing page, and errors for unknown paths."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
@@ -10,6 +9,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from app.observability.metrics import CONTENT_TYPE, Metrics
+from app.observability.shared_exposition import SharedExposition
 from app.ports.store import StoreRefuses, StoreUnavailable
 from app.services.tasks.store_probe import ChannelSilent
 from app.web.json_rpc import refusal
@@ -68,11 +68,12 @@ def _store_status(exc: StoreUnavailable) -> str:
 
 def metrics_route(metrics: Metrics) -> Route:
     """Return /metrics, in Prometheus's text format."""
+    exposition = SharedExposition(metrics.exposition)
 
-    async def exposition(_request: Request) -> Response:
-        return Response(await asyncio.to_thread(metrics.exposition), headers={"content-type": CONTENT_TYPE})
+    async def respond(_request: Request) -> Response:
+        return Response(await exposition(), headers={"content-type": CONTENT_TYPE})
 
-    return Route("/metrics", exposition)
+    return Route("/metrics", respond)
 
 
 def page_route(page: Callable[[str, bool], str], public_url: str | None) -> Route:

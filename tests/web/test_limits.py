@@ -142,7 +142,7 @@ async def test_requests_about_tasks_are_counted_like_tool_calls(
     async with serving(settings(), sandbox(clock), clock) as service:
         await service.request(method, {**params, "_meta": declared})
         page = (await service.http.get(f"{service.url}/metrics")).text
-    assert f'luma_mcp_calls_total{{client="other",era="2026",outcome="{outcome}",tool="{method}"}} 1.0' in page
+    assert f'luma_mcp_calls_total{{era="2026",outcome="{outcome}",tool="{method}"}} 1.0' in page
 
 
 async def test_a_long_client_name_is_cut_before_it_is_stored(clock: HandClock) -> None:

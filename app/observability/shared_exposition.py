@@ -1,0 +1,36 @@
+"""Renders the metrics for requests, which need no token: few renderings, each shared by all requests that wait."""
+
+import asyncio
+from collections.abc import Callable
+
+IDLE_FACTOR = 10
+"""Pause after a rendering, in multiples of its duration, so that any number of requests takes a tenth of a core."""
+
+
+class SharedExposition:
+    """Renders in a thread, once at a time. The result is never older than the request that gets it."""
+
+    def __init__(self, render: Callable[[], bytes]) -> None:
+        """Render with `render`, which is called in a thread."""
+        self._render = render
+        self._rendering = asyncio.Lock()
+        self._earliest = 0.0
+        """Time of the event loop at which the next rendering may begin."""
+        self._next: asyncio.Task[bytes] | None = None
+        """The rendering that has not begun. Requests that come before its start share it."""
+
+    async def __call__(self) -> bytes:
+        """Return the metrics as they are now, or as they are after the pause since the last rendering."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._render_next())
+        return await asyncio.shield(self._next)
+
+    async def _render_next(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        async with self._rendering:
+            await asyncio.sleep(max(0.0, self._earliest - loop.time()))
+            self._next, started_at = None, loop.time()
+            try:
+                return await asyncio.to_thread(self._render)
+            finally:
+                self._earliest = loop.time() + IDLE_FACTOR * (loop.time() - started_at)
