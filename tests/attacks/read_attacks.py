@@ -6,10 +6,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import product
 
+from app.adapters.acedata.policy import ACEDATACLOUD
+from app.mcp_server.tools.catalog import build_catalog
 from tests.attacks.attacks import Row, held_open, in_parts
 from tests.attacks.flooding import flood
 from tests.attacks.target import Figure, Target, batch, raw
+from tests.support.service import ERAS, envelope
 
 JUNK = b"x" * 262_144
 REFUSED = b"X\r\n\r\n"
@@ -17,6 +21,9 @@ ANSWERED = b"POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 99999999999\
 HEAD = b"GET /x HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: "
 SHORT_HEAD = b"GET /x HTTP/1.1\r\nhost: 127.0.0.1\r\n%s\r\n"
 PACKETS = 16
+METRICS = b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+CLIENTS = ("claude-code/1", "cursor/1", "codex/1", "gemini-cli/1", "curl/8", "python-httpx/1", "node", "other/1")
+TOOLS = tuple(tool.name for tool in build_catalog(200, ACEDATACLOUD))
 CHUNKED = b"POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -88,9 +95,35 @@ async def beside_a_body_in_packets(target: Target) -> AsyncIterator[None]:
         yield
 
 
+async def asking_for_metrics(port: int, _client: int) -> None:
+    """Ask for /metrics again and again on one connection, until it ends."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+    try:
+        while True:
+            writer.write(METRICS)
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+    finally:
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def metrics_without_end(target: Target) -> AsyncIterator[None]:
+    """Call every tool as every known client in both eras, and then ask for /metrics on 60 connections."""
+    connection = await target.connect(limit=2**20)
+    for client, era, (number, tool) in product(CLIENTS, ERAS, enumerate(TOOLS)):
+        message, headers = envelope("tools/call", {"name": tool, "arguments": {"surprise": number}}, era)
+        await connection.send(raw(message, {**headers, "user-agent": client}, f"made-up-{number}"))
+        await connection.result()
+    connection.hang_up()
+    async with flood(target, asking_for_metrics, 60):
+        yield
+
+
 READ_ROWS = (
     Row("300 connections that send on after a refusal", "an honest read took 2.2 s", bytes_after_a_refusal),
     Row("300 bodies without end that are answered at once", "an honest read took 1.4 s", bytes_after_an_answer),
+    Row("/metrics asked for on 60 connections", "an honest read took 0.85 s", metrics_without_end),
     Row("3,900 heads that come byte by byte", "an honest read took 6.2 s", heads_byte_by_byte),
     Row("3,900 bodies that come byte by byte", "an honest read took 2.5 s", bodies_byte_by_byte),
     Row(
