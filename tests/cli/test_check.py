@@ -76,13 +76,23 @@ async def test_check_reports_a_database_that_redis_lacks(
     assert (code, "has no database of the number" in said) == (1, True)
 
 
-async def test_check_reports_a_certificate_that_is_not_accepted(tmp_path: Path, backend: str) -> None:
-    context, _ = server_context(tmp_path)
+@pytest.mark.parametrize(
+    ("is_expired", "is_trusted", "words"),
+    [
+        (False, False, "certificate is not for this host"),
+        (True, True, "certificate has expired"),
+    ],
+)
+async def test_check_reports_a_certificate_that_is_not_accepted(
+    tmp_path: Path, backend: str, words: str, *, is_expired: bool, is_trusted: bool
+) -> None:
+    context, authority = server_context(tmp_path, is_expired=is_expired)
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        code, said = await check(tmp_path, backend, f"rediss://127.0.0.1:{port}/0")
-    assert (code, "certificate is not for this host" in said) == (1, True)
+        trust = f"?ssl_ca_certs={authority}" if is_trusted else ""
+        code, said = await check(tmp_path, backend, f"rediss://127.0.0.1:{port}/0{trust}")
+    assert (code, words in said) == (1, True)
 
 
 async def test_check_reports_missing_rights_to_the_channel(

@@ -1,4 +1,4 @@
-"""A self-signed certificate for localhost and 127.0.0.1, generated on each call and valid for a day."""
+"""A self-signed certificate for localhost and 127.0.0.1, generated on each call, and valid for a day or expired."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def server_context(folder: Path) -> tuple[ssl.SSLContext, str]:
-    """Write a new key and certificate to `folder`; return a server's TLS context and the CA file for clients."""
+def server_context(folder: Path, *, is_expired: bool = False) -> tuple[ssl.SSLContext, str]:
+    """Write a new key and certificate, maybe expired, to `folder`; return the server's context and the CA file."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate, pem = folder / "certificate.pem", folder / "server.pem"
-    certificate.write_bytes(_certificate(key).public_bytes(serialization.Encoding.PEM))
+    certificate.write_bytes(_certificate(key, is_expired=is_expired).public_bytes(serialization.Encoding.PEM))
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -25,10 +25,10 @@ def server_context(folder: Path) -> tuple[ssl.SSLContext, str]:
     return context, str(certificate)
 
 
-def _certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+def _certificate(key: ec.EllipticCurvePrivateKey, *, is_expired: bool) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
-    now = datetime.now(UTC)
+    now = datetime.now(UTC) - timedelta(days=10 if is_expired else 0)
     return (
         x509.CertificateBuilder()
         .subject_name(name)

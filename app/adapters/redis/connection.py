@@ -29,7 +29,11 @@ After a failover behind a single address, existing connections are still connect
 """
 
 BAD_CERTIFICATE = "its certificate is not for this host, or of no trusted authority: name one with ssl_ca_certs"
-"""The failure of a TLS handshake, as part of a sentence for the operator. The parameter belongs into the URL."""
+EXPIRED_CERTIFICATE = "its certificate has expired: renew it"
+"""Failures of a TLS handshake, as parts of sentences for the operator. The parameter belongs into the URL."""
+
+_EXPIRED = 10
+"""X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
 
 DENIED = "NOPERM"
 """Error code if the user has no ACL permission for a command, key or channel."""
@@ -191,7 +195,7 @@ def _fault_name(exc: BaseException) -> str:
     cause: BaseException | None = exc
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return BAD_CERTIFICATE
+            return EXPIRED_CERTIFICATE if cause.verify_code == _EXPIRED else BAD_CERTIFICATE
         cause = cause.__cause__ or cause.__context__
     return type(exc).__name__
 
