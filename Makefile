@@ -11,6 +11,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Wheels alone: a machine without a compiler gets the name of the package that has none, not a failed build.
+WHEELS := --only-binary :all: --no-deps --require-hashes
 RUNTIME_STAMP := .venv/.runtime
 STAMP := .venv/.installed
 CLIENT_STAMP := .venv/client-2025/.installed
@@ -27,13 +29,13 @@ $(RUNTIME_STAMP): pyproject.toml constraints.txt constraints-build.txt
 	@test -n "$(PYTHON)" || { echo "luma-mcp needs Python 3.11 or newer on PATH"; exit 1; }
 	@echo "Installing what luma-mcp runs with into .venv, once: about 160 MB, 10 to 20 s."
 	@$(PYTHON) -m venv .venv
-	@$(PIP_INSTALL) --no-deps --require-hashes -r constraints.txt -r constraints-build.txt
+	@$(PIP_INSTALL) $(WHEELS) -r constraints.txt -r constraints-build.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(STAMP): constraints-dev.txt | $(RUNTIME_STAMP)
 	@echo "Installing the development tools into .venv, once: about 800 MB, half a minute to a minute."
-	@$(PIP_INSTALL) --no-deps --require-hashes -r constraints-dev.txt
+	@$(PIP_INSTALL) $(WHEELS) -r constraints-dev.txt
 	@touch $@
 
 run: $(RUNTIME_STAMP) ## serve the sandbox on http://127.0.0.1:8000 (HOST and PORT override)
@@ -41,17 +43,17 @@ run: $(RUNTIME_STAMP) ## serve the sandbox on http://127.0.0.1:8000 (HOST and PO
 
 $(CLIENT_STAMP): constraints-client-2025.txt | $(STAMP)
 	$(PYTHON) -m venv .venv/client-2025
-	.venv/client-2025/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	.venv/client-2025/bin/python -m pip install --quiet --disable-pip-version-check $(WHEELS) -r $<
 	@touch $@
 
 $(FASTMCP_STAMP): constraints-fastmcp.txt | $(STAMP)
 	$(PYTHON) -m venv .venv/fastmcp
-	.venv/fastmcp/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	.venv/fastmcp/bin/python -m pip install --quiet --disable-pip-version-check $(WHEELS) -r $<
 	@touch $@
 
 $(SHIPPED_STAMP): constraints.txt pyproject.toml $(shell find app -name '*.py') | $(STAMP)
 	$(PYTHON) -m venv --clear .venv/shipped
-	.venv/shipped/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	.venv/shipped/bin/python -m pip install --quiet --disable-pip-version-check $(WHEELS) -r $<
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--wheel-dir .venv/shipped/wheel .
 	.venv/shipped/bin/python -m pip install --quiet --disable-pip-version-check --no-deps .venv/shipped/wheel/*.whl
