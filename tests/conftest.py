@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.clock import HandClock
+from tests.support.databases import PostgresServers
 from tests.support.issuer import IssuerProcess, Realm, issuer_process
-from tests.support.postgres_server import PostgresServer
+from tests.support.postgres_server import NEWEST, PostgresServer
 from tests.support.redis_server import RedisServer, free_port
 
 
@@ -37,12 +38,16 @@ def fragile_redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
-def shared_postgres() -> Iterator[PostgresServer]:
-    """Yield a PostgreSQL server for the whole session. Tests must not stop it, and create their own databases in it."""
-    server = PostgresServer(free_port())
-    server.start()
-    yield server
-    server.close()
+def postgres_servers() -> Iterator[PostgresServers]:
+    """Yield the PostgreSQL servers of the session, one of each version. Tests must not stop them."""
+    with PostgresServers() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def shared_postgres(postgres_servers: PostgresServers) -> PostgresServer:
+    """Return the session's PostgreSQL server of the newest version. Tests create their own databases in it."""
+    return postgres_servers.at(NEWEST)
 
 
 @pytest.fixture

