@@ -35,15 +35,15 @@ IN_FLIGHT_RETRY_SECONDS = 10.0
 
 SENTENCES = {
     LimitKind.CALLS: (
-        "The limit of calls for this {level}, {most} a minute, is reached. Nothing was done. An administrator of the "
-        "team sets it: ask for several tasks in one luma_get_tasks_batch, or call less often."
+        "The limit of calls for this {level}, {maximum} a minute, is reached. Nothing was done. An administrator of "
+        "the team sets it: ask for several tasks in one luma_get_tasks_batch, or call less often."
     ),
     LimitKind.GENERATIONS: (
-        "The limit of generations for this {level}, {most} an hour, is reached. Nothing was sent. An administrator of "
-        "the team sets it: tell the user; tasks can still be read."
+        "The limit of generations for this {level}, {maximum} an hour, is reached. Nothing was sent. An administrator "
+        "of the team sets it: tell the user; tasks can still be read."
     ),
     LimitKind.IN_FLIGHT: (
-        "The limit of generations in flight for this {level}, {most} at once, is reached. Nothing was sent. An "
+        "The limit of generations in flight for this {level}, {maximum} at once, is reached. Nothing was sent. An "
         "administrator of the team sets it: wait until a running task has ended."
     ),
 }
