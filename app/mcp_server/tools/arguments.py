@@ -90,15 +90,15 @@ Enhancement = Annotated[
 Timeout = Annotated[
     float | None,
     AfterValidator(_timeout),
-    Field(description="Rarely needed: seconds the backend may hold the request, above 0 to 3600; default its own."),
+    Field(description="Seconds the backend may hold the request, above 0 to 3600; default its own."),
 ]
 Callback = Annotated[str | None, Field(description="Public URL that gets the result by POST; default none.")]
 Key = Annotated[
     str | None,
     AfterValidator(_key),
     Field(
-        description="New for each video, also after a failed task; the same only to repeat a call. 1 to 128 "
-        "characters, default none. Within a day other arguments are invalid_request."
+        description="New for each video, the same only to repeat a call: with other arguments it is invalid_request "
+        "for a day. 1 to 128 characters, default none."
     ),
 ]
 RetryUnknown = Annotated[
@@ -227,7 +227,7 @@ Submission = Annotated[
     Field(description="started, unknown, sent or refused; default all but refused."),
 ]
 Since = Annotated[str | None, Field(description="From this ISO 8601 time (UTC) on; default none.")]
-Member = Annotated[str | None, Field(description="Team keys: one member; default all.")]
+Member = Annotated[str | None, Field(description="Team keys only: one member; default all.")]
 Limit = Annotated[float, AfterValidator(_limit), Field(description="1 to 100, default 20.")]
 Cursor = Annotated[str | None, Field(description="next_cursor, same filters; default first page.")]
 
@@ -235,7 +235,7 @@ Cursor = Annotated[str | None, Field(description="next_cursor, same filters; def
 class TaskArguments(Arguments):
     """One task."""
 
-    task_id: Annotated[Id, Field(description="From a generate or extend tool; not a video_id.")]
+    task_id: Annotated[Id, Field(description="From a generate or extend tool, or luma_list_tasks; not a video_id.")]
     wait_seconds: WaitForOne = 0
 
 
@@ -260,7 +260,7 @@ class TasksArguments(Arguments):
 def tasks_arguments(limit: int) -> type[TasksArguments]:
     """Return the arguments of the batch tool for at most `limit` ids."""
     description = (
-        f"1 to {limit} task_ids of generate and extend tools; up to 50 keep the answer short. Order is kept, "
+        f"1 to {limit} task_ids of generate and extend tools, or luma_list_tasks; up to 50 keep the answer short. Order is kept, "
         "repeated ids are answered once."
     )
     ids = Annotated[list[Id], Field(min_length=1, max_length=limit, description=description)]

@@ -30,16 +30,14 @@ from app.mcp_server.tools.results import (
 
 _SPENDING = (
     "Needs your token or team key; costs about {price} once the video completes, else nothing. Returns a task_id at "
-    "once, to follow for {duration} with luma_get_task or luma_get_tasks_batch; never resubmit it.\n\n"
-    "Always give an idempotency_key. After backend_timeout or no answer repeat the call with it, which within a day "
-    "never buys twice; without a key see luma_list_tasks, then ask the user. Other errors bought nothing. "
-    "rate_limited: {generations_at_once} already run, wait for one. budget_exceeded: luma_get_usage."
+    "once: follow it for {duration} with luma_get_task or luma_get_tasks_batch, never resubmit it.\n\n"
+    "Always give an idempotency_key: after backend_timeout or no answer repeat the call with the same key, which never "
+    "buys twice within a day; without one see luma_list_tasks, then ask the user. Other errors bought nothing. "
+    "rate_limited: {generations_at_once} of your token run, wait for one. budget_exceeded, no_credit: tell the "
+    "user."
 )
 
-_EXTENDING = (
-    "Gives a new video of the same shape; how many seconds it adds, and whether it repeats earlier footage, is "
-    "undocumented. "
-)
+_EXTENDING = "Gives a new video of the same shape; added length and repeated footage are undocumented. "
 
 
 def build_catalog(batch_limit: int, backend: BackendDescription) -> tuple[LumaTool, ...]:
@@ -99,10 +97,12 @@ def _list_tool() -> LumaTool:
         name="luma_list_tasks",
         title="List your submissions",
         description=(
-            "List generate and extend calls this server made for your token or team, newest first, for a lost task_id "
-            "or an unanswered call. Prompts and URLs: luma_get_tasks_batch.\n\nstarted has a task_id; refused bought "
-            "nothing; sent is under way; unknown may have bought: repeat it with the key you gave, within a day, else "
-            "tell the user.\n\nFree, live; 90 days. No match is an empty list."
+            "List the generate and extend calls this server made for your token or team, newest first, to find a lost "
+            "task_id or settle an unanswered call. Progress and URLs: luma_get_tasks_batch (prompts: detail full); "
+            "spending: luma_get_usage.\n\nstate is the call's, not the video's: started has a task_id; refused bought "
+            "nothing; sent is under way, list again; unknown may have bought: within a day repeat that call with its "
+            "idempotency_key, else tell the user.\n\nFree, live, 90 days. Needs your token or team key. No match is an "
+            "empty list; a bad since, limit or cursor is invalid_request."
         ),
         annotations=STATIC,
         arguments=ListArguments,
@@ -117,13 +117,12 @@ def _usage_tool() -> LumaTool:
         title="Show spending and budgets",
         description=(
             "Show what was spent on videos this month, what each budget has left and when it renews. Use it before "
-            "many generations and after budget_exceeded; for the calls themselves use luma_list_tasks.\n\nWith a "
-            "team's key it counts the caller and the whole team; reserved is for videos that still run or got lost, "
-            "and left excludes it. budgets has every budget that counts your calls; a soft one only warns. With your "
-            "own {backend} token it counts each call that this server started for it at full price, failed videos too, "
-            "which cost nothing: an upper bound; team is left out, and budgets is empty. unit is null where the price "
-            "is not known. It knows no balance: after no_credit send the user to {backend}.\n\nFree. Needs your token "
-            "or team key. Figures are live; months begin on the 1st, UTC."
+            "many generations and after budget_exceeded; for the calls themselves use luma_list_tasks.\n\nWith a team "
+            "key it counts the caller and the whole team; reserved is held for running or lost videos and is not in "
+            "left. budgets are all that count your calls; a soft one only warns. With your own {backend} token the "
+            "sums are an upper bound, as failed videos count though they are free. unit null: price unknown. No "
+            "balance is known: after no_credit send the user to {backend}.\n\nFree, live. Needs your token or team "
+            "key. Months begin on the 1st, UTC."
         ),
         annotations=STATIC,
         arguments=NoArguments,
@@ -154,7 +153,7 @@ def _generation_tools() -> tuple[LumaTool, ...]:
                 "Start a new video of about 5 s that begins or ends on a picture: start_image_url, end_image_url or "
                 "both; none is invalid_request. Without pictures use luma_generate_video; to continue a "
                 "finished video, luma_extend_video. A picture may override aspect_ratio; loop with end_image_url is "
-                "undocumented. A picture that cannot be read is invalid_request or a failed task.\n\n" + _SPENDING
+                "undocumented. An unreadable one is invalid_request or a failed task.\n\n" + _SPENDING
             ),
             annotations=BILLABLE,
             arguments=GenerateFromImageArguments,
@@ -185,8 +184,9 @@ def _extension_tools() -> tuple[LumaTool, ...]:
             name="luma_extend_video_from_url",
             title="Extend a video by its URL",
             description=(
-                f"Continue a finished Luma video, named by video_url, from its last frame. Only {{backend}} videos, "
-                f"within the {{link_days}} days that the link lives. With a video_id prefer luma_extend_video."
+                f"Continue a finished Luma video, named by video_url, from its last frame. Only {{backend}} links, "
+                f"for their {{link_days}} days. With a video_id prefer luma_extend_video; of other videos give a frame "
+                f"to luma_generate_video_from_image."
                 f"\n\n{_EXTENDING}An unknown or expired link, or an unreadable "
                 f"picture, is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
@@ -206,7 +206,7 @@ def _reference_tools() -> tuple[LumaTool, ...]:
             title="List aspect ratios",
             description=(
                 "List the seven aspect ratios of the generate tools, to choose one for a platform. Not needed when the "
-                "format is known, nor for the extend tools, which keep the shape. Free and static."
+                "format is known, nor for the extend tools, which keep the shape. Free, static, any token."
             ),
             annotations=STATIC,
             arguments=NoArguments,
@@ -218,8 +218,8 @@ def _reference_tools() -> tuple[LumaTool, ...]:
             title="List tools and workflow",
             description=(
                 "List the Luma tools as a workflow: which to call first and next, and what costs credit. Use it when "
-                "unsure where to start, not when you know the tool; for formats use luma_list_aspect_ratios. Free and "
-                "static."
+                "unsure where to start, not when you know the tool; for formats use luma_list_aspect_ratios. Free, "
+                "static, any token."
             ),
             annotations=STATIC,
             arguments=NoArguments,
