@@ -90,7 +90,7 @@ Enhancement = Annotated[
 Timeout = Annotated[
     float | None,
     AfterValidator(_timeout),
-    Field(description="Seconds the backend may hold the request, above 0 to 3600; default its own."),
+    Field(description="Seconds the backend may hold it, above 0 to 3600; default its own."),
 ]
 Callback = Annotated[str | None, Field(description="Public URL that gets the result by POST; default none.")]
 Key = Annotated[
@@ -235,7 +235,7 @@ Cursor = Annotated[str | None, Field(description="next_cursor, same filters; def
 class TaskArguments(Arguments):
     """One task."""
 
-    task_id: Annotated[Id, Field(description="From a generate or extend tool, or luma_list_tasks; not a video_id.")]
+    task_id: Annotated[Id, Field(description="Of a generate or extend tool or luma_list_tasks, not a video_id.")]
     wait_seconds: WaitForOne = 0
 
 
@@ -260,8 +260,8 @@ class TasksArguments(Arguments):
 def tasks_arguments(limit: int) -> type[TasksArguments]:
     """Return the arguments of the batch tool for at most `limit` ids."""
     description = (
-        f"1 to {limit} task_ids of generate and extend tools, or luma_list_tasks; up to 50 keep the answer short. Order is kept, "
-        "repeated ids are answered once."
+        f"1 to {limit} task_ids of generate or extend tools or luma_list_tasks; up to 50 keep the answer short. "
+        "Order is kept, repeated ids are answered once."
     )
     ids = Annotated[list[Id], Field(min_length=1, max_length=limit, description=description)]
     return create_model("TasksArguments", __base__=TasksArguments, task_ids=(ids, ...))

@@ -57,10 +57,10 @@ def _batch_tool(batch_limit: int) -> LumaTool:
         title="Check many videos",
         description=(
             "Check many generate and extend tasks in one call: the state of each, with video_id and URL once "
-            "completed.\n\nUse it for two or more task_ids, and luma_get_task for one. Call it with wait_seconds 50 "
+            "completed.\n\nUse it for two or more task_ids, luma_get_task for one. Call it with wait_seconds 50 "
             "until ask_again_in_seconds is null. If your client times out, wait less. likely_stuck: drop "
             "that id, tell the user, do not resubmit.\n\nFree. Needs the {backend} token, or team, that started the "
-            "tasks. One bad id never fails the others: unknown and other tokens' ids come back in missing (lost: "
+            "tasks. One bad id never fails the others: unknown and other tokens' ids are in missing (lost: "
             "luma_list_tasks), ids that could not be read now in unavailable (ask again), failed generations in tasks "
             f"with their error. No id, or over {batch_limit}, is invalid_request. Finished tasks come from a cache, "
             "running ones are seconds old. URLs live {link_days} days."
@@ -77,8 +77,8 @@ def _task_tool() -> LumaTool:
         name="luma_get_task",
         title="Check one video",
         description=(
-            "Read one Luma task: its state, the video with URL and video_id, or why it failed.\n\nUse it for "
-            "one video, luma_get_tasks_batch for several. Call it with wait_seconds 50 until "
+            "Read one Luma task: its state, the video with URL and video_id, or why it failed.\n\nUse it for one "
+            "video, luma_get_tasks_batch for several. Call it with wait_seconds 50 until "
             "ask_again_in_seconds is null. If your client times out, wait less. likely_stuck: stop asking, tell the "
             "user, do not resubmit.\n\nFree. Needs the {backend} token, or team, that started the task: an unknown or "
             "another token's id is not_found (lost: luma_list_tasks). Backend errors: ask again after "
