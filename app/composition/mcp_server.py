@@ -57,7 +57,7 @@ def tool_handlers(settings: Settings, assembly: Assembly, lists: ToolLists) -> d
     own_hosts = hosts_in([*settings.hosts(), *((media_url,) if media_url is not None else ())])
     tasks = TaskTools(assembly.tasks, assembly.waiter, backend, assembly.clocks.wall)
     submissions = ListTool(assembly.tasks, assembly.submitted, assembly.shared.sealer, backend)
-    usage = UsageTool(assembly.tasks, assembly.usage, backend)
+    usage = UsageTool(assembly.tasks, assembly.usage, assembly.rate_limits, backend)
     owned = OwnedVideos(assembly.tasks, assembly.submitted, backend)
     confirmation = Confirmation(backend, assembly.shared.sealer, assembly.clocks.wall)
     videos = VideoTools(assembly.videos, owned, confirmation, backend.policy.polling, media_url, own_hosts)

@@ -73,6 +73,24 @@ class RateLimit:
         return WINDOW_SECONDS[self.kind]
 
 
+@dataclass(frozen=True, slots=True)
+class LimitUse:
+    """The use of a limit.
+
+    Attributes:
+        used: what the limit counts now; None if it cannot be read.
+        renews_in_seconds: time until the oldest counted call or generation counts no more; None if nothing is counted,
+            or if that time is not known.
+
+    """
+
+    kind: LimitKind
+    level: LimitLevel
+    maximum: int
+    used: int | None
+    renews_in_seconds: float | None = None
+
+
 class InFlightLimitReached(SpendingRefused):
     """A purchase was refused by the limit of generations in flight. Nothing was reserved."""
 

@@ -6,6 +6,7 @@ A purchase reserves its price in the transaction that claims it (`Purchases.clai
 from typing import Protocol
 
 from app.domain.budget import MonthSpent, Spender, UnsettledEntry, WindowUse
+from app.domain.rate_limit import LimitUse
 
 
 class Ledger(Protocol):
@@ -32,4 +33,8 @@ class Ledger(Protocol):
 
     async def budgets_counting(self, spender: Spender) -> list[WindowUse]:
         """Return the budgets that count purchases of `spender`, with the use of their current windows."""
+        ...
+
+    async def in_flight(self, spender: Spender) -> tuple[LimitUse, ...]:
+        """Return the use of the limits of generations in flight that apply to `spender`."""
         ...

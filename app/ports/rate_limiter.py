@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.domain.rate_limit import RateLimit
+from app.domain.rate_limit import LimitUse, RateLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,5 +27,12 @@ class RateLimiter(Protocol):
         """Count one call in the windows of all `limits` and return None. If one has no room, count it in none.
 
         All limits belong to the team `owner`. Raises StoreUnavailable; the call may or may not have been counted then.
+        """
+        ...
+
+    async def usage(self, owner: str, limits: Sequence[RateLimit]) -> list[LimitUse]:
+        """Return the use of each of `limits`, which belong to the team `owner`. Count nothing.
+
+        Raises StoreUnavailable.
         """
         ...

@@ -15,7 +15,7 @@ from app.adapters.memory.rate_limiter import MAX_WINDOWS, MemoryRateLimiter
 from app.adapters.redis.connection import RedisConnection
 from app.adapters.redis.rate_limiter import RedisRateLimiter
 from app.adapters.redis.store import RedisStore, connect
-from app.domain.rate_limit import LimitKind, LimitLevel, RateLimit
+from app.domain.rate_limit import LimitKind, LimitLevel, LimitUse, RateLimit
 from app.ports.rate_limiter import RateLimiter
 from app.ports.store import StoreUnavailable
 from app.services.key_namespace import KeyNamespace
@@ -106,6 +106,28 @@ async def test_kinds_levels_holders_and_teams_are_counted_separately(limiter: Ra
     assert [await admits(limiter, one) for one in apart] == [False] * len(apart)
 
 
+async def test_usage_is_read_without_counting_a_call(limiter: RateLimiter, clock: HandClock) -> None:
+    minute, hour = limit(3), limit(5, LimitLevel.MEMBER, GENERATIONS, "ana")
+    assert await limiter.usage("film", [minute, hour]) == [
+        LimitUse(CALLS, LimitLevel.TEAM, 3, 0),
+        LimitUse(GENERATIONS, LimitLevel.MEMBER, 5, 0),
+    ]
+    assert await admits(limiter, minute, hour)
+    clock.advance(30)
+    assert await admits(limiter, minute)
+    for _ in range(9):
+        found = await limiter.usage("film", [hour, minute])
+    assert [one.used for one in found] == [1, 2]
+    [renews_hour, renews_minute] = [one.renews_in_seconds or 0 for one in found]
+    assert (3570 <= renews_hour <= 3630, 30 <= renews_minute <= 31) == (True, True)
+    clock.advance(renews_minute - 0.001)
+    assert [one.used for one in await limiter.usage("film", [minute])] == [2]
+    clock.advance(0.001)
+    assert [one.used for one in await limiter.usage("film", [minute])] == [1]
+    clock.advance(4000)
+    assert await limiter.usage("film", [minute]) == [LimitUse(CALLS, LimitLevel.TEAM, 3, 0)]
+
+
 async def test_a_changed_limit_keeps_the_count(limiter: RateLimiter) -> None:
     assert [await admits(limiter, limit(4)) for _ in range(4)] == [True] * 4
     assert not await admits(limiter, limit(2))
@@ -175,6 +197,23 @@ async def test_the_redis_and_memory_limiters_agree(redis_urls: dict[str, str], c
     await store.aclose()
 
 
+async def test_the_redis_and_memory_limiters_agree_on_usage(redis_urls: dict[str, str], clock: HandClock) -> None:
+    store = connect(redis_urls["redis"])
+    await flush(store)
+    model, shared, dice = MemoryRateLimiter(clock), RedisRateLimiter(store.connection, KEYS, clock), random.Random(16)
+    limits = [limit(7), limit(4, LimitLevel.MEMBER, holder="ana"), limit(30, kind=GENERATIONS)]
+    differing = []
+    for _ in range(500):
+        clock.advance(dice.choice((0.0, 0.3, 2.0, 20.0, 70.0)))
+        some = dice.sample(limits, dice.randint(1, 3))
+        await shared.take("film", some)
+        await model.take("film", some)
+        if (found := await shared.usage("film", limits)) != (wanted := await model.usage("film", limits)):
+            differing.append((found, wanted))
+    await store.aclose()
+    assert differing == []
+
+
 @pytest.mark.parametrize("value", [b"", b"nonsense", b"1:1 " * 5000, b"9:9:9:", None])
 async def test_values_of_other_programs_are_counted_as_empty_windows(
     redis_urls: dict[str, str], clock: HandClock, value: bytes | None
@@ -184,6 +223,7 @@ async def test_values_of_other_programs_are_counted_as_empty_windows(
     name = KEYS.key("film", "rate", "calls_per_minute:team:film")
     await (store.client.rpush(name, b"a list") if value is None else store.client.set(name, value))
     limiter = RedisRateLimiter(store.connection, KEYS, clock)
+    assert [one.used for one in await limiter.usage("film", [limit(1)])] == [0]
     assert [await admits(limiter, limit(1)) for _ in range(2)] == [True, False]
     await store.aclose()
 
@@ -192,6 +232,8 @@ async def test_a_redis_that_does_not_answer_raises_store_unavailable(clock: Hand
     store = connect(f"redis://127.0.0.1:{free_port()}/0")
     with pytest.raises(StoreUnavailable):
         await RedisRateLimiter(store.connection, KEYS, clock).take("film", [limit(1)])
+    with pytest.raises(StoreUnavailable):
+        await RedisRateLimiter(store.connection, KEYS, clock).usage("film", [limit(1)])
     await store.aclose()
 
 

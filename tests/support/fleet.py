@@ -19,14 +19,19 @@ class Fleet:
         self.budgets = SqlBudgets(one.assembly.persistence.database, clock.sql)
 
     async def settle(self) -> None:
-        """Let the replicas see what has changed: by the clock of the test in one look, however long the look takes."""
-        wanted = await self.teams.directory.facts.version()
-        await while_time_passes(self.clock, self.clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
-        for _ in range(500):
-            if all(_version(service) == wanted for service in (self.one, self.other)):
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("a replica has not seen what has changed")
+        """Let the replicas see what has changed."""
+        await settle(self.clock, self.teams, self.one, self.other)
+
+
+async def settle(clock: HandClock, teams: Teams, *replicas: Service) -> None:
+    """Let `replicas` see what has changed: by the clock of the test in one look, however long the look takes."""
+    wanted = await teams.directory.facts.version()
+    await while_time_passes(clock, clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
+    for _ in range(500):
+        if all(_version(service) == wanted for service in replicas):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("a replica has not seen what has changed")
 
 
 def _version(service: Service) -> int | None:

@@ -10,8 +10,8 @@ from app.adapters.sql.budget_administration import SqlBudgets
 from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.domain.rate_limit import LimitKind, Limits
 from app.ports.budgets import BudgetOwner
-from app.services.version_follower import VERSION_SECONDS
-from tests.support.clock import HandClock, while_time_passes
+from tests.support.clock import HandClock
+from tests.support.fleet import settle
 from tests.support.issuer import Realm
 from tests.support.redis_server import RedisServer
 from tests.support.service import ERAS, SECONDS, Service, sandbox, serving, settings
@@ -34,7 +34,7 @@ class Fleet:
 
     async def settle(self) -> None:
         """Let the replicas see what has changed."""
-        await while_time_passes(self.clock, self.clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
+        await settle(self.clock, self.teams, self.one, self.other)
 
     async def settled(self) -> None:
         """Wait until what the team has bought is paid, which a replica does after an answer."""
@@ -94,6 +94,47 @@ async def test_limits_of_key_member_and_team_apply_at_once_and_resources_count_a
     refused = await fleet.other.request("resources/read", {"uri": "luma://tasks/task-1"}, token=ben)
     assert refused["error"]["data"]["code"] == "rate_limited"
     assert refused["error"]["data"]["retry_after_seconds"] > 0
+
+
+async def test_usage_shows_what_each_limit_has_left_on_every_replica(fleet: Fleet) -> None:
+    anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
+    await fleet.limits.set(ANNA, Limits(calls_per_minute=9), ACTOR)
+    await fleet.limits.set(BudgetOwner("film", member="ben"), Limits(in_flight=7), ACTOR)
+    await fleet.limit(FILM, Limits(generations_per_hour=4, in_flight=2))
+    await fleet.one.ask("luma_generate_video", {"prompt": "A fox"}, token=anna)
+    await fleet.other.ask("luma_generate_video", {"prompt": "A wolf"}, token=ben)
+    response = await fleet.one.call("luma_get_usage", {}, token=anna)
+    shown = response["structuredContent"]["result"]["rate_limits"]
+    found = {(one["of"], one["counts"]): one for one in shown}
+    assert len(found) == len(shown) == 3
+    assert found["team", "in_flight"] == {"of": "team", "counts": "in_flight", "limit": 2, "left": 0}
+    hour, minute = found["team", "generations_per_hour"], found["member", "calls_per_minute"]
+    assert (hour["limit"], hour["left"], 3540 <= hour["renews_in_seconds"] <= 3660) == (4, 2, True)
+    assert (minute["limit"], minute["left"], 55 <= minute["renews_in_seconds"] <= 61) == (9, 7, True)
+    text = response["content"][0]["text"]
+    assert f"member limit of calls_per_minute: 7 left of 9, renews in {minute['renews_in_seconds']} s" in text
+    assert "team limit of in_flight: 0 left of 2\n" in text + "\n"
+    fleet.clock.advance(SECONDS)
+    listed = (await fleet.one.ask("luma_list_tasks", {}, token=anna))["tasks"]
+    await fleet.one.ask("luma_get_tasks_batch", {"task_ids": [one["task_id"] for one in listed]}, token=anna)
+    await fleet.settled()
+    after = (await fleet.other.ask("luma_get_usage", {}, token=ben))["rate_limits"]
+    assert {(one["of"], one["left"]) for one in after if one["counts"] == "in_flight"} == {("team", 2), ("member", 7)}
+
+
+async def test_usage_shows_limits_while_redis_is_out(
+    clock: HandClock, database_url: str, fragile_redis: RedisServer
+) -> None:
+    values = settings(auth="passthrough,keys", database_url=database_url, redis_url=fragile_redis.url)
+    async with serving(values, sandbox(clock), clock) as service:
+        fleet = Fleet(service, service, clock)
+        await fleet.teams.team("film", "token-film")
+        await fleet.limit(FILM, Limits(calls_per_minute=9, in_flight=2))
+        anna = await fleet.teams.member("film", "anna")
+        fragile_redis.stop()
+        [calls, in_flight] = (await service.ask("luma_get_usage", {}, token=anna))["rate_limits"]
+    assert calls == {"of": "team", "counts": "calls_per_minute", "limit": 9, "left": None}
+    assert in_flight == {"of": "team", "counts": "in_flight", "limit": 2, "left": 2}
 
 
 async def test_lists_and_pings_do_not_count(fleet: Fleet) -> None:

@@ -61,7 +61,7 @@ async def test_a_caller_without_a_team_sees_what_was_started_this_month(clock: H
         await service.ask("luma_generate_video", {"prompt": "A fox"}, token="token-b")
         usage = await service.ask("luma_get_usage", {})
         assert usage["caller"] == {"generations": 1, "spent": PRICE, "reserved": 0}
-        assert usage["budgets"] == []
+        assert usage["budgets"] == usage["rate_limits"] == []
         assert "team" not in usage
         clock.advance(31 * 86_400)
         assert (await service.ask("luma_get_usage", {}))["caller"] == NOTHING

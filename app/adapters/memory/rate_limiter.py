@@ -4,9 +4,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.domain.rate_limit import RateLimit
+from app.domain.rate_limit import LimitUse, RateLimit
 from app.ports.rate_limiter import OverLimit
-from app.services.limits.sliding_window import SlidingWindow
+from app.services.limits.sliding_window import SlidingWindow, limit_use
 
 MAX_WINDOWS = 10_000
 """Most windows, of at most 8 KB each. Above this number, the least recently used window is evicted."""
@@ -52,6 +52,14 @@ class MemoryRateLimiter:
             entry.window.add(now_ms)
             entry.expires_ms = _expiry_ms(limit, now_ms)
         return None
+
+    async def usage(self, _owner: str, limits: Sequence[RateLimit]) -> list[LimitUse]:
+        """Return the use of each limit. Raises nothing."""
+        now_ms = round(self._clock() * 1000)
+        empty = SlidingWindow(1)
+        found = [self._entries.get((limit.kind, limit.level, limit.holder)) for limit in limits]
+        windows = [empty if entry is None else entry.window for entry in found]
+        return [limit_use(limit, window, now_ms) for limit, window in zip(limits, windows, strict=True)]
 
     def _entry(self, limit: RateLimit, now_ms: int) -> _Entry:
         key = (limit.kind, limit.level, limit.holder)

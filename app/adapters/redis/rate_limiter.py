@@ -1,18 +1,24 @@
 """The rate limiter that replicas share. One Lua script checks and counts a call in all of its windows at once."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.exceptions import InvalidResponse
 
 from app.adapters.redis.connection import RedisConnection
-from app.adapters.redis.scripts import COUNT_CALL
-from app.domain.rate_limit import RateLimit
+from app.adapters.redis.scripts import COUNT_CALL, READ
+from app.domain.rate_limit import LimitUse, RateLimit
 from app.ports.rate_limiter import OverLimit
 from app.services.key_namespace import KeyNamespace
-from app.services.limits.sliding_window import BUCKETS
+from app.services.limits.sliding_window import BUCKETS, SlidingWindow, limit_use
 
 KIND = "rate"
+
+MAX_VALUE_BYTES = 4096
+"""Longer values are counted as empty windows, as by COUNT_CALL. They come from other programs."""
+
+_COUNTS = re.compile(rb"(\d{1,15}):(\d{1,15})")
 
 
 class RedisRateLimiter:
@@ -30,13 +36,31 @@ class RedisRateLimiter:
 
         Raises StoreUnavailable.
         """
-        keys = [self._keys.key(owner, KIND, f"{limit.kind}:{limit.level}:{limit.holder}") for limit in limits]
+        keys = self._names(owner, limits)
         arguments = [value for limit in limits for value in (limit.maximum, limit.window_seconds * 1000 // BUCKETS)]
         async with self._connection.operation(owner):
             now_ms = round(self._wall_clock() * 1000)
             reply = await self._client.eval(COUNT_CALL, len(keys), *keys, now_ms, *arguments)
             number, wait_ms = _numbers(reply, limits)
         return None if number == 0 else OverLimit(limits[number - 1], wait_ms / 1000)
+
+    async def usage(self, owner: str, limits: Sequence[RateLimit]) -> list[LimitUse]:
+        """Return the use of each limit. Raises StoreUnavailable."""
+        keys = self._names(owner, limits)
+        async with self._connection.operation(owner):
+            now_ms = round(self._wall_clock() * 1000)
+            values = await self._client.eval(READ, len(keys), *keys, MAX_VALUE_BYTES)
+        return [limit_use(limit, _window(limit, value), now_ms) for limit, value in zip(limits, values, strict=True)]
+
+    def _names(self, owner: str, limits: Sequence[RateLimit]) -> list[str]:
+        return [self._keys.key(owner, KIND, f"{limit.kind}:{limit.level}:{limit.holder}") for limit in limits]
+
+
+def _window(limit: RateLimit, value: bytes | None) -> SlidingWindow:
+    """Return the window that COUNT_CALL has stored."""
+    window = SlidingWindow(limit.window_seconds)
+    window.restore((int(bucket), int(count)) for bucket, count in _COUNTS.findall(value or b""))
+    return window
 
 
 def _numbers(reply: object, limits: Sequence[RateLimit]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from app.adapters.sql.budget_tables import ledger
 from app.adapters.sql.engine import SqlClock, database_now
 from app.adapters.sql.rate_limit_tables import rate_limits
 from app.domain.budget import OVERDUE_SECONDS, EntryState, Spender
-from app.domain.rate_limit import WINDOW_SECONDS, InFlightLimitReached, LimitLevel, RateLimit
+from app.domain.rate_limit import WINDOW_SECONDS, InFlightLimitReached, LimitKind, LimitLevel, LimitUse, RateLimit
 
 
 async def window_limits(connection: AsyncConnection, spender: Spender) -> tuple[RateLimit, ...]:
@@ -42,14 +42,33 @@ async def check_in_flight(
     wanted = _applying(spender) & rate_limits.c.in_flight.is_not(None)
     ordered = select(rate_limits).where(wanted).order_by(rate_limits.c.member_id, rate_limits.c.key_id)
     for row in (await connection.execute(ordered.with_for_update())).all():
-        in_flight = select(func.count()).where(
-            _counted_by(row),
-            ledger.c.state == EntryState.RESERVED,
-            ledger.c.created_at > now() - OVERDUE_SECONDS,
-            ledger.c.attempt != attempt,
-        )
-        if (await connection.execute(in_flight)).scalar_one() >= row.in_flight:
+        if await _in_flight(connection, row, now, ledger.c.attempt != attempt) >= row.in_flight:
             raise InFlightLimitReached(_level(row), row.in_flight)
+
+
+async def in_flight_use(
+    connection: AsyncConnection, spender: Spender, now: SqlClock = database_now
+) -> tuple[LimitUse, ...]:
+    """Return the use of the limits of generations in flight that apply to `spender`."""
+    wanted = _applying(spender) & rate_limits.c.in_flight.is_not(None)
+    rows = (await connection.execute(select(rate_limits).where(wanted))).all()
+    counts = [await _in_flight(connection, row, now) for row in rows]
+    return tuple(
+        LimitUse(LimitKind.IN_FLIGHT, _level(row), row.in_flight, used) for row, used in zip(rows, counts, strict=True)
+    )
+
+
+async def _in_flight(
+    connection: AsyncConnection, row: Row[Any], now: SqlClock, *conditions: ColumnElement[bool]
+) -> int:
+    """Return the number of generations in flight that the limits in a row count."""
+    counted = select(func.count()).where(
+        _counted_by(row),
+        ledger.c.state == EntryState.RESERVED,
+        ledger.c.created_at > now() - OVERDUE_SECONDS,
+        *conditions,
+    )
+    return int((await connection.execute(counted)).scalar_one())
 
 
 def _applying(spender: Spender) -> ColumnElement[bool]:

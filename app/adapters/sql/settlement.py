@@ -10,8 +10,10 @@ from app.adapters.sql.budgets import budgets_counting
 from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
 from app.adapters.sql.directory_tables import teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.limit_rows import in_flight_use
 from app.adapters.sql.spending import spent_this_month
 from app.domain.budget import EntryState, MonthSpent, Spender, UnsettledEntry, WindowUse
+from app.domain.rate_limit import LimitUse
 
 MAX_WINDOW_SECONDS = 32 * 86_400.0
 """Longer than the longest month: windows that began earlier than this have ended."""
@@ -67,3 +69,7 @@ class SqlLedger:
     async def budgets_counting(self, spender: Spender) -> list[WindowUse]:
         """Return the budgets that count a purchase of `spender` with the usage of their current windows."""
         return await self._database.run(lambda connection: budgets_counting(connection, spender, self._now))
+
+    async def in_flight(self, spender: Spender) -> tuple[LimitUse, ...]:
+        """Return the use of the limits of generations in flight that apply to `spender`."""
+        return await self._database.run(lambda connection: in_flight_use(connection, spender, self._now))

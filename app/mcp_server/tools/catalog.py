@@ -114,15 +114,15 @@ def _list_tool() -> LumaTool:
 def _usage_tool() -> LumaTool:
     return LumaTool(
         name="luma_get_usage",
-        title="Show spending and budgets",
+        title="Show spending, budgets and rate limits",
         description=(
-            "Show what was spent on videos this month, what each budget has left and when it renews. Use it before "
-            "many generations and after budget_exceeded; for the calls themselves use luma_list_tasks.\n\nWith a team "
-            "key it counts the caller and the whole team; reserved is held for running or lost videos and is not in "
-            "left. budgets are all that count your calls; a soft one only warns. With your own {backend} token the "
-            "sums are an upper bound, as failed videos count though they are free. unit null: price unknown. No "
-            "balance is known: after no_credit send the user to {backend}.\n\nFree, live. Needs your token or team "
-            "key. Months begin on the 1st, UTC."
+            "Show what was spent on videos this month, and what each budget and rate limit has left and when it "
+            "renews. Use it before many generations and after budget_exceeded; for the calls themselves use "
+            "luma_list_tasks.\n\nWith a team key it counts the caller and the whole team; reserved is held for running "
+            "or lost videos and is not in left. budgets are all that count your calls; a soft one only warns. With your "
+            "own {backend} token the sums are an upper bound, as failed videos count though they are free. unit null: "
+            "price unknown. No balance is known: after no_credit send the user to {backend}.\n\nFree, live. Needs your "
+            "token or team key. Months begin on the 1st, UTC."
         ),
         annotations=STATIC,
         arguments=NoArguments,
@@ -153,7 +153,7 @@ def _generation_tools() -> tuple[LumaTool, ...]:
                 "Start a new video of about 5 s that begins or ends on a picture: start_image_url, end_image_url or "
                 "both; none is invalid_request. Without pictures use luma_generate_video; to continue a "
                 "finished video, luma_extend_video. A picture may override aspect_ratio; loop with end_image_url is "
-                "undocumented. An unreadable one is invalid_request or a failed task.\n\n" + _SPENDING
+                "undocumented. An unreadable picture is invalid_request or a failed task.\n\n" + _SPENDING
             ),
             annotations=BILLABLE,
             arguments=GenerateFromImageArguments,
@@ -185,7 +185,7 @@ def _extension_tools() -> tuple[LumaTool, ...]:
             title="Extend a video by its URL",
             description=(
                 f"Continue a finished Luma video, named by video_url, from its last frame. Only {{backend}} links, "
-                f"for their {{link_days}} days. With a video_id prefer luma_extend_video; of other videos give a frame "
+                f"for their {{link_days}} days. With a video_id prefer luma_extend_video; for other videos give a frame "
                 f"to luma_generate_video_from_image."
                 f"\n\n{_EXTENDING}An unknown or expired link, or an unreadable "
                 f"picture, is invalid_request or a failed task.\n\n{_SPENDING}"

@@ -129,6 +129,20 @@ class BudgetView(TypedDict):
     soft: NotRequired[bool]
 
 
+class RateLimitView(TypedDict):
+    """A rate limit of the caller's team, member or key. `left` is null while it cannot be counted.
+
+    `renews_in_seconds` is when the oldest call or generation counts no more. It is left out if none is counted, and for
+    in_flight, which renews when a generation ends.
+    """
+
+    of: Literal["team", "member", "key"]
+    counts: Literal["calls_per_minute", "generations_per_hour", "in_flight"]
+    limit: int
+    left: int | None
+    renews_in_seconds: NotRequired[int]
+
+
 class SpentView(TypedDict):
     """Spending in a period. `reserved` is the price of videos that have not ended."""
 
@@ -138,13 +152,17 @@ class SpentView(TypedDict):
 
 
 class UsageView(TypedDict):
-    """Spending of the caller and the caller's team since `since`, and their budgets. Amounts are in `unit`."""
+    """Spending of the caller and the caller's team since `since`, and their budgets and rate limits.
+
+    Amounts are in `unit`.
+    """
 
     unit: str | None
     since: str
     caller: SpentView
     team: NotRequired[SpentView]
     budgets: list[BudgetView]
+    rate_limits: list[RateLimitView]
 
 
 class RatioView(TypedDict):

@@ -1,14 +1,18 @@
-"""The handler of the tool that shows spending and budgets."""
+"""The handler of the tool that shows spending, budgets and rate limits."""
+
+import math
 
 from app.domain.backend import BackendDescription
 from app.domain.budget import Spent, WindowUse
 from app.domain.calendar import utc_text
 from app.domain.errors import Unauthorized
 from app.domain.money import MILLIONTHS, price_of_generation
+from app.domain.rate_limit import LimitUse
 from app.mcp_server.tools.arguments import NoArguments
 from app.mcp_server.tools.definition import Call
-from app.mcp_server.tools.results import BudgetView, SpentView, UsageView
+from app.mcp_server.tools.results import BudgetView, RateLimitView, SpentView, UsageView
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
+from app.services.limits.rate_limits import RateLimits
 from app.services.tasks.lookup import TaskService
 from app.services.teams.usage import UsageReports
 
@@ -18,16 +22,19 @@ NO_BALANCE = "At most, by what this server has started; {backend} shows the bala
 class UsageTool:
     """The handler of luma_get_usage."""
 
-    def __init__(self, tasks: TaskService, usage: UsageReports, backend: BackendDescription) -> None:
+    def __init__(
+        self, tasks: TaskService, usage: UsageReports, rate_limits: RateLimits, backend: BackendDescription
+    ) -> None:
         """Read spending from `usage`. `tasks` reports whether a token is refused."""
         self._tasks = tasks
         self._usage = usage
+        self._rate_limits = rate_limits
         self._backend = backend
         price = price_of_generation(backend.policy.price)
         self._unit = None if price is None else price.unit
 
     async def get_usage(self, call: Call, _arguments: NoArguments) -> ToolResult:
-        """Return the caller's spending of this month, and the budgets that count it.
+        """Return the caller's spending of this month, the budgets that count it, and the rate limits.
 
         Raises Unauthorized if the backend has refused the token lately.
         """
@@ -35,11 +42,13 @@ class UsageTool:
         if self._tasks.was_refused(principal.subject):  # withheld until the backend accepts the token again
             raise self._backend.error(Unauthorized)
         usage = await self._usage.of(principal)
+        limits = [*await self._rate_limits.usage(principal), *usage.in_flight]
         view: UsageView = {
             "unit": self._unit,
             "since": utc_text(usage.since),
             "caller": _spent(usage.caller),
             "budgets": [_budget(use) for use in usage.budgets],
+            "rate_limits": [_rate_limit(use) for use in limits],
         }
         if usage.team is not None:
             view["team"] = _spent(usage.team)
@@ -57,6 +66,7 @@ class UsageTool:
             f"renews {one['renews_at']}" + (", soft" if "soft" in one else "")
             for one in view["budgets"]
         ]
+        lines += [_rate_limit_text(one) for one in view["rate_limits"]]
         return "\n".join(lines)
 
 
@@ -70,6 +80,24 @@ def _spent(spent: Spent) -> SpentView:
 
 def _spent_text(spent: SpentView) -> str:
     return f"{spent['generations']} videos, {spent['spent']:g} spent, {spent['reserved']:g} reserved"
+
+
+def _rate_limit(use: LimitUse) -> RateLimitView:
+    view: RateLimitView = {
+        "of": use.level.value,
+        "counts": use.kind.value,
+        "limit": use.maximum,
+        "left": None if use.used is None else max(use.maximum - use.used, 0),
+    }
+    if use.renews_in_seconds is not None:
+        view["renews_in_seconds"] = math.ceil(use.renews_in_seconds)
+    return view
+
+
+def _rate_limit_text(view: RateLimitView) -> str:
+    left = "unknown" if view["left"] is None else view["left"]
+    renews = f", renews in {view['renews_in_seconds']} s" if "renews_in_seconds" in view else ""
+    return f"{view['of']} limit of {view['counts']}: {left} left of {view['limit']}{renews}"
 
 
 def _budget(use: WindowUse) -> BudgetView:

@@ -13,7 +13,7 @@ from cachetools import LRUCache
 
 from app.domain.access import Principal
 from app.domain.errors import RateLimited
-from app.domain.rate_limit import InFlightLimitReached, LimitKind, RateLimit
+from app.domain.rate_limit import InFlightLimitReached, LimitKind, LimitUse, RateLimit
 from app.ports.rate_limiter import OverLimit, RateLimiter
 from app.ports.store import StoreBusy, StoreUnavailable
 from app.services.log_throttle import LogThrottle
@@ -128,6 +128,21 @@ class RateLimits:
                 count,
             )
         return wait
+
+    async def usage(self, principal: Principal) -> list[LimitUse]:
+        """Return the use of the limits of calls and generations. The numbers are None while Redis fails."""
+        limits = principal.limits
+        if limits and self._try_redis():
+            try:
+                found = await self._limiter.usage(principal.owner, limits)
+            except StoreBusy:
+                pass
+            except StoreUnavailable as exc:
+                self._fail(exc)
+            else:
+                self._resume_at = None
+                return found
+        return [LimitUse(one.kind, one.level, one.maximum, used=None) for one in limits]
 
     def in_flight_refusal(self, refusal: InFlightLimitReached) -> RateLimited:
         """Return the error for a caller whose generation the database has refused, and count it."""

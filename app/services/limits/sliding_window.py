@@ -8,6 +8,10 @@ burst it refuses the second of two simultaneous calls; a log of timestamps takes
 `COUNT_CALL` in `app/adapters/redis/scripts.py` is the same in Lua.
 """
 
+from collections.abc import Iterable
+
+from app.domain.rate_limit import LimitUse, RateLimit
+
 BUCKETS = 60
 
 
@@ -19,6 +23,23 @@ class SlidingWindow:
         self._width = window_seconds * 1000 // BUCKETS
         self._counts: dict[int, int] = {}  # by number of the bucket, ascending
         self._total = 0
+
+    def restore(self, counts: Iterable[tuple[int, int]]) -> None:
+        """Set the counts by number of the bucket, ascending."""
+        self._counts = dict(counts)
+        self._total = sum(self._counts.values())
+
+    def use(self, now_ms: int) -> tuple[int, int]:
+        """Return the number of counted calls, and the milliseconds until the oldest counts no more; 0 without calls.
+
+        Nothing is dropped, so a clock that goes back counts what it would have counted.
+        """
+        bucket = now_ms // self._width
+        oldest = max(newest := next(reversed(self._counts), 0), bucket) - BUCKETS
+        counted = [number for number in self._counts if number >= oldest and newest <= bucket + BUCKETS]
+        if not counted:
+            return 0, 0
+        return sum(self._counts[number] for number in counted), (counted[0] + BUCKETS + 1) * self._width - now_ms
 
     def wait_ms(self, limit: int, now_ms: int) -> int:
         """Return the milliseconds until the window has fewer than `limit` calls; 0 if it has now."""
@@ -49,3 +70,9 @@ class SlidingWindow:
         oldest = max(newest, bucket) - BUCKETS
         while self._counts and (first := next(iter(self._counts))) < oldest:
             self._total -= self._counts.pop(first)
+
+
+def limit_use(limit: RateLimit, window: SlidingWindow, now_ms: int) -> LimitUse:
+    """Return the use of a limit, whose calls are counted in `window`."""
+    used, renews_in_ms = window.use(now_ms)
+    return LimitUse(limit.kind, limit.level, limit.maximum, used, renews_in_ms / 1000 if used else None)

@@ -9,6 +9,7 @@ from app.domain.access import Principal
 from app.domain.budget import Spender, Spent, WindowUse
 from app.domain.errors import InternalError, RateLimited
 from app.domain.money import Money
+from app.domain.rate_limit import LimitUse
 from app.ports.ledger import Ledger
 from app.ports.repositories import DatabaseBusy, DatabaseUnavailable, Purchases
 from app.services.limits.database_turns import DatabaseTurns
@@ -29,6 +30,7 @@ class CallerUsage:
         caller: the caller's spending. Outside of teams, all started submissions count as paid.
         team: the spending of the caller's whole team; None outside of teams.
         budgets: the budgets that count the caller's purchases.
+        in_flight: the limits of generations in flight that apply to the caller.
 
     """
 
@@ -36,6 +38,7 @@ class CallerUsage:
     caller: Spent
     team: Spent | None = None
     budgets: tuple[WindowUse, ...] = ()
+    in_flight: tuple[LimitUse, ...] = ()
 
 
 class UsageReports:
@@ -78,7 +81,8 @@ class UsageReports:
         budgets = await self._ledger.budgets_counting(spender)
         unit = None if self._price is None else self._price.unit
         month = await self._ledger.spent_this_month(spender, unit)
-        return CallerUsage(month.since, month.member, month.team, tuple(budgets))
+        in_flight = await self._ledger.in_flight(spender)
+        return CallerUsage(month.since, month.member, month.team, tuple(budgets), in_flight)
 
     async def _outside_of_teams(self, principal: Principal) -> CallerUsage:
         now = datetime.fromtimestamp(self._wall_clock(), UTC)
