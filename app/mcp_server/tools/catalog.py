@@ -119,9 +119,9 @@ def _usage_tool() -> LumaTool:
             "Show what was spent on videos this month, and what each budget and rate limit has left and when it "
             "renews. Use it before many generations and after budget_exceeded; for the calls themselves use "
             "luma_list_tasks.\n\nWith a team key it counts the caller and the whole team; reserved is held for running "
-            "or lost videos and is not in left. budgets are all that count your calls; a soft one only warns. With your "
-            "own {backend} token the sums are an upper bound, as failed videos count though they are free. unit null: "
-            "price unknown. No balance is known: after no_credit send the user to {backend}.\n\nFree, live. Needs your "
+            "or lost videos and is not in left. budgets are all that count your calls; a soft one only warns. With "
+            "your own {backend} token the sums are an upper bound, as failed videos count though they are free. unit "
+            "null: price unknown. No balance is known: after no_credit send the user to {backend}.\n\nFree, live. Needs your "
             "token or team key. Months begin on the 1st, UTC."
         ),
         annotations=STATIC,
@@ -185,9 +185,8 @@ def _extension_tools() -> tuple[LumaTool, ...]:
             title="Extend a video by its URL",
             description=(
                 f"Continue a finished Luma video, named by video_url, from its last frame. Only {{backend}} links, "
-                f"for their {{link_days}} days. With a video_id prefer luma_extend_video; for other videos give a frame "
-                f"to luma_generate_video_from_image."
-                f"\n\n{_EXTENDING}An unknown or expired link, or an unreadable "
+                f"for their {{link_days}} days. With a video_id prefer luma_extend_video; for other videos give a "
+                f"frame to luma_generate_video_from_image.\n\n{_EXTENDING}An unknown or expired link, or an unreadable "
                 f"picture, is invalid_request or a failed task.\n\n{_SPENDING}"
             ),
             annotations=BILLABLE,
