@@ -41,6 +41,13 @@ OTHER_OPEN_FILES = 256
 BACKLOG = 2048
 """Length of the queue of connections that the kernel has accepted and the process has not."""
 
+ACCEPTED_TOGETHER = 8
+"""Connections that a process accepts in one iteration of its event loop: libuv accepts one for each listening socket.
+
+With one, a few hundred new connections a second fill the backlog, and others wait for seconds. With 32, accepting them
+delays the requests of open connections.
+"""
+
 LOOPBACK_OF_WILDCARD = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared, not bound
 """Wildcard addresses, each with the loopback address of its family."""
 
@@ -119,7 +126,8 @@ def prepare_metrics_folder() -> None:
 def _serve_one(settings: Settings, *, host: str, port: int) -> None:
     config = _config(settings, host=host, port=port)
     listening = listening_socket(host, port)
-    sockets, base_url = [listening, *_admin_socket(settings, host)], _base_url(host, listening)
+    base_url = _base_url(host, listening)
+    sockets = [*duplicates(listening), *_admin_socket(settings, host)]
     export_spans()
     assembly = assemble(settings, base_url=base_url)
     config.app = create_app(settings, assembly)
@@ -163,7 +171,7 @@ def _serve_many(settings: Settings, *, host: str, port: int, workers: int, env_f
         listening = listening_socket(host, port)
         if isinstance(settings.metrics, int) and (registry := registry_of_all_workers()) is not None:
             _serve_metrics(settings.metrics, host, registry)
-        sockets = [listening, *_admin_socket(settings, host)]
+        sockets = [*duplicates(listening), *_admin_socket(settings, host)]
         log.info("Serving MCP at %s/mcp with %d workers", _base_url(host, listening), workers)
         _Workers(config, sockets=sockets).run()
 
@@ -175,6 +183,11 @@ def _serve_metrics(port: int, host: str, registry: CollectorRegistry) -> None:
         raise SettingsError(
             f"LUMA_MCP_METRICS: cannot listen on {host}:{port} ({exc.strerror}): choose a free port."
         ) from None
+
+
+def duplicates(listening: socket) -> list[socket]:
+    """Return a socket and duplicates of it, ACCEPTED_TOGETHER in all. They share one backlog."""
+    return [listening, *(listening.dup() for _ in range(ACCEPTED_TOGETHER - 1))]
 
 
 def _admin_socket(settings: Settings, host: str) -> list[socket]:

@@ -13,7 +13,7 @@ from app.mcp_server.tools.catalog import build_catalog
 from tests.attacks.attacks import Row, held_open, in_parts
 from tests.attacks.flooding import flood
 from tests.attacks.target import Figure, Target, batch, raw
-from tests.support.service import ERAS, envelope
+from tests.support.service import ERAS, MODERN, envelope
 
 JUNK = b"x" * 262_144
 REFUSED = b"X\r\n\r\n"
@@ -21,6 +21,7 @@ ANSWERED = b"POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 99999999999\
 HEAD = b"GET /x HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: "
 SHORT_HEAD = b"GET /x HTTP/1.1\r\nhost: 127.0.0.1\r\n%s\r\n"
 PACKETS = 16
+LIVEZ = b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 METRICS = b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 CLIENTS = ("claude-code/1", "cursor/1", "codex/1", "gemini-cli/1", "curl/8", "python-httpx/1", "node", "other/1")
 TOOLS = tuple(tool.name for tool in build_catalog(200, ACEDATACLOUD))
@@ -120,10 +121,38 @@ async def metrics_without_end(target: Target) -> AsyncIterator[None]:
         yield
 
 
+async def connecting(port: int, client: int) -> None:
+    """Open 30 connections a second, send a request on each, and hang up after 50 ms."""
+    message, headers = envelope("tools/list", {}, MODERN)
+    request, began, number = raw(message, headers, f"made-up-{client}"), time.monotonic(), 0
+    while True:
+        number += 1
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        asyncio.get_running_loop().call_later(0.05, writer.transport.abort)
+        await asyncio.sleep(max(0.0, began + number / 30 - time.monotonic()))
+
+
+@asynccontextmanager
+async def connections_that_hang_up(target: Target) -> AsyncIterator[None]:
+    """Open 600 new connections a second with made-up tokens, while an honest caller connects for each probe."""
+    async with flood(target, connecting, 20):
+        seconds = []
+        for _ in range(20):
+            started = time.perf_counter()
+            probe = await target.connect(LIVEZ)
+            assert await probe.status() == 200
+            probe.hang_up()
+            seconds.append(time.perf_counter() - started)
+        target.figures.append(Figure(statistics.median(seconds) * 1000, "ms, a probe on a new connection", 1000))
+        yield
+
+
 READ_ROWS = (
     Row("300 connections that send on after a refusal", "an honest read took 2.2 s", bytes_after_a_refusal),
     Row("300 bodies without end that are answered at once", "an honest read took 1.4 s", bytes_after_an_answer),
     Row("/metrics asked for on 60 connections", "an honest read took 0.85 s", metrics_without_end),
+    Row("600 new connections a second that hang up", "a new connection waited 7.4 s", connections_that_hang_up),
     Row("3,900 heads that come byte by byte", "an honest read took 6.2 s", heads_byte_by_byte),
     Row("3,900 bodies that come byte by byte", "an honest read took 2.5 s", bodies_byte_by_byte),
     Row(

@@ -121,8 +121,8 @@ def _usage_tool() -> LumaTool:
             "luma_list_tasks.\n\nWith a team key it counts the caller and the whole team; reserved is held for running "
             "or lost videos and is not in left. budgets are all that count your calls; a soft one only warns. With "
             "your own {backend} token the sums are an upper bound, as failed videos count though they are free. unit "
-            "null: price unknown. No balance is known: after no_credit send the user to {backend}.\n\nFree, live. Needs "
-            "your token or team key. Months begin on the 1st, UTC."
+            "null: price unknown. No balance is known: after no_credit send the user to {backend}.\n\nFree, live. "
+            "Needs your token or team key. Months begin on the 1st, UTC."
         ),
         annotations=STATIC,
         arguments=NoArguments,
