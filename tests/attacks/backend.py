@@ -39,7 +39,7 @@ def swelling() -> list[bytes]:
     """Return JSON bodies of 4 MiB that are expensive to decode.
 
     They hold a string of ASCII letters with one emoji (which makes CPython store four bytes for each letter), many
-    strings, many keys, many numbers, and many escapes.
+    strings, many keys, many numbers, many escapes, and an error that seems to begin many task ids.
     """
     room = 4 * 1024 * 1024 - 100
     return [
@@ -48,6 +48,7 @@ def swelling() -> list[bytes]:
         b'{"items": [], "x": {' + b",".join(b'"%06x":0' % number for number in range(room // 11)) + b"}}",
         b'{"items": [], "x": [' + b"-9," * (room // 3) + b"1]}",
         b'{"items": [], "x": "' + b'a\\"' * (room // 3) + b'"}',
+        b'{"error": {"code": "bad_request", "message": "' + b"aaaaaaaa-" * (room // 9) + b'"}}',
     ]
 
 

@@ -62,6 +62,21 @@ async def _sending(port: int, request: bytes) -> None:
         await connection.answer()
 
 
+BLANKS = b'{"jsonrpc": "2.0", "id":' + b" " * 255_000 + b'null, "method": "ping"}'
+
+
+async def sending_blanks(port: int, client: int) -> None:
+    """Send a body of blanks with a token of the client's own, again and again."""
+    await _sending(port, with_body(BLANKS, {"mcp-protocol-version": MODERN}, f"made-up-{client}"))
+
+
+@asynccontextmanager
+async def blanks(target: Target) -> AsyncIterator[None]:
+    """Send bodies of 250 KB of blanks on 60 connections."""
+    async with flood(target, sending_blanks, 60):
+        yield
+
+
 @asynccontextmanager
 async def unknown_arguments(target: Target) -> AsyncIterator[None]:
     """Send calls with 18,500 names of unknown arguments on 10 connections under one token."""
@@ -129,6 +144,7 @@ async def many_icons(target: Target) -> AsyncIterator[None]:
 COSTLY_ROWS = (
     Row("10 connections with 18,500 unknown arguments", "an honest read took 6.2 s", unknown_arguments),
     Row("10 connections with 100,000 wrong ids", "", wrong_items),
+    Row("60 connections with 250 KB of blanks", "an honest read took 1.2 s", blanks),
     Row("2 connections with 98,000 values in a response", "623 MB, an honest read took 6.5 s", long_responses),
     Row("4 connections with 98,000 icons of the client", "an honest read took 11.6 s", many_icons),
     Row("12 connections with pipelined short headers and chunks", "an honest read took 3.6 s", short_headers),

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from itertools import product
 
+from redis.asyncio import Redis
+
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.mcp_server.tools.catalog import build_catalog
 from tests.attacks.attacks import Row, held_open, in_parts
@@ -148,11 +150,33 @@ async def connections_that_hang_up(target: Target) -> AsyncIterator[None]:
         yield
 
 
+async def publishing(redis_port: int, _port: int, _client: int) -> None:
+    """Publish 30,000 messages of junk a second on the channel of the service."""
+    async with Redis(port=redis_port) as redis:
+        [channel], began, sent = await redis.pubsub_channels(), time.monotonic(), 0
+        while True:
+            due = min(int((time.monotonic() - began) * 30_000) - sent, 2_000)
+            async with redis.pipeline(transaction=False) as pipeline:
+                for _ in range(due):
+                    pipeline.publish(channel, JUNK[:64])
+                await pipeline.execute()
+            sent += due
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def junk_on_the_channel(target: Target) -> AsyncIterator[None]:
+    """Publish junk in Redis, on the channel of the service."""
+    async with flood(target, partial(publishing, target.redis.port), 1):
+        yield
+
+
 READ_ROWS = (
     Row("300 connections that send on after a refusal", "an honest read took 2.2 s", bytes_after_a_refusal),
     Row("300 bodies without end that are answered at once", "an honest read took 1.4 s", bytes_after_an_answer),
     Row("/metrics asked for on 60 connections", "an honest read took 0.85 s", metrics_without_end),
     Row("600 new connections a second that hang up", "a new connection waited 7.4 s", connections_that_hang_up),
+    Row("30,000 messages of junk a second on the channel", "an honest read took 2.0 s", junk_on_the_channel),
     Row("3,900 heads that come byte by byte", "an honest read took 6.2 s", heads_byte_by_byte),
     Row("3,900 bodies that come byte by byte", "an honest read took 2.5 s", bodies_byte_by_byte),
     Row(

@@ -179,6 +179,7 @@ class RedisCoordination:
                         await channel.ping()
                     elif message["type"] == "message":
                         self._dispatch(message["data"])
+                        await asyncio.sleep(0)  # the client reads buffered messages without a turn for other tasks
         finally:
             if client is not self._client:
                 await client.aclose()

@@ -23,6 +23,7 @@ from app.domain.errors import (
     Refused,
     Unauthorized,
 )
+from app.domain.generation import MAX_PROMPT_LENGTH
 
 DOCUMENTED = [
     (400, "bad_request", "The json payload is not valid to request the API", InvalidRequest),
@@ -359,6 +360,15 @@ def test_only_a_documented_refusal_means_that_nothing_was_started(status: int, c
     assert started_nothing(error_fields_in(body), status, body) is (code in REFUSING_CODES and status in believed)
     for naming in NAMING:
         assert not started_nothing(error_fields_in(body), status, body | naming)
+
+
+@pytest.mark.parametrize(("length", "expected"), [(MAX_PROMPT_LENGTH, True), (1_000_000, False)])
+def test_a_refusal_may_repeat_a_prompt_and_not_more(length: int, expected: bool) -> None:
+    for body in (
+        {"success": False, "error": {"code": "bad_request", "message": f"Bad prompt: {'a' * length}"}},
+        {"success": False, "code": "bad_request", "detail": f"Bad prompt: {'aaaaaaaa-' * (length // 9)}"},
+    ):
+        assert started_nothing(error_fields_in(body), 400, body) is expected
 
 
 NAMING: list[dict[str, Any]] = [
