@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from tests.support.clock import HandClock
+from tests.support.clock import HandClock, while_time_passes
 from tests.support.fleet import Fleet, running_fleet
 from tests.support.picks import PICKS, picked
 from tests.support.service import ERAS, MODERN, SECONDS, Service, envelope
 from tests.support.teams import ACTOR
+from tests.web.test_subscriptions import listening
 
 TASKS_EXTENSION: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
 MEMBERS = [("film", "anna"), ("film", "ben"), ("ads", "carl"), ("ads", "dora")]
@@ -215,6 +216,42 @@ class Histories(RuleBasedStateMachine):
             assert self.may_see(caller, task)
             made = result["structuredContent"]["result"]["task_id"]
             self.made.append(Made(made, *caller, f"none{len(self.made)}"))
+
+    @rule(replica=replicas, caller=callers)
+    def listen_to_all_tasks(self, replica: int, caller: tuple[str, str]) -> None:
+        """Listen to every task and handle there is, until a task of the caller's own, the newest, has ended."""
+        self.generate(replica, caller, MODERN, has_key=False, is_handled=False)
+        own, service = self.made[-1], self.service(replica)
+        wanted = {
+            "resourceSubscriptions": [f"luma://tasks/{task.task_id}" for task in self.made],
+            "taskIds": [handle for _task, handle in self.handles],
+        }
+
+        async def heard() -> list[dict[str, Any]]:
+            async with listening(service.url, service.http, wanted, token=self.keys[caller]) as events:
+                await events.next_message()  # it repeats what was asked for
+                messages = [await while_time_passes(self.clock, events.next_message())]
+                while messages[-1]["params"].get("uri") != f"luma://tasks/{own.task_id}":
+                    messages.append(await while_time_passes(self.clock, events.next_message()))
+                return messages
+
+        told = json.dumps(self.runner.run(heard()))
+        for task in self.made:
+            if not self.may_see(caller, task):
+                assert task.task_id not in told
+                assert task.words not in told
+        for task, handle in self.handles:
+            if task.team != caller[0]:
+                assert handle not in told
+
+    @rule(replica=replicas, caller=callers, era=eras)
+    def buy_while_narrowed(self, replica: int, caller: tuple[str, str], era: str) -> None:
+        """Try to buy where a header takes the paid tools away. The rule for usage finds what is bought nevertheless."""
+        call = {"name": "luma_generate_video", "arguments": {"prompt": "A fox that nobody ordered"}}
+        message, headers = envelope("tools/call", call, era)
+        narrowed = {**headers, "X-MCP-Readonly": "true"}
+        response = self.runner.run(self.service(replica).post(message, token=self.keys[caller], headers=narrowed))
+        assert "error" in response.json() or response.json()["result"]["isError"]
 
     @rule(replica=replicas, caller=callers)
     def look_at_the_usage(self, replica: int, caller: tuple[str, str]) -> None:
