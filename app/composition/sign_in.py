@@ -159,7 +159,8 @@ class _Parts:
         upstream = self.login.upstream
         logins = LoginCheck(upstream, store, self.people, telemetry, clocks.wall)
         suspects = SuspectLogins(logins, store, clocks.sleep)
-        cache = GrantCache(store.grants, self.login.callers, CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep))
+        times = CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep)
+        cache = GrantCache(store.grants, self.login.callers, times, telemetry)
         hooks = CredentialHooks(token_status.was_refused, token_status.accept, suspects.enqueue)
         names = PassthroughAuthenticator(*self.settings.secret_keys())
         lifetimes = _lifetimes(self.settings)

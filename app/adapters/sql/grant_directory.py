@@ -6,8 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.grant_rows import audited_fields, grant_of
 from app.adapters.sql.oauth_people import PERSON_COLUMNS
-from app.adapters.sql.sign_in_changes import audit_insert, increment_version
-from app.adapters.sql.sign_in_tables import oauth_grants, oauth_people, oauth_sessions
+from app.adapters.sql.sign_in_changes import audit_insert, increment_version, uncounted_insert
+from app.adapters.sql.sign_in_tables import oauth_codes, oauth_grants, oauth_people, oauth_sessions
 from app.domain.sign_in import Grant, Person, RevokeReason
 from app.domain.teams import Actor
 
@@ -54,11 +54,15 @@ class SqlGrantDirectory:
         return await self._database.run_in_transaction(operation)
 
     async def revoke_all(self, person_id: str, actor: Actor) -> list[Grant]:
-        """Revoke every grant of a person, sign their browsers out, and return the grants."""
+        """Revoke every grant of a person, sign their browsers out, and return the grants.
+
+        Codes that were not exchanged yet are deleted, so that none becomes a grant afterwards.
+        """
 
         async def operation(connection: AsyncConnection) -> list[Grant]:
             await connection.execute(increment_version())
             await connection.execute(delete(oauth_sessions).where(oauth_sessions.c.person_id == person_id))
+            await connection.execute(delete(oauth_codes).where(oauth_codes.c.person_id == person_id))
             return await self._revoke_where(connection, oauth_grants.c.person_id == person_id, actor)
 
         return await self._database.run_in_transaction(operation)
@@ -83,4 +87,6 @@ class SqlGrantDirectory:
             after = {"reason": reason}
             entry = audit_insert("grant.revoke", grant.id, actor=actor.name, before=audited_fields(grant), after=after)
             await connection.execute(entry.values(at=now))
+        if grants:
+            await connection.execute(uncounted_insert(grants, reason))
         return grants

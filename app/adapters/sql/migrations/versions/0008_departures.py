@@ -1,0 +1,16 @@
+"""Ends of grants that no process has counted yet."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    """Create the table."""
+    op.create_table(
+        "oauth_uncounted_ends",
+        sa.Column("grant_id", sa.String(32), primary_key=True),
+        sa.Column("reason", sa.String(16), nullable=False),
+    )
