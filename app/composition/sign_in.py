@@ -128,7 +128,8 @@ def build_sign_in(  # noqa: PLR0913, PLR0917 - the dependencies of sign-in
     """
     people = VaultPersonSealer(Vault(*settings.secret_keys()))
     try:
-        login = build_login(settings, people, directory, backend, clocks)
+        signed_in = sql_sign_in(persistence.database, clocks.database).people
+        login = build_login(settings, people, signed_in, directory, backend, clocks, refusals)
         documents = _documents(public_url, clocks)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
