@@ -75,7 +75,8 @@ class Settings(BaseSettings):
     )
     jwt_audience: Names = Field(
         (),
-        description="accepted values of `aud`, separated by commas; unset is the public URL followed by `/mcp`",
+        description="accepted values of `aud`, separated by commas; unset is the public URL followed by `/mcp`, or by "
+        "`/mcp/readonly`, which grants `read` at most",
     )
     jwt_team_claim: Name = Field(
         "team",
