@@ -75,7 +75,8 @@ class Settings(BaseSettings):
     )
     jwt_audience: Names = Field(
         (),
-        description="accepted values of `aud`, separated by commas; unset is the public URL followed by `/mcp`",
+        description="accepted values of `aud`, separated by commas; unset is the public URL followed by `/mcp`, or by "
+        "`/mcp/readonly`, which grants `read` at most",
     )
     jwt_team_claim: Name = Field(
         "team",
@@ -136,6 +137,13 @@ class Settings(BaseSettings):
         "off",
         description="`on` gives everybody without a team, whom the OpenID issuer signs in, a team of their own, into "
         "which they put a token of the backend themselves",
+    )
+    oidc_personal_teams_max: int = Field(
+        1000,
+        ge=1,
+        le=1_000_000,
+        description="the most teams of people's own that there may be; beyond that, nobody gets a further one until "
+        "`luma-mcp teams delete` makes room",
     )
     access_token_seconds: Seconds = Field(
         3600.0, le=86_400, description="lifetime of an access token (1 hour); at most 24 hours"

@@ -1,6 +1,7 @@
 """Creates team keys and client secrets, and seals credentials and webhook URLs of teams, for one database."""
 
 import secrets
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from app.adapters.auth.key_digest import KeyDigest, load_key_digest, load_pepper
@@ -42,6 +43,10 @@ class VaultSecretMaker:
         mint = await self._mint()
         code = INVITATION.encode(secrets.token_bytes(INVITATION.size))
         return code, NewInvitation(secrets.token_hex(6), mint.digest(code))
+
+    async def member_hash(self) -> Callable[[str], str]:
+        """Return the keyed hash that ids of people and of their memberships are made with."""
+        return (await self._digest()).of
 
     async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:
         """Return the team's credential `secret` for a backend, sealed."""

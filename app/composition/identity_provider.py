@@ -7,12 +7,13 @@ from app.adapters.auth.jwt.authenticator import JwtAuthenticator, TokenClocks
 from app.adapters.auth.jwt.claims import ClaimNames
 from app.adapters.auth.jwt.issuer_client import IssuerClient
 from app.adapters.auth.jwt.issuer_keys import IssuerKeys
-from app.adapters.auth.jwt.verifier import TokenVerifier
+from app.adapters.auth.jwt.verifier import Audiences, TokenVerifier
 from app.adapters.network_environment import EnvironmentFault
 from app.composition.clocks import Clocks
 from app.composition.description import VERSION
 from app.composition.scope_names import scope_names
 from app.domain.access import Scope
+from app.domain.oauth import MCP_PATH, READ_ONLY_PATH
 from app.domain.teams import Membership
 from app.ports.auth import CredentialSource
 from app.services.teams.memberships import Memberships
@@ -49,7 +50,10 @@ def _verifier(settings: Settings, keys: IssuerKeys, clocks: Clocks) -> TokenVeri
     names = ClaimNames(
         settings.jwt_team_claim, settings.jwt_name_claim, settings.jwt_scope_claims, _granted(scope_names(settings))
     )
-    audiences = frozenset(settings.jwt_audience or (f"{settings.public_url}/mcp",))
+    own = Audiences(
+        frozenset({f"{settings.public_url}{MCP_PATH}"}), frozenset({f"{settings.public_url}{READ_ONLY_PATH}"})
+    )
+    audiences = Audiences(frozenset(settings.jwt_audience)) if settings.jwt_audience else own
     return TokenVerifier(keys, settings.jwt_issuer or "", audiences, names, clocks.wall)
 
 

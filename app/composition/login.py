@@ -21,12 +21,15 @@ from app.composition.clocks import Clocks
 from app.composition.description import VERSION
 from app.composition.memberships import build_memberships, member_credentials
 from app.domain.backend import BackendDescription
+from app.observability.refusals import Refusals
 from app.ports.admission import Admission
 from app.ports.people import Invitations
 from app.ports.sign_in import Upstream
+from app.ports.sign_in_store import People
 from app.services.sign_in.admission import OpenAdmission
 from app.services.sign_in.grant_cache import Callers
 from app.services.teams.admission import TeamAdmission
+from app.services.teams.departures import TeamDepartures
 from app.services.teams.memberships import Memberships
 from app.services.teams.opening import OpenDirectory
 from app.services.teams.person_account import PersonAccount
@@ -34,6 +37,10 @@ from app.settings import Settings
 
 CALLBACK_PATH = "/oauth/callback"
 USER_AGENT = f"luma-mcp/{VERSION}"
+FULL = (
+    "A person without a team has signed in and got none: there are {maximum} personal teams, as many as "
+    "LUMA_MCP_OIDC_PERSONAL_TEAMS_MAX allows. `luma-mcp teams delete --unused 30d` deletes those that nobody uses"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +69,14 @@ class Login:
     running: AbstractAsyncContextManager[None]
 
 
-def build_login(
+def build_login(  # noqa: PLR0913, PLR0917 - the dependencies of a login
     settings: Settings,
     people: VaultPersonSealer,
+    signed_in: People,
     directory: OpenDirectory[KeyDigest] | None,
     backend: BackendDescription,
     clocks: Clocks,
+    refusals: Refusals,
 ) -> Login:
     """Return the login that `settings` name.
 
@@ -75,7 +84,8 @@ def build_login(
     """
     redirect_uri = f"{settings.public_url}{CALLBACK_PATH}"
     if settings.sign_in == "oidc" and directory is not None:
-        return _oidc(settings, redirect_uri, _OidcPeople(settings, people, directory, backend), clocks)
+        members = _OidcPeople(settings, people, signed_in, directory, backend, refusals)
+        return _oidc(settings, redirect_uri, members, clocks)
     registration = ClientRegistration(settings.acedata_client_id or "", redirect_uri, settings.acedata_scopes)
     http, name = LoginHttp(settings.acedata_platform_url, USER_AGENT), urlsplit(settings.public_url or "").netloc
     auth = LoginHttp(settings.acedata_auth_url, USER_AGENT)
@@ -112,20 +122,29 @@ class _OidcPeople:
 
     settings: Settings
     vault: VaultPersonSealer
+    signed_in: People
     directory: OpenDirectory[KeyDigest]
     backend: BackendDescription
+    refusals: Refusals
 
     def callers(self, memberships: Memberships) -> MemberCallers:
         return MemberCallers(self.vault, memberships, member_credentials(self.settings, self.directory, self.backend))
 
     def admission(self, memberships: Memberships) -> TeamAdmission:
         repositories, makes_personal = self.directory.repositories, self.settings.oidc_personal_teams == "on"
-        return TeamAdmission(memberships, repositories.people, repositories.invitations, makes_personal=makes_personal)
+        maximum = self.settings.oidc_personal_teams_max if makes_personal else 0
+        is_full = self.refusals.reporter("personal_teams", FULL.format(maximum=maximum))
+        return TeamAdmission(
+            memberships, repositories.people, repositories.invitations, max_personal=maximum, is_full=is_full
+        )
 
     def teams(self, memberships: Memberships) -> LoginTeams:
         repositories = self.directory.repositories
         secrets = VaultSecretMaker(repositories, tuple(self.settings.secret_keys()))
-        accounts = PersonAccount(self.vault, memberships, repositories.credentials, secrets, self.settings.backend)
+        departures = TeamDepartures(repositories, self.signed_in, self.vault, secrets)
+        accounts = PersonAccount(
+            self.vault, memberships, repositories.credentials, secrets, departures, self.settings.backend
+        )
         return LoginTeams(repositories.invitations, accounts, self.backend.name)
 
 

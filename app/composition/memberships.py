@@ -8,8 +8,9 @@ from app.adapters.auth.team_credentials import TeamCredentials
 from app.domain.backend import BackendDescription
 from app.domain.teams import Membership
 from app.ports.auth import CredentialSource
-from app.services.teams.memberships import NO_TEAM, NO_TEAM_YET, MemberId, Memberships
+from app.services.teams.memberships import NO_TEAM, NO_TEAM_YET, Memberships
 from app.services.teams.opening import OpenDirectory
+from app.services.teams.people import MemberHash
 from app.settings import Settings
 
 ACCOUNT_PATH = "/account"
@@ -42,6 +43,6 @@ def _account_page(settings: Settings) -> str | None:
     return f"{settings.public_url}{ACCOUNT_PATH}" if settings.sign_in == "oidc" else None
 
 
-def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberId | None:
+def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberHash | None:
     """Return the hash that makes ids of people and members; None until the directory has been opened."""
     return digest.of if (digest := directory.digest()) is not None else None

@@ -128,7 +128,8 @@ def build_sign_in(  # noqa: PLR0913, PLR0917 - the dependencies of sign-in
     """
     people = VaultPersonSealer(Vault(*settings.secret_keys()))
     try:
-        login = build_login(settings, people, directory, backend, clocks)
+        signed_in = sql_sign_in(persistence.database, clocks.database).people
+        login = build_login(settings, people, signed_in, directory, backend, clocks, refusals)
         documents = _documents(public_url, clocks)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
@@ -159,7 +160,8 @@ class _Parts:
         upstream = self.login.upstream
         logins = LoginCheck(upstream, store, self.people, telemetry, clocks.wall)
         suspects = SuspectLogins(logins, store, clocks.sleep)
-        cache = GrantCache(store.grants, self.login.callers, CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep))
+        times = CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep)
+        cache = GrantCache(store.grants, self.login.callers, times, telemetry)
         hooks = CredentialHooks(token_status.was_refused, token_status.accept, suspects.enqueue)
         names = PassthroughAuthenticator(*self.settings.secret_keys())
         lifetimes = _lifetimes(self.settings)

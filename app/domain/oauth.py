@@ -14,6 +14,10 @@ OFFLINE_ACCESS = "offline_access"
 GRANTABLE = (Scope.READ, Scope.GENERATE)
 """The scopes that a person may grant, in display order."""
 
+MCP_PATH = "/mcp"
+READ_ONLY_PATH = "/mcp/readonly"
+"""The paths of the MCP endpoint below the public URL. The second leaves out the tools that spend."""
+
 MAX_STATE_LENGTH = 1024
 """Longest accepted `state`, in characters."""
 
@@ -58,7 +62,7 @@ def written_oauth_scopes(scopes: frozenset[Scope]) -> str:
 
 
 def is_our_resource(given: str, public_url: str) -> bool:
-    """Return whether a resource indicator (RFC 8707) refers to this service, whose MCP endpoint is `public_url`/mcp.
+    """Return whether a resource indicator (RFC 8707) refers to this service at `public_url`, or to its MCP endpoints.
 
     Query parameters, a fragment, a trailing slash and the bare origin are accepted, because clients send them.
     """
@@ -68,7 +72,14 @@ def is_our_resource(given: str, public_url: str) -> bool:
             return False
     except ValueError:
         return False
-    return theirs.path.removesuffix("/") in {"", ours.path, f"{ours.path}/mcp"}
+    ways = {"", ours.path, f"{ours.path}{MCP_PATH}", f"{ours.path}{READ_ONLY_PATH}"}
+    return theirs.path.removesuffix("/") in ways
+
+
+def scopes_at(resource: str | None, scopes: frozenset[Scope]) -> frozenset[Scope]:
+    """Return `scopes` as far as they count at one of our resources: at the read-only endpoint, `read` alone."""
+    is_read_only = urlsplit((resource or "").strip()).path.removesuffix("/").endswith(READ_ONLY_PATH)
+    return scopes & {Scope.READ} if is_read_only else scopes
 
 
 def check_challenge(challenge: str | None, method: str | None) -> str:

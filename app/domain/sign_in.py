@@ -132,6 +132,8 @@ class RevokeReason(StrEnum):
     """The login upstream is dead."""
     OPERATOR = "operator"
     """An operator has ended it with `luma-mcp clients end`."""
+    MEMBER = "member"
+    """The person is no longer a member of the team: was removed, has left it, or the team was deleted."""
     LIMIT = "limit"
     """The person had more than MAX_GRANTS grants, and this one was the least recently used."""
 

@@ -53,13 +53,19 @@ class Team:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A person or program in a team. Spending is counted for the member, whichever of its keys is used."""
+    """A person or program in a team. Spending is counted for the member, whichever of its keys is used.
+
+    Attributes:
+        removed_at: None for a present member. A former one is kept, because spending and tasks refer to it.
+
+    """
 
     id: str
     team_id: str
     name: str
     is_stopped: bool
     created_at: float
+    removed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class Membership:
 
     Attributes:
         is_personal: whether the team was created for this person alone, who sets its credential.
+        is_joined: whether the person has joined the team by an invitation, and may therefore leave it.
 
     """
 
@@ -75,6 +82,7 @@ class Membership:
     team: Team
     limits: tuple[RateLimit, ...] = ()
     is_personal: bool = False
+    is_joined: bool = False
 
     @property
     def is_stopped(self) -> bool:

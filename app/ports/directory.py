@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from app.domain.access import Scope
 from app.domain.rate_limit import RateLimit
 from app.domain.teams import Actor, AuditEntry, KeyHolder, Member, Team, TeamCredential
-from app.ports.people import Invitations, PersonTeams
+from app.ports.people import Departures, Invitations, PersonTeams
 
 
 class AdministrationRefused(Exception):
@@ -244,3 +244,4 @@ class Directory:
     facts: DirectoryFacts
     invitations: Invitations
     people: PersonTeams
+    departures: Departures

@@ -4,7 +4,7 @@ Every method raises DatabaseUnavailable, and may be repeated. Each change is one
 log and the next version of the directory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -49,6 +49,63 @@ class PersonTeam:
     is_personal: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A member who is to leave a team.
+
+    Attributes:
+        member_id: the id of the member.
+        person_id: the id in sign-in of the person whose grants end; None if the member has none that act for the team.
+        is_own_wish: whether the person leaves. Their browsers then stay signed in.
+
+    """
+
+    member_id: str
+    person_id: str | None
+    is_own_wish: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """A member as before the departure, with the numbers of keys and grants that have ended."""
+
+    member: Member
+    keys: int
+    grants: int
+
+
+class Departures(Protocol):
+    """Ends memberships, and deletes personal teams. What was spent and the audit log stay."""
+
+    async def remove(self, team: str, departure: Departure, actor: Actor) -> Departed:
+        """End a membership with its keys, and the grants of its person.
+
+        Raises NotThere, and NotAllowed for the person whom a personal team was made for.
+        """
+        ...
+
+    async def delete_personal(self, team: str, person_ids: Collection[str], actor: Actor) -> Team:
+        """Delete a personal team with its members, keys and credentials, and end the grants of these people.
+
+        Raises NotThere, and NotAllowed for any other team.
+        """
+        ...
+
+    async def bound_people(self, team_id: str) -> list[str]:
+        """Return the people who act for a personal team unless their claim names another: its own, and its guests.
+
+        They are named by the `person_id` of their Newcomer.
+        """
+        ...
+
+    async def unused_personal(self, seconds: float) -> list[Team]:
+        """Return the personal teams, made `seconds` ago or earlier, that have no credential and have bought nothing.
+
+        Stopped ones are left out.
+        """
+        ...
+
+
 class Invitations(Protocol):
     """Invitations. A used, expired or ended one is as missing as one that never was."""
 
@@ -78,6 +135,10 @@ class Invitations(Protocol):
         ...
 
 
+class TooManyTeams(Exception):
+    """There are as many personal teams as the operator allows, and none was made."""
+
+
 class PersonTeams(Protocol):
     """The teams of people whose login names none."""
 
@@ -85,6 +146,9 @@ class PersonTeams(Protocol):
         """Return the team that a person has joined by an invitation, else their personal team; None without both."""
         ...
 
-    async def make_personal(self, newcomer: Newcomer, actor: Actor) -> PersonTeam:
-        """Make a team for a person alone, with the person as its member. Return the one that is there, if there is."""
+    async def make_personal(self, newcomer: Newcomer, actor: Actor, maximum: int) -> PersonTeam:
+        """Make a team for a person alone, with the person as its member. Return the one that is there, if there is.
+
+        Raises TooManyTeams if there are `maximum` personal teams.
+        """
         ...

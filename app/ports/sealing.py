@@ -1,6 +1,6 @@
 """Interfaces for encryption and signing with the service's secret keys, and for the secrets of teams."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from app.domain.budget import AlertTarget
@@ -76,6 +76,10 @@ class SecretMaker(Protocol):
 
     async def new_invitation(self) -> tuple[str, NewInvitation]:
         """Return the code of an invitation, and what the directory records of it."""
+        ...
+
+    async def member_hash(self) -> Callable[[str], str]:
+        """Return the keyed hash that ids of people and of their memberships are made with."""
         ...
 
     def signing_secret(self, team: Team) -> str:

@@ -258,6 +258,10 @@ class Grants(Protocol):
         """Return a number that increases with each end of a grant and each sign-in of a person."""
         ...
 
+    async def take_uncounted(self) -> list[RevokeReason]:
+        """Return the reasons of ended grants that no process has counted yet. Each is returned to one process."""
+        ...
+
     async def delete_old(self, ended_seconds: float) -> int:
         """Delete expired codes, logins, sessions and tokens, and grants that ended `ended_seconds` ago.
 

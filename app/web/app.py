@@ -297,7 +297,7 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
     if settings.public_url is not None:
         routes += card_routes(settings.public_url, VERSION, backend)
     if (resource := protected_resource(settings)) is not None:
-        routes += metadata_routes(resource)
+        routes += [*metadata_routes(resource), *metadata_routes(resource.read_only())]
     if assembly.sign_in is not None:
         from app.web.auth.routes import sign_in_routes  # noqa: PLC0415 - saves its memory if it is off
 

@@ -20,7 +20,7 @@ from app.web.json_rpc_batch import BatchResponse
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.fair_scheduling import FairScheduler, client_key_of
 from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
-from app.web.narrowing import READ_ONLY_HEADER, TOOLS_HEADER
+from app.web.narrowing import READ_ONLY_HEADER, READ_ONLY_KEY, TOOLS_HEADER
 
 MAX_BODY_BYTES = 256 * 1024
 KEY_ENDED = "The key of this batch is no longer accepted, or may do less than before. Send this message by itself."
@@ -107,7 +107,9 @@ class McpEndpoint:
         del body  # this frame would keep it alive for as long as the call waits
         if checked.is_batch:
             await self._answer_batch(scope, checked.messages, receive, send)
-        elif self._guard is None or await self._guard.check(scope[CALLER], checked.messages[0], send):
+        elif self._guard is None or await self._guard.check(
+            scope[CALLER], checked.messages[0], send, is_read_only=READ_ONLY_KEY in scope
+        ):
             await self._answer(scope, checked, receive, send)
 
     async def _answer(self, scope: Scope, checked: CheckedBody, receive: Receive, send: Send) -> None:

@@ -42,6 +42,8 @@ def test_narrowed_scopes_never_exceed_the_granted_ones() -> None:
         f"{PUBLIC}/",
         f"{PUBLIC}/mcp",
         f"{PUBLIC}/mcp/",
+        f"{PUBLIC}/mcp/readonly",
+        f"{PUBLIC}/mcp/readonly/?tenant=1",
         f"{PUBLIC}/mcp?tenant=1",
         f"{PUBLIC}/mcp#x",
         "HTTPS://LUMA.example.com/mcp",

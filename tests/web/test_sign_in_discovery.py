@@ -173,3 +173,18 @@ async def test_without_sign_in_there_are_no_metadata_and_the_challenge_is_plain(
         for method in METHODS:
             asked = await running.http.request(method, f"{running.url}/mcp")
             assert asked.headers["www-authenticate"] == 'Bearer realm="luma-mcp"'
+
+
+async def test_a_token_for_the_read_only_url_reads_and_spends_nothing(
+    clock: HandClock, realm: Realm, database_url: str
+) -> None:
+    async with world_of(clock, realm, database_url) as (service, _):
+        asked = await service.http.get(f"{service.url}/mcp/readonly")
+        assert parameters(asked) == {"resource_metadata": f"{METADATA}/readonly", "scope": "read"}
+        only = realm.token(clock(), aud=f"{PUBLIC}/mcp/readonly")
+        both = realm.token(clock(), aud=[f"{PUBLIC}/mcp/readonly", f"{PUBLIC}/mcp"])
+        for token, status in ((only, 403), (both, 200)):
+            assert (await call(service, token, *READ, ERAS[-1])).status_code == 200
+            assert (await call(service, token, *GENERATE, ERAS[-1])).status_code == status
+    async with world_of(clock, realm, f"{database_url}-2", jwt_audience="luma") as (service, _):
+        assert (await call(service, only, *READ, ERAS[-1])).status_code == 401, "the setting names all audiences"

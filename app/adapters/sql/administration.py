@@ -61,8 +61,9 @@ class Change:
         return await team_named(self.connection, name)
 
     async def member(self, team: Team, name: str) -> Member:
-        """Return the member of a team. Raises NotThere."""
-        wanted = select(members).where(members.c.team_id == team.id, members.c.name == name)
+        """Return the member of a team, unless it was removed. Raises NotThere."""
+        named = members.c.team_id == team.id, members.c.name == name
+        wanted = select(members).where(*named, members.c.removed_at.is_(None))
         if (row := (await self.connection.execute(wanted)).first()) is None:
             raise NotThere(f"Team {team.name} has no member {name}. Look at the list of its members.")
         return member_of(row)

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.adapters.sql.administration import VERSION
 from app.adapters.sql.api_keys import SqlApiKeys
 from app.adapters.sql.audit import SqlAuditLog
+from app.adapters.sql.departures import SqlDepartures
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.invitations import SqlInvitations
 from app.adapters.sql.person_teams import SqlPersonTeams
@@ -27,6 +28,7 @@ def sql_directory(database: Database, now: SqlClock = database_now) -> Directory
         facts=SqlDirectoryFacts(database),
         invitations=SqlInvitations(database, now),
         people=SqlPersonTeams(database, now),
+        departures=SqlDepartures(database, now),
     )
 
 

@@ -39,8 +39,10 @@ members = Table(
     Column("name", String(64), nullable=False),
     Column("is_stopped", Boolean, nullable=False),
     Column("created_at", Float(53), nullable=False),
+    Column("removed_at", Float(53)),
     UniqueConstraint("team_id", "name", name="members_name"),
 )
+"""Members. The row of a former one stays, under another name, so that its purchases keep a name."""
 
 api_keys = Table(
     "api_keys",

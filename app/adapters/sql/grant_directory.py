@@ -1,13 +1,14 @@
 """The grants of all people, for operators, in SQL that SQLite and PostgreSQL share."""
 
-from sqlalchemy import ColumnElement, and_, delete, select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.engine import Database, SqlClock, database_now
-from app.adapters.sql.grant_rows import audited_fields, grant_of
+from app.adapters.sql.grant_revocation import is_alive, revoke_all_of, revoke_where, sign_out
+from app.adapters.sql.grant_rows import grant_of
 from app.adapters.sql.oauth_people import PERSON_COLUMNS
-from app.adapters.sql.sign_in_changes import audit_insert, increment_version
-from app.adapters.sql.sign_in_tables import oauth_grants, oauth_people, oauth_sessions
+from app.adapters.sql.sign_in_changes import increment_version
+from app.adapters.sql.sign_in_tables import oauth_grants, oauth_people
 from app.domain.sign_in import Grant, Person, RevokeReason
 from app.domain.teams import Actor
 
@@ -27,7 +28,7 @@ class SqlGrantDirectory:
         wanted = (
             select(*oauth_grants.c, *people)
             .select_from(joined)
-            .where(self._is_alive(), oauth_grants.c.id > after)
+            .where(is_alive(self._now), oauth_grants.c.id > after)
             .order_by(oauth_grants.c.id)
             .limit(limit)
         )
@@ -48,39 +49,18 @@ class SqlGrantDirectory:
 
         async def operation(connection: AsyncConnection) -> Grant | None:
             await connection.execute(increment_version())
-            revoked = await self._revoke_where(connection, oauth_grants.c.id == grant_id, actor)
+            mine = oauth_grants.c.id == grant_id
+            revoked = await revoke_where(connection, mine, RevokeReason.OPERATOR, actor, self._now)
             return revoked[0] if revoked else None
 
         return await self._database.run_in_transaction(operation)
 
     async def revoke_all(self, person_id: str, actor: Actor) -> list[Grant]:
-        """Revoke every grant of a person, sign their browsers out, and return the grants."""
+        """Revoke every grant of a person, delete their codes, sign their browsers out, and return the grants."""
 
         async def operation(connection: AsyncConnection) -> list[Grant]:
-            await connection.execute(increment_version())
-            await connection.execute(delete(oauth_sessions).where(oauth_sessions.c.person_id == person_id))
-            return await self._revoke_where(connection, oauth_grants.c.person_id == person_id, actor)
+            grants = await revoke_all_of(connection, person_id, RevokeReason.OPERATOR, actor, self._now)
+            await sign_out(connection, person_id)
+            return grants
 
         return await self._database.run_in_transaction(operation)
-
-    def _is_alive(self) -> ColumnElement[bool]:
-        now = self._now()
-        return and_(
-            oauth_grants.c.revoked_at.is_(None), oauth_grants.c.refresh_until > now, oauth_grants.c.ends_at > now
-        )
-
-    async def _revoke_where(self, connection: AsyncConnection, which: ColumnElement[bool], actor: Actor) -> list[Grant]:
-        """Revoke grants, each with an entry of the audit log, and return them."""
-        now, reason = self._now(), RevokeReason.OPERATOR
-        revoked = (
-            update(oauth_grants)
-            .where(which, self._is_alive())
-            .values(revoked_at=now, reason=reason)
-            .returning(*oauth_grants.c)
-        )
-        grants = [grant_of(row) for row in await connection.execute(revoked)]
-        for grant in grants:
-            after = {"reason": reason}
-            entry = audit_insert("grant.revoke", grant.id, actor=actor.name, before=audited_fields(grant), after=after)
-            await connection.execute(entry.values(at=now))
-        return grants

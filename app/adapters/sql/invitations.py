@@ -9,7 +9,7 @@ from app.adapters.sql.administration import Administration, Change, audit_values
 from app.adapters.sql.directory_tables import audit, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.inserts import insert_into
-from app.adapters.sql.member_rows import free_name, insert_member, select_member
+from app.adapters.sql.member_rows import free_name, insert_member, restore_member, select_member
 from app.adapters.sql.people_tables import invitations, person_teams
 from app.adapters.sql.person_teams import find_team
 from app.domain.invitations import Invitation
@@ -131,12 +131,16 @@ async def _joined(
 
 
 async def _member(change: Change, team: Team, newcomer: Newcomer) -> Member:
-    """Return the person as a member of the team, who is added unless they are one."""
+    """Return the person as a member of the team, who is added unless they are one. A former member is one again."""
     member_id = newcomer.member_id(team.id)
-    if (found := await select_member(change.connection, team.id, member_id)) is not None:
+    found = await select_member(change.connection, team.id, member_id)
+    if found is not None and found.removed_at is None:
         return found
-    name = await free_name(change.connection, team.id, newcomer.name, member_id)
-    member, entry = await insert_member(change, team, member_id, name)
+    if found is not None:
+        member, entry = await restore_member(change, team, found, newcomer.name)
+    else:
+        name = await free_name(change.connection, team.id, newcomer.name, member_id)
+        member, entry = await insert_member(change, team, member_id, name)
     await change.connection.execute(audit.insert().values(audit_values(entry)))
     return member
 

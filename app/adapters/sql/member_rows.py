@@ -1,8 +1,8 @@
 """Rows of members: what the changes that add members have in common."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.administration import Change, member_of
@@ -21,6 +21,16 @@ async def insert_member(change: Change, team: Team, member_id: str, name: str) -
     """Insert a member, and return it with the entry of the audit log."""
     member = Member(member_id, team.id, name, is_stopped=False, created_at=change.now)
     await change.connection.execute(members.insert().values(asdict(member)))
+    subject = f"{team.name}/{member.name}"
+    return member, change.entry("member.add", subject, after={}, team_id=team.id, member_id=member.id)
+
+
+async def restore_member(change: Change, team: Team, former: Member, name: str) -> tuple[Member, AuditEntry]:
+    """Make a former member a present one, and return it with the entry of the audit log."""
+    free = await free_name(change.connection, team.id, name, former.id)
+    present = update(members).where(members.c.id == former.id).values(name=free, removed_at=None)
+    await change.connection.execute(present)
+    member = replace(former, name=free, removed_at=None)
     subject = f"{team.name}/{member.name}"
     return member, change.entry("member.add", subject, after={}, team_id=team.id, member_id=member.id)
 

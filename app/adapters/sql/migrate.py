@@ -15,7 +15,7 @@ from app.adapters.sql import sign_in_tables as _sign_in_tables  # noqa: F401 - t
 from app.adapters.sql.tables import metadata, service
 from app.ports.repositories import DatabaseTooNew
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """Every revision of the schema, oldest first."""
 
 _LOCK = 0x6C756D61

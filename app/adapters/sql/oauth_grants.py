@@ -6,14 +6,14 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Update, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Update, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.grant_rows import HOLDER_COLUMNS, audited_fields, columns_of, grant_of, holder_of, new_grant
 from app.adapters.sql.inserts import insert_of
-from app.adapters.sql.sign_in_changes import VERSION, audit_insert, increment_version
+from app.adapters.sql.sign_in_changes import VERSION, audit_insert, increment_version, uncounted_insert
 from app.adapters.sql.sign_in_tables import (
     oauth_access_tokens,
     oauth_codes,
@@ -21,6 +21,7 @@ from app.adapters.sql.sign_in_tables import (
     oauth_pending,
     oauth_people,
     oauth_sessions,
+    oauth_uncounted_ends,
 )
 from app.adapters.sql.tables import service
 from app.domain.sign_in import MAX_GRANTS, Grant, RevokeReason
@@ -196,6 +197,15 @@ class SqlGrants:
 
         return await self._database.run(operation)
 
+    async def take_uncounted(self) -> list[RevokeReason]:
+        """Delete the ends of grants that no process has counted, and return their reasons. One process gets each."""
+        taken = delete(oauth_uncounted_ends).returning(oauth_uncounted_ends.c.reason)
+
+        async def operation(connection: AsyncConnection) -> list[RevokeReason]:
+            return [RevokeReason(reason) for reason in (await connection.execute(taken)).scalars()]
+
+        return await self._database.run(operation)
+
     async def delete_old(self, ended_seconds: float) -> int:
         """Delete expired codes, sign-ins, sessions and tokens, and grants that ended `ended_seconds` ago or earlier.
 
@@ -262,7 +272,8 @@ class SqlGrants:
         surplus = select(oauth_grants.c.id).where(counts).order_by(used_at.desc()).offset(MAX_GRANTS).limit(MAX_GRANTS)
         ids = list((await connection.execute(surplus)).scalars())
         if ids:
-            await self._revoke_where(connection, oauth_grants.c.id.in_(ids), RevokeReason.LIMIT)
+            ended = await self._revoke_where(connection, oauth_grants.c.id.in_(ids), RevokeReason.LIMIT)
+            await connection.execute(uncounted_insert(ended, RevokeReason.LIMIT))
 
     async def _count(self, connection: AsyncConnection, person_id: str) -> int:
         counts = and_(oauth_grants.c.person_id == person_id, self._is_alive())

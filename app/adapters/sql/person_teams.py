@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import asdict
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.administration import Administration, Change, audit_values, member_of, team_of
@@ -12,7 +12,7 @@ from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.member_rows import insert_member
 from app.adapters.sql.people_tables import person_teams, personal_teams
 from app.domain.teams import Actor, AuditEntry, Team
-from app.ports.people import Newcomer, PersonTeam
+from app.ports.people import Newcomer, PersonTeam, TooManyTeams
 
 PERSONAL = "personal-"
 _SHOWN_DIGITS = 12
@@ -36,13 +36,21 @@ class SqlPersonTeams:
 
         return await self._database.run(operation)
 
-    async def make_personal(self, newcomer: Newcomer, actor: Actor) -> PersonTeam:
-        """Make a team for a person alone, with the person as its member. Return the one that is there, if there is."""
+    async def make_personal(self, newcomer: Newcomer, actor: Actor, maximum: int) -> PersonTeam:
+        """Make a team for a person alone, with the person as its member. Return the one that is there, if there is.
+
+        Raises TooManyTeams if there are `maximum` personal teams. Changes run one at a time, so none slips through.
+        """
         team_id = secrets.token_hex(16)
 
         async def operation(change: Change) -> tuple[PersonTeam, AuditEntry | None]:
             found = await find_team(change.connection, personal_teams, newcomer.person_id)
-            return (found, None) if found is not None else await _made(change, team_id, newcomer)
+            if found is not None:
+                return found, None
+            made = (await change.connection.execute(select(func.count()).select_from(personal_teams))).scalar_one()
+            if made >= maximum:
+                raise TooManyTeams
+            return await _made(change, team_id, newcomer)
 
         return await self._administration.change(actor, operation)
 

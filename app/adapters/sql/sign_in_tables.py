@@ -117,3 +117,11 @@ oauth_access_tokens = Table(
     Index("oauth_access_tokens_grant", "grant_id"),
     Index("oauth_access_tokens_age", "expires_at"),
 )
+
+oauth_uncounted_ends = Table(
+    "oauth_uncounted_ends",
+    metadata,
+    Column("grant_id", String(32), primary_key=True),
+    Column("reason", String(16), nullable=False),
+)
+"""Ends of grants that the metrics do not count yet. One replica takes each: a command has no metrics of its own."""

@@ -155,7 +155,8 @@ class SqlTeams:
 
         async def operation(connection: AsyncConnection) -> list[Member]:
             owner = await team_named(connection, team)
-            found = select(members).where(members.c.team_id == owner.id).order_by(members.c.name)
+            present = members.c.team_id == owner.id, members.c.removed_at.is_(None)
+            found = select(members).where(*present).order_by(members.c.name)
             return [member_of(row) for row in await connection.execute(found)]
 
         return await self._database.run(operation)

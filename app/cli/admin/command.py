@@ -15,6 +15,7 @@ from app.ports.rate_limits import TeamLimits
 from app.ports.sealing import SecretMaker
 from app.ports.sign_in_store import Clients
 from app.services.sign_in.grant_administration import GrantAdministration
+from app.services.teams.departures import TeamDepartures
 from app.settings import DEFAULT_ENV_FILE
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class Administrator:
     price: Money | None
     clients: Clients
     grants: GrantAdministration
+    departures: TeamDepartures
     secrets: SecretMaker
     actor: Actor
     output: Output

@@ -4,7 +4,7 @@ from argparse import Namespace
 from typing import Any
 
 from app.cli.admin.command import Administrator, add_noun, add_verb, checked
-from app.cli.admin.output import table, time_text
+from app.cli.admin.output import count_text, table, time_text
 from app.domain.teams import parsed_lifetime, valid_note
 from app.services.teams.documents import invitation_document, member_document, new_invitation_document
 from app.services.teams.invitations import InvitationMaker
@@ -12,11 +12,12 @@ from app.services.teams.invitations import InvitationMaker
 
 def add_commands(commands: Any) -> None:
     """Add `members` and its verbs."""
-    verbs = add_noun(commands, "members", "Add, list and stop the members of a team.")
+    verbs = add_noun(commands, "members", "Add, list, stop and remove the members of a team.")
     add_verb(verbs, "add", _add, "Add a member to a team.", "TEAM", "MEMBER")
     add_verb(verbs, "list", _list, "List the members of a team.", "TEAM")
     add_verb(verbs, "stop", _stop, "Refuse all spending of a member; reads go on.", "TEAM", "MEMBER")
     add_verb(verbs, "resume", _resume, "Let a stopped member spend again.", "TEAM", "MEMBER")
+    add_verb(verbs, "remove", _remove, "Remove a member, with its keys and connected apps.", "TEAM", "MEMBER")
     invite = add_verb(verbs, "invite", _invite, "Make a link with which one person joins a team.", "TEAM")
     invite.add_argument(
         "--expires",
@@ -54,6 +55,17 @@ async def _resume(admin: Administrator, args: Namespace) -> None:
     member = await admin.directory.teams.stop_member(args.team, args.member, admin.actor, is_stopped=False)
     line = f"Member {member.name} of team {args.team} may spend again."
     admin.output.show(member_document(args.team, member), [line])
+
+
+async def _remove(admin: Administrator, args: Namespace) -> None:
+    departed = await admin.departures.remove(args.team, args.member, admin.actor)
+    keys, grants = count_text(departed.keys, "key"), count_text(departed.grants, "connected app")
+    lines = [
+        f"Removed member {departed.member.name} from team {args.team}.",
+        f"Ended {keys} and {grants}. They are refused within five seconds.",
+        "What was spent stays in the team's usage, and the log stays. An invitation lets a person in again.",
+    ]
+    admin.output.show(member_document(args.team, departed.member), lines)
 
 
 async def _invite(admin: Administrator, args: Namespace) -> None:

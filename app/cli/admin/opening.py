@@ -29,6 +29,7 @@ from app.ports.directory import AdministrationRefused
 from app.ports.repositories import DatabaseTooNew, DatabaseUnavailable
 from app.ports.sealing import OtherSecretKey
 from app.services.sign_in.grant_administration import GrantAdministration
+from app.services.teams.departures import TeamDepartures
 from app.settings import Settings, SettingsError, load_settings, require_key
 
 REFUSED = 1
@@ -61,6 +62,7 @@ async def _handle(handler: Handler, args: Namespace) -> None:
     async with _open_database(settings) as database:
         directory = sql_directory(database)
         maker = VaultSecretMaker(directory, tuple(settings.secret_keys()))
+        sign_in, people = sql_sign_in(database), VaultPersonSealer(Vault(*settings.secret_keys()))
         try:
             price = price_of_generation(backend_description(settings).policy.price)
             admin = Administrator(
@@ -68,8 +70,9 @@ async def _handle(handler: Handler, args: Namespace) -> None:
                 SqlBudgets(database),
                 SqlTeamLimits(database),
                 price,
-                sql_sign_in(database).clients,
-                GrantAdministration(SqlGrantDirectory(database), VaultPersonSealer(Vault(*settings.secret_keys()))),
+                sign_in.clients,
+                GrantAdministration(SqlGrantDirectory(database), people),
+                TeamDepartures(directory, sign_in.people, people, maker),
                 maker,
                 _actor(),
                 Output(args.json),

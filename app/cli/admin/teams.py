@@ -9,13 +9,14 @@ from app.cli.admin.command import Administrator, add_noun, add_verb, checked
 from app.cli.admin.output import count_text, table, time_text
 from app.domain.money import amount_text
 from app.domain.team_input import parsed_threshold
-from app.domain.teams import Team, valid_timezone
+from app.domain.teams import Team, parsed_duration, valid_name, valid_timezone
+from app.ports.directory import NotAllowed
 from app.services.teams.documents import full_team_document, team_document
 
 
 def add_commands(commands: Any) -> None:
     """Add `teams` and its verbs."""
-    verbs = add_noun(commands, "teams", "Create, list, change and stop teams.")
+    verbs = add_noun(commands, "teams", "Create, list, change, stop and delete teams.")
     create = add_verb(verbs, "create", _create, "Create a team.", "NAME")
     _add_timezone(create, "%(default)s").set_defaults(timezone="UTC")
     add_verb(verbs, "list", _list, "List the teams.")
@@ -35,6 +36,14 @@ def add_commands(commands: Any) -> None:
     change.set_defaults(run=partial(_run_unless_empty, change, change.get_default("run")))
     add_verb(verbs, "stop", _stop, "Refuse all spending of a team; reads go on.", "NAME")
     add_verb(verbs, "resume", _resume, "Let a stopped team spend again.", "NAME")
+    remove = add_verb(verbs, "delete", _delete, "Delete a personal team, or all that nobody uses.")
+    remove.add_argument("name", metavar="NAME", nargs="?", type=checked(valid_name), help="the personal team to delete")
+    remove.add_argument(
+        "--unused",
+        type=checked(parsed_duration),
+        metavar="30d",
+        help="delete the personal teams of this age that have no credential and have bought nothing",
+    )
 
 
 async def _create(admin: Administrator, args: Namespace) -> None:
@@ -76,6 +85,18 @@ async def _stop(admin: Administrator, args: Namespace) -> None:
 async def _resume(admin: Administrator, args: Namespace) -> None:
     team = await admin.directory.teams.stop(args.name, admin.actor, is_stopped=False)
     admin.output.show(team_document(team), [f"Team {team.name} may spend again."])
+
+
+async def _delete(admin: Administrator, args: Namespace) -> None:
+    if (args.name is None) is (args.unused is None):
+        raise NotAllowed("Name one personal team, or delete those that nobody uses with --unused 30d.")
+    if args.name is not None:
+        deleted = [await admin.departures.delete_personal(args.name, admin.actor)]
+    else:
+        deleted = await admin.departures.delete_unused(args.unused, admin.actor)
+    line = f"Deleted {count_text(len(deleted), 'personal team')}, with members, keys, credentials and budgets."
+    rest = "What was spent stays in the database, and the log stays. A person gets a new team at the next sign-in."
+    admin.output.show([*map(team_document, deleted)], [line, *(f"  {team.name}" for team in deleted), rest])
 
 
 def _described(team: Team) -> list[str]:

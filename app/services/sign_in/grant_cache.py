@@ -11,6 +11,7 @@ from cachetools import LRUCache, TTLCache
 
 from app.ports.auth import AuthenticationUnavailable, Caller
 from app.ports.repositories import DatabaseUnavailable
+from app.ports.sign_in import SignInTelemetry
 from app.ports.sign_in_store import AccessHolder, Grants
 from app.services.version_follower import CacheClocks, FollowedCache, follow_version
 
@@ -80,12 +81,16 @@ class KnownToken:
 class GrantCache:
     """Access tokens by digest. All are dropped when a grant ends. In an outage, they are used for OUTAGE_SECONDS."""
 
-    def __init__(self, grants: Grants, callers: Callers, clocks: CacheClocks) -> None:
-        """Cache the access tokens in `grants`. `callers` makes the caller of each."""
+    def __init__(self, grants: Grants, callers: Callers, clocks: CacheClocks, telemetry: SignInTelemetry) -> None:
+        """Cache the access tokens in `grants`. `callers` makes the caller of each.
+
+        `telemetry` counts the grants that ended in another process, such as a command.
+        """
         self._grants = grants
         self._callers = callers
         self._clock = clocks.monotonic
         self._clocks = clocks
+        self._telemetry = telemetry
         self._version: int | None = None
         self._confirmed_at = clocks.monotonic()
         self._generation = 0
@@ -165,10 +170,12 @@ class GrantCache:
         version = await self._grants.version()
         self._confirmed_at = asked_at
         if version != self._version:
-            self._version = version
             self._generation += 1
             self._tokens.clear()
             self._unknown.clear()
+            for reason in await self._grants.take_uncounted():
+                self._telemetry.grant_ended(reason)
+            self._version = version
 
     async def _record_use(self) -> None:
         if used := self._used:

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from app.domain.oauth import MAX_STATE_LENGTH, OAuthError, check_challenge, is_our_resource, requested_scopes
+from app.domain.access import Scope
+from app.domain.oauth import MAX_STATE_LENGTH, OAuthError, check_challenge, is_our_resource, requested_scopes, scopes_at
 from app.domain.sign_in import AuthorizationRequest, OAuthClient
 from app.domain.teams import parsed_scopes, written_scopes
 from app.services.sign_in.clients import ClientRefused, ClientRegistry
@@ -73,7 +74,7 @@ class RequestCheck:
         prompts = query.get("prompt", "").split()
         if "none" in prompts:
             raise OAuthError("interaction_required", "The person has to agree to each sign-in here.")
-        scopes = requested_scopes(query.get("scope"))
+        scopes = scopes_at(resource, requested_scopes(query.get("scope"))) or frozenset({Scope.READ})
         login = bool({"login", "select_account"} & set(prompts))
         return AuthorizationRequest(client.id, redirect_uri, state, challenge, scopes, login)
 

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from app.domain.access import Scope
-from app.domain.oauth import OAuthError, is_our_resource, matches_challenge, narrowed_scopes
+from app.domain.oauth import OAuthError, is_our_resource, matches_challenge, narrowed_scopes, scopes_at
 from app.domain.redirects import shown_host
 from app.domain.sign_in import Grant, OAuthClient, RefreshJudgement, RevokeReason, judge_refresh
 from app.domain.sign_in_tokens import ACCESS, CODE
@@ -72,21 +72,21 @@ class TokenService:
             raise OAuthError("invalid_grant", _BAD_CODE)
         if not matches_challenge(verifier, found.challenge):
             raise OAuthError("invalid_grant", "The code_verifier does not fit the code_challenge of this sign-in.")
-        return await self._redeem(mint, client, found)
+        return await self._redeem(mint, client, found, _scopes_at(resource, found.scopes))
 
-    async def _redeem(self, mint: TokenMint, client: OAuthClient, code: AuthorizationCode) -> IssuedTokens:
+    async def _redeem(
+        self, mint: TokenMint, client: OAuthClient, code: AuthorizationCode, scopes: frozenset[Scope]
+    ) -> IssuedTokens:
+        """Record a grant, and return its tokens, of which the access token has `scopes`."""
         grant_id = secrets.token_hex(16)
         refresh = mint.first_refresh(grant_id)
-        access = mint.access(refresh, code.scopes)
+        access = mint.access(refresh, scopes)
         new = NewGrant(grant_id, mint.digest(refresh), client, shown_host(code.redirect_uri))
-        if (
-            await self._store.grants.redeem(code, new, self._new_access(mint, access, code.scopes), self._lifetimes)
-            is None
-        ):
+        if await self._store.grants.redeem(code, new, self._new_access(mint, access, scopes), self._lifetimes) is None:
             raise OAuthError("invalid_grant", _BAD_CODE)
         await self._store.clients.note_used(client.id)
         self._telemetry.granted(client.registration, client.name)
-        return IssuedTokens(access, refresh, self._lifetimes.access, code.scopes)
+        return IssuedTokens(access, refresh, self._lifetimes.access, scopes)
 
     async def refresh(
         self, client: OAuthClient, token: str, *, scope: str | None, resource: str | None
@@ -106,16 +106,17 @@ class TokenService:
                 await self._refuse(grant, judgement)
             if judgement is RefreshJudgement.CURRENT:
                 await self._check_login(grant)
-            if (issued := await self._rotate(mint, grant, token, judgement, scope)) is not None:
+            scopes = _scopes_at(resource, narrowed_scopes(scope, grant.scopes))
+            if (issued := await self._rotate(mint, grant, token, judgement, scopes)) is not None:
                 self._telemetry.refreshed(judgement)
                 return issued
         raise OAuthError("temporarily_unavailable", "Many refreshes of this token are under way. Try again shortly.")
 
     async def _rotate(
-        self, mint: TokenMint, grant: Grant, token: str, judgement: RefreshJudgement, scope: str | None
+        self, mint: TokenMint, grant: Grant, token: str, judgement: RefreshJudgement, scopes: frozenset[Scope]
     ) -> IssuedTokens | None:
         """Record and return the tokens that follow `token`; None if another refresh of the grant has come between."""
-        refresh, scopes = mint.successor(token), narrowed_scopes(scope, grant.scopes)
+        refresh = mint.successor(token)
         access = mint.access(refresh, scopes)
         new = self._new_access(mint, access, scopes)
         if judgement is RefreshJudgement.CURRENT:
@@ -158,3 +159,10 @@ class TokenService:
 
     def _new_access(self, mint: TokenMint, access: str, scopes: frozenset[Scope]) -> NewAccess:
         return NewAccess(mint.digest(access), scopes, self._lifetimes.access)
+
+
+def _scopes_at(resource: str | None, granted: frozenset[Scope]) -> frozenset[Scope]:
+    """Return the scopes for an access token at a resource. Raises OAuthError if none of the granted ones counts."""
+    if not (scopes := scopes_at(resource, granted)):
+        raise OAuthError("invalid_scope", "The read-only endpoint needs the scope read, which was not granted.")
+    return scopes

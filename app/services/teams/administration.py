@@ -12,6 +12,7 @@ from app.domain.access import Principal, Scope
 from app.domain.teams import Actor, AuditEntry, KeyHolder, KeyState, Member, Team, TeamCredential, written_scopes
 from app.ports.directory import AdministrationRefused, Directory, NotAllowed, NotThere
 from app.ports.sealing import SecretMaker
+from app.services.teams.departures import TeamDepartures
 
 MAX_MEMBERS = 1_000
 MAX_CREDENTIALS = 50
@@ -72,9 +73,12 @@ def require_admin(principal: Principal) -> str:
 class TeamAdministration:
     """Operations of a key with the scope `admin` on the directory of its team."""
 
-    def __init__(self, directory: Directory, secrets: SecretMaker, backends: Collection[str]) -> None:
+    def __init__(
+        self, directory: Directory, secrets: SecretMaker, departures: TeamDepartures, backends: Collection[str]
+    ) -> None:
         """Change `directory`. `backends` are the names of the backends that credentials can be for."""
         self._directory = directory
+        self._departures = departures
         self._secrets = secrets
         self._backends = backends
 
@@ -138,6 +142,13 @@ class TeamAdministration:
             admin.require_spending()
         member = await self.member(admin, member_id)
         return await self._directory.teams.stop_member(admin.team.name, member.name, admin.actor, is_stopped=is_stopped)
+
+    async def remove_member(self, admin: TeamAdmin, member_id: str) -> Member:
+        """Remove the member with this id, with their keys and the apps that they have connected."""
+        if member_id == admin.holder.member.id:
+            raise NotAllowed("This is the member of the key that you use. Another administrator has to remove it.")
+        member = await self.member(admin, member_id)
+        return (await self._departures.remove(admin.team.name, member.name, admin.actor)).member
 
     async def keys(self, admin: TeamAdmin, limit: int, after: str | None) -> list[KeyHolder]:
         """Return at most `limit` keys, oldest first, that are younger than the key with the id `after`."""

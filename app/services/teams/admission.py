@@ -1,9 +1,11 @@
 """Admits people who have signed in: members of a team, those with an invitation, and those who get their own team."""
 
-from app.domain.teams import Person
+from collections.abc import Callable
+
+from app.domain.teams import Person, Team
 from app.ports.admission import JoinRefused
 from app.ports.auth import AccessRefused, AuthenticationUnavailable
-from app.ports.people import InvitationEnded, Invitations, PersonTeams
+from app.ports.people import InvitationEnded, Invitations, PersonTeams, TooManyTeams
 from app.ports.sign_in import LoginRefused, LoginUnavailable, SignedIn
 from app.services.teams.memberships import Memberships, NoTeam, issuer_actor
 from app.services.teams.people import directory_person
@@ -11,6 +13,10 @@ from app.services.teams.people import directory_person
 ENDED = (
     "This invitation cannot be used: it was used or ended before, it has expired, or its address was not copied whole. "
     "Ask the person who invited you for a new one."
+)
+FULL = (
+    "This service has as many teams of people's own as its operator allows, so none was made for you. Nothing was "
+    "done. Ask the operator for an invitation into a team, or try again another day."
 )
 NAMED = (
     "Your login says that you belong to the team {team}, which counts before an invitation. The invitation can "
@@ -22,13 +28,23 @@ class TeamAdmission:
     """The Admission to teams."""
 
     def __init__(
-        self, memberships: Memberships, people: PersonTeams, invitations: Invitations, *, makes_personal: bool
+        self,
+        memberships: Memberships,
+        people: PersonTeams,
+        invitations: Invitations,
+        *,
+        max_personal: int,
+        is_full: Callable[[], None],
     ) -> None:
-        """Admit whoever has a membership. If `makes_personal`, a person without a team gets one of their own."""
+        """Admit whoever has a membership. A person without a team gets one of their own, up to `max_personal` in all.
+
+        `is_full` is called for each person who gets none because of that; not if `max_personal` is 0.
+        """
         self._memberships = memberships
         self._people = people
         self._invitations = invitations
-        self._makes_personal = makes_personal
+        self._max_personal = max_personal
+        self._is_full = is_full
 
     async def admit(self, signed_in: SignedIn, invitation: str | None) -> None:
         """Return if the person acts for a team. `invitation` is the digest of an invitation's code.
@@ -50,15 +66,34 @@ class TeamAdmission:
         try:
             await self._memberships.read(person)
         except NoTeam:
-            if not self._makes_personal:
+            if not self._max_personal:
                 raise
-            await self._people.make_personal(self._memberships.newcomer(person), issuer_actor(person))
+            await self._make_personal(person)
+
+    async def _make_personal(self, person: Person) -> None:
+        newcomer = self._memberships.newcomer(person)
+        try:
+            await self._people.make_personal(newcomer, issuer_actor(person), self._max_personal)
+        except TooManyTeams:
+            self._is_full()
+            raise LoginRefused(FULL) from None
 
     async def _join(self, person: Person, invitation: str) -> None:
-        """Use an invitation, unless it would have no effect."""
-        if (team := await self._memberships.find_named_team(person)) is not None:
+        """Use an invitation, unless it would have no effect.
+
+        An invitation into the team that a claim names lets a person in again who was removed from it.
+        """
+        team = await self._memberships.find_named_team(person)
+        if team is not None and not await self._leads_back(person, team, invitation):
             raise JoinRefused(NAMED.format(team=team.name))
         try:
             await self._invitations.join(invitation, self._memberships.newcomer(person), issuer_actor(person))
         except InvitationEnded:
             raise JoinRefused(ENDED) from None
+
+    async def _leads_back(self, person: Person, team: Team, invitation: str) -> bool:
+        """Return whether an invitation is into `team`, from which the person was removed."""
+        if not await self._memberships.is_former(person, team):
+            return False
+        found = await self._invitations.find(invitation)
+        return found is not None and found.team.id == team.id

@@ -11,6 +11,7 @@ from app.ports.auth import AccessRefused, AuthenticationUnavailable
 from app.ports.directory import Teams
 from app.ports.people import Newcomer, PersonTeams
 from app.services.teams.directory_cache import DirectoryCache
+from app.services.teams.people import MemberHash, newcomer_of
 
 MAX_MEMBERSHIPS = 5_000
 """Size of the cache of people, about 1 KB an entry."""
@@ -28,9 +29,10 @@ SEVERAL_TEAMS = (
     "Your token is valid, but it names several teams of this service, and a call belongs to one. Nothing was done. Ask "
     "the operator of this service to have the identity provider name one of them only."
 )
-
-MemberId = Callable[[str], str]
-"""Returns the keyed hash of a text, with a secret of the database as the key: at least 32 hex digits."""
+REMOVED = (
+    "You were removed from the team {team}, which your login names. Nothing was done. Ask the administrators of the "
+    "team for an invitation, or the operator of this service to have the identity provider name another team."
+)
 
 
 class NoTeam(AccessRefused):
@@ -58,7 +60,7 @@ class Memberships:
         cache: DirectoryCache,
         teams: Teams,
         people: PersonTeams,
-        digest: Callable[[], MemberId | None],
+        digest: Callable[[], MemberHash | None],
         no_team: str = NO_TEAM,
     ) -> None:
         """Look up in `teams` and `people`, within the limits of `cache`.
@@ -110,14 +112,17 @@ class Memberships:
         teams = await self._cache.run_lookup(lambda: self._find_named(person))
         return teams[0] if len(teams) == 1 else None
 
+    async def is_former(self, person: Person, team: Team) -> bool:
+        """Return whether `person` was removed from `team`. Raises AuthenticationUnavailable."""
+        member_id = self.newcomer(person).member_id(team.id)
+        member = await self._cache.run_lookup(lambda: self._teams.member(team.id, member_id))
+        return member is not None and member.removed_at is not None
+
     def newcomer(self, person: Person) -> Newcomer:
         """Return the ids and the name that `person` has as a member. Raises AuthenticationUnavailable."""
         if (digest := self._digest()) is None:
             raise AuthenticationUnavailable(TOKENS_UNREADABLE)
-        about = f"{person.issuer} {person.subject}"  # The hashed text is unambiguous: only the subject may have blanks.
-        return Newcomer(
-            digest(f"person {about}")[:32], person.name, lambda team_id: digest(f"member {team_id} {about}")[:32]
-        )
+        return newcomer_of(person, digest)
 
     def _current(self, key: bytes) -> _CachedMembership | None:
         found = self._cached.get(key)
@@ -135,11 +140,16 @@ class Memberships:
         newcomer = self.newcomer(person)
         named = await self._find_named(person)
         if len(named) == 1:
-            return await self._with_limits(await self._find_or_join(named[0], newcomer, person), named[0])
+            member = await self._find_or_join(named[0], newcomer, person)
+            if member.removed_at is not None:
+                return REMOVED.format(team=named[0].name)
+            return await self._with_limits(member, named[0])
         found = await self._people.find(newcomer.person_id)
         if found is None or (named and found.is_personal):
             return SEVERAL_TEAMS if named else self._no_team
-        return await self._with_limits(found.member, found.team, is_personal=found.is_personal)
+        return await self._with_limits(
+            found.member, found.team, is_personal=found.is_personal, is_joined=not found.is_personal
+        )
 
     async def _find_named(self, person: Person) -> list[Team]:
         return await self._teams.named(person.teams) if person.teams else []
@@ -150,8 +160,11 @@ class Memberships:
             return member
         return await self._teams.join(team, member_id, person.name, issuer_actor(person))
 
-    async def _with_limits(self, member: Member, team: Team, *, is_personal: bool = False) -> Membership:
-        return Membership(member, team, await self._teams.window_limits(team.id, member.id), is_personal)
+    async def _with_limits(
+        self, member: Member, team: Team, *, is_personal: bool = False, is_joined: bool = False
+    ) -> Membership:
+        limits = await self._teams.window_limits(team.id, member.id)
+        return Membership(member, team, limits, is_personal, is_joined)
 
 
 def issuer_actor(person: Person) -> Actor:

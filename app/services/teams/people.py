@@ -1,7 +1,13 @@
 """People who sign in, as the directory of teams knows people."""
 
+from collections.abc import Callable
+
 from app.domain.sign_in import PersonSecrets
 from app.domain.teams import Person, valid_name
+from app.ports.people import Newcomer
+
+MemberHash = Callable[[str], str]
+"""Returns the keyed hash of a text, with a secret of the database as the key: at least 32 hex digits."""
 
 
 def directory_person(issuer: str, subject: str, secrets: PersonSecrets) -> Person:
@@ -11,3 +17,11 @@ def directory_person(issuer: str, subject: str, secrets: PersonSecrets) -> Perso
     except ValueError:
         name = subject[:40]
     return Person(issuer, subject, name, secrets.teams or ())
+
+
+def newcomer_of(person: Person, hash_of: MemberHash) -> Newcomer:
+    """Return the ids and the name that `person` has as a member of teams."""
+    about = f"{person.issuer} {person.subject}"  # The hashed text is unambiguous: only the subject may have blanks.
+    return Newcomer(
+        hash_of(f"person {about}")[:32], person.name, lambda team_id: hash_of(f"member {team_id} {about}")[:32]
+    )

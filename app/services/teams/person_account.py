@@ -9,6 +9,7 @@ from app.ports.auth import AccessRefused, AuthenticationUnavailable
 from app.ports.directory import NotAllowed, TeamCredentials
 from app.ports.sealing import SecretMaker
 from app.ports.sign_in import PersonVault
+from app.services.teams.departures import TeamDepartures
 from app.services.teams.memberships import Memberships, NoTeam
 from app.services.teams.people import directory_person
 
@@ -17,6 +18,11 @@ NO_TEAM = (
     "that does not help, ask the operator of this service to invite you."
 )
 NOT_PERSONAL = "The credential of your team is put in by its administrators. Nothing was changed."
+OWN_TEAM = "This team is yours alone. The operator of this service can delete it. Nothing was changed."
+NAMED_TEAM = (
+    "Your login names this team, so you would be a member again at once. Ask those who run the login, or the operator "
+    "of this service, to take you out of it. Nothing was changed."
+)
 NO_CREDENTIAL = (
     f"A token is 1 to {MAX_SECRET_LENGTH} ASCII characters without blanks. Copy it whole, and nothing else. Nothing "
     "was changed."
@@ -31,6 +37,7 @@ class PersonTeamView:
         team: its name; None for a person without one.
         problem: a sentence for a person without a team; None otherwise.
         is_personal: whether the person puts in the team's credential.
+        is_joined: whether the person may leave the team.
         hints: the ends of the credentials in use; empty where none is, or the team is not personal.
 
     """
@@ -38,18 +45,20 @@ class PersonTeamView:
     team: str | None
     problem: str | None = None
     is_personal: bool = False
+    is_joined: bool = False
     hints: tuple[str, ...] = ()
 
 
 class PersonAccount:
     """The teams of people who are signed in. Every method raises DatabaseUnavailable."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a person may see and change of a team
         self,
         vault: PersonVault,
         memberships: Memberships,
         credentials: TeamCredentials,
         secrets: SecretMaker,
+        departures: TeamDepartures,
         backend: str,
     ) -> None:
         """Show memberships. `secrets` seals credentials for `backend`, which are kept in `credentials`."""
@@ -57,6 +66,7 @@ class PersonAccount:
         self._memberships = memberships
         self._credentials = credentials
         self._secrets = secrets
+        self._departures = departures
         self._backend = backend
 
     async def view(self, person: Person) -> PersonTeamView:
@@ -68,7 +78,7 @@ class PersonAccount:
         except (AccessRefused, AuthenticationUnavailable) as exc:
             return PersonTeamView(None, problem=str(exc))
         if not membership.is_personal:
-            return PersonTeamView(membership.team.name)
+            return PersonTeamView(membership.team.name, is_joined=membership.is_joined)
         in_use = await self._credentials.of_team(membership.team.id)
         hints = tuple(one.hint for one in in_use if one.backend == self._backend)
         return PersonTeamView(membership.team.name, is_personal=True, hints=hints)
@@ -80,14 +90,30 @@ class PersonAccount:
         """
         if not is_credential(secret):
             raise NotAllowed(NO_CREDENTIAL)
-        try:
-            membership = await self._membership(person)
-        except (AccessRefused, AuthenticationUnavailable) as exc:
-            raise NotAllowed(str(exc)) from None
+        membership = await self._allowed_membership(person)
         if not membership.is_personal:
             raise NotAllowed(NOT_PERSONAL)
         sealed = await self._secrets.sealed(membership.team, self._backend, secret)
         await self._credentials.replace_all(sealed, Actor(f"person:{person.id}"))
+
+    async def leave(self, person: Person) -> None:
+        """End a person's membership with its keys, and disconnect their apps.
+
+        Raises AdministrationRefused with a sentence for the person, and OtherSecretKey.
+        """
+        membership = await self._allowed_membership(person)
+        if membership.is_personal:
+            raise NotAllowed(OWN_TEAM)
+        if not membership.is_joined:
+            raise NotAllowed(NAMED_TEAM)
+        await self._departures.leave(person, membership)
+
+    async def _allowed_membership(self, person: Person) -> Membership:
+        """Return the membership of a person. Raises NotAllowed with a sentence if there is none."""
+        try:
+            return await self._membership(person)
+        except (AccessRefused, AuthenticationUnavailable) as exc:
+            raise NotAllowed(str(exc)) from None
 
     async def _membership(self, person: Person) -> Membership:
         if (known := self._vault.open(person)) is None:

@@ -120,6 +120,10 @@ class TeamHandlers:
         """Let a stopped member spend again."""
         return member_document(admin.team.name, await self._teams.stop_member(admin, request.target, is_stopped=False))
 
+    async def remove_member(self, admin: TeamAdmin, request: NoInput) -> MemberDocument:
+        """Remove a member: keys and connected apps end, what was spent stays."""
+        return member_document(admin.team.name, await self._teams.remove_member(admin, request.target))
+
     async def list_credentials(self, admin: TeamAdmin, _input: NoInput) -> list[CredentialDocument]:
         """List the credentials in use; their secrets are not shown."""
         return [credential_document(admin.team.name, one) for one in await self._teams.credentials(admin)]

@@ -77,6 +77,7 @@ OPERATIONS = (
     Operation("POST", "/members", "members add", TeamHandlers.add_member, MemberDocument, bodies.NewMember, status=201),
     Operation("POST", "/members/{id}/stop", "members stop", TeamHandlers.stop_member, MemberDocument),
     Operation("POST", "/members/{id}/resume", "members resume", TeamHandlers.resume_member, MemberDocument),
+    Operation("DELETE", "/members/{id}", "members remove", TeamHandlers.remove_member, MemberDocument),
     Operation(
         "GET", "/invitations", "members invitations", InvitationHandlers.list_invitations, list[InvitationDocument]
     ),
@@ -152,6 +153,7 @@ OPERATIONS = (
 COMMAND_LINE_ONLY = {
     "teams create": "whoever makes teams stands above them",
     "teams list": "a key sees its own team",
+    "teams delete": "only teams of one person each are deleted, and whoever deletes teams stands above them",
     "clients create": "OAuth clients are of the whole service",
     "clients list": "OAuth clients are of the whole service",
     "clients remove": "OAuth clients are of the whole service",

@@ -79,6 +79,13 @@ class AccountEndpoint:
             await self._account.end(person, form.get("grant", ""))
         elif person is not None and form.get("action") == "credential" and self._team is not None:
             return await self._with_credential(request, self._team, person, form.get("secret", ""))
+        elif person is not None and form.get("action") == "leave" and self._team is not None:
+            return await self._leave(self._team, person)
+        return responses.redirect(self._url)
+
+    async def _leave(self, team: TeamSection, person: Person) -> Response:
+        if (refusal := await team.left(person)) is not None:
+            return responses.message("You have not left the team", refusal)
         return responses.redirect(self._url)
 
     async def _with_credential(self, request: Request, team: TeamSection, person: Person, secret: str) -> Response:

@@ -11,7 +11,10 @@ NO_SECRETS = "This service cannot open its secrets, which its operator has to me
 
 
 class TeamSection:
-    """Shows a person's team, and takes the credential of a personal one. Every method raises DatabaseUnavailable."""
+    """Shows a person's team, takes the credential of a personal one, and lets people leave.
+
+    Every method raises DatabaseUnavailable.
+    """
 
     def __init__(self, account: PersonAccount, site: Site, backend_name: str) -> None:
         """Show and change what is in `account`. `backend_name` is that of the backend for people."""
@@ -22,6 +25,16 @@ class TeamSection:
     async def shown(self, person: Person, token: str) -> str:
         """Return the section as HTML, with `token` in its form."""
         return team_part(self._site, await self._account.view(person), self._backend_name, token=token)
+
+    async def left(self, person: Person) -> str | None:
+        """End the membership of a person who wishes to leave; return a sentence if it is refused."""
+        try:
+            await self._account.leave(person)
+        except AdministrationRefused as exc:
+            return str(exc)
+        except OtherSecretKey:
+            return NO_SECRETS
+        return None
 
     async def replaced(self, person: Person, secret: str) -> str | None:
         """Put in a credential in the place of earlier ones; return a sentence if it is refused."""

@@ -33,21 +33,26 @@ class Challenges:
         `methods` are the ways to authenticate that are on, as in LUMA_MCP_AUTH, and "sign_in".
         """
         self._resource = resource
+        self._read_only = resource.read_only() if resource is not None else None
         self._advice = backend.say(how_to_authenticate(methods))
         self._lacks_scope = backend.say(Forbidden.template)
 
-    async def ask_for_token(self, send: Send, *, was_refused: bool) -> None:
-        """Send 401 to a request without a token, or with a token that was refused."""
+    async def ask_for_token(self, send: Send, *, was_refused: bool, is_read_only: bool) -> None:
+        """Send 401 to a request without a token, or with a token that was refused.
+
+        `is_read_only` says whether it is for the read-only endpoint, which is a resource of its own.
+        """
         error = "invalid_token" if was_refused else None
-        if self._resource is not None:
-            challenge = self._resource.challenge(error)
+        if (resource := self._read_only if is_read_only else self._resource) is not None:
+            challenge = resource.challenge(error)
         else:
             challenge = PLAIN_CHALLENGE + (f', error="{error}"' if error is not None else "")
         await send_error(send, 401, "unauthorized", self._advice, (b"www-authenticate", challenge.encode()))
 
-    async def ask_for_scopes(self, send: Send, scopes: Collection[Scope]) -> None:
+    async def ask_for_scopes(self, send: Send, scopes: Collection[Scope], *, is_read_only: bool) -> None:
         """Send 403 to a request whose token lacks one of `scopes`. Clients then ask the issuer for them."""
-        challenge = self._resource.challenge("insufficient_scope", scopes) if self._resource is not None else None
+        resource = self._read_only if is_read_only else self._resource
+        challenge = resource.challenge("insufficient_scope", scopes) if resource is not None else None
         headers = ((b"www-authenticate", challenge.encode()),) if challenge is not None else ()
         await send_error(send, 403, "insufficient_scope", self._lacks_scope, *headers)
 

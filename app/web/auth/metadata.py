@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.domain.oauth import GRANTABLE, OFFLINE_ACCESS
+from app.domain.oauth import GRANTABLE, MCP_PATH, OFFLINE_ACCESS, READ_ONLY_PATH
 from app.web.auth.responses import CORS
 
 SUFFIXES = ("oauth-authorization-server", "openid-configuration")
@@ -36,7 +36,7 @@ def metadata(public_url: str, algorithms: Sequence[str]) -> dict[str, object]:
         "revocation_endpoint_auth_signing_alg_values_supported": list(algorithms),
         "client_id_metadata_document_supported": True,
         "authorization_response_iss_parameter_supported": True,
-        "protected_resources": [f"{public_url}/mcp"],
+        "protected_resources": [f"{public_url}{MCP_PATH}", f"{public_url}{READ_ONLY_PATH}"],
     }
 
 
@@ -54,7 +54,8 @@ def metadata_routes(public_url: str, algorithms: Sequence[str]) -> list[Route]:
             return Response(status_code=204, headers=CORS)
         return JSONResponse(body, headers=headers)
 
-    appended = dict.fromkeys(("", "/mcp", prefix, f"{prefix}/mcp"))
+    ends = ("", MCP_PATH, READ_ONLY_PATH)
+    appended = dict.fromkeys((*ends, *(f"{prefix}{end}" for end in ends)))
     paths = [f"/.well-known/{suffix}{path}" for suffix in SUFFIXES for path in appended]
-    paths += [f"/mcp/.well-known/{suffix}" for suffix in SUFFIXES]
+    paths += [f"{path}/.well-known/{suffix}" for suffix in SUFFIXES for path in (MCP_PATH, READ_ONLY_PATH)]
     return [Route(path, show, methods=["GET", "OPTIONS"]) for path in paths]

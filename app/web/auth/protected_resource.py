@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from app.composition.scope_names import scope_names
 from app.domain.access import Scope
-from app.domain.oauth import GRANTABLE
+from app.domain.oauth import GRANTABLE, MCP_PATH, READ_ONLY_PATH
 from app.settings import Settings
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
@@ -26,22 +26,28 @@ class ProtectedResource:
         public_url: the URL of the service, without /mcp.
         issuers: the URLs of the authorization servers whose tokens are accepted.
         scopes: the names under which clients ask for the service's scopes.
+        path: the path of the endpoint below `public_url`. Clients compare the whole URL with the one they were given.
 
     """
 
     public_url: str
     issuers: tuple[str, ...]
     scopes: Mapping[Scope, str]
+    path: str = MCP_PATH
+
+    def read_only(self) -> "ProtectedResource":
+        """Return the endpoint that leaves out the tools that spend. Its only scope is `read`."""
+        return replace(self, scopes={Scope.READ: self.scopes[Scope.READ]}, path=READ_ONLY_PATH)
 
     @property
     def metadata_url(self) -> str:
         """The URL of the metadata. It is below the public URL, so that a proxy for a path prefix forwards it too."""
-        return f"{self.public_url}{WELL_KNOWN}/mcp"
+        return f"{self.public_url}{WELL_KNOWN}{self.path}"
 
     def metadata(self) -> dict[str, object]:
         """Return the metadata. Clients compare `resource` with the URL that they connect to."""
         return {
-            "resource": f"{self.public_url}/mcp",
+            "resource": f"{self.public_url}{self.path}",
             "authorization_servers": list(self.issuers),
             "scopes_supported": list(self.scopes.values()),
             "bearer_methods_supported": ["header"],
@@ -85,6 +91,8 @@ def metadata_routes(resource: ProtectedResource) -> list[Route]:
     async def metadata(request: Request) -> Response:
         return Response(b"" if request.method == "OPTIONS" else body, headers=headers)
 
-    path = urlsplit(resource.public_url).path
-    paths = (WELL_KNOWN, f"{WELL_KNOWN}/mcp", f"/mcp{WELL_KNOWN}", f"{WELL_KNOWN}{path}/mcp", f"{WELL_KNOWN}{path}")
+    prefix, path = urlsplit(resource.public_url).path, resource.path
+    paths = [f"{WELL_KNOWN}{path}", f"{path}{WELL_KNOWN}", f"{WELL_KNOWN}{prefix}{path}"]
+    if path == MCP_PATH:
+        paths += [WELL_KNOWN, f"{WELL_KNOWN}{prefix}"]
     return [Route(one, metadata, methods=["GET", "OPTIONS"]) for one in dict.fromkeys(paths)]

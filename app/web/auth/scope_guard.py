@@ -26,16 +26,21 @@ class ScopeGuard:
         self._scopes = {tool.name: tool.scope for tool in tools}
         self._refused = refused
 
-    async def check(self, caller: Caller, message: bytes, send: Send) -> bool:
-        """Return whether `caller` has the scope that a JSON-RPC message needs. If not, send 403."""
+    async def check(self, caller: Caller, message: bytes, send: Send, *, is_read_only: bool) -> bool:
+        """Return whether `caller` has the scope that a JSON-RPC message needs. If not, send 403.
+
+        At the read-only endpoint, `read` is the only scope: tools that need another are unknown there.
+        """
         granted = caller.principal.scopes
         if not caller.can_ask_for_scopes or granted >= PASSTHROUGH_SCOPES:
             return True  # the usual case, in which the message is not parsed
         needed = self._needed_scope(json.loads(message))
+        if is_read_only and needed is not None:
+            needed = Scope.READ
         if needed is None or needed in granted:
             return True
         self._refused(403)
-        await self._challenges.ask_for_scopes(send, granted | {needed})
+        await self._challenges.ask_for_scopes(send, granted | {needed}, is_read_only=is_read_only)
         return False
 
     def _needed_scope(self, message: Mapping[str, Any]) -> Scope | None:

@@ -14,6 +14,7 @@ from app.ports.auth import AccessRefused, AuthenticationUnavailable, Authenticat
 from app.services.limits.refused_tokens import RefusedTokens
 from app.web.asgi import header, send_error
 from app.web.auth.challenges import Challenges
+from app.web.narrowing import READ_ONLY_KEY
 
 CALLER = "luma_mcp.caller"
 """Key of the Caller in the ASGI scope of a request."""
@@ -67,10 +68,10 @@ class BearerAuthMiddleware:
         if caller is None:
             if token is not None:
                 self._refused_tokens.record_refused(address, token)
-            await self._send_unauthorized(authorization, send)
+            await self._send_unauthorized(authorization, send, is_read_only=READ_ONLY_KEY in scope)
         elif caller.can_ask_for_scopes and not caller.principal.scopes:
             self._metrics.refused(403)
-            await self._challenges.ask_for_scopes(send, PASSTHROUGH_SCOPES)
+            await self._challenges.ask_for_scopes(send, PASSTHROUGH_SCOPES, is_read_only=READ_ONLY_KEY in scope)
         else:
             if caller.can_ask_for_scopes and token is not None:  # other callers come with their own `current`, or None
                 caller = replace(caller, current=partial(self._principal_now, token))
@@ -95,8 +96,8 @@ class BearerAuthMiddleware:
         retry_after = (b"retry-after", str(math.ceil(seconds)).encode())
         await send_error(send, 429, "rate_limited", TOO_MANY_REFUSED, retry_after)
 
-    async def _send_unauthorized(self, authorization: str | None, send: Send) -> None:
+    async def _send_unauthorized(self, authorization: str | None, send: Send, *, is_read_only: bool) -> None:
         self._metrics.refused(401)
         if is_oversized(authorization):
             self._metrics.token_refused(TokenFault.OVERSIZED)
-        await self._challenges.ask_for_token(send, was_refused=bool(authorization))
+        await self._challenges.ask_for_token(send, was_refused=bool(authorization), is_read_only=is_read_only)

@@ -11,7 +11,19 @@ def team_part(site: Site, view: PersonTeamView, backend_name: str, *, token: str
     if view.team is None:
         return f'<p class="warning">{escape(view.problem or "")}</p>'
     acts = f"<p>Your apps act for the team <strong>{escape(view.team)}</strong>.</p>"
-    return acts + (_credential_form(site, view, escape(backend_name), token) if view.is_personal else "")
+    if view.is_personal:
+        return acts + _credential_form(site, view, escape(backend_name), token)
+    return acts + (_leave_form(site, escape(view.team), token) if view.is_joined else "")
+
+
+def _leave_form(site: Site, team: str, token: str) -> str:
+    return f"""<details><summary>Leave this team</summary>
+<p>All your apps are disconnected, and keys that the team has given you end. You see its videos no longer; what you have
+spent stays in its books. You come back with a new invitation.</p>
+<form method="post" action="{escape(site.public_url)}/account">
+<input type="hidden" name="token" value="{escape(token)}">
+<div class="buttons"><button name="action" value="leave">Leave the team {team}</button></div>
+</form></details>"""
 
 
 def _credential_form(site: Site, view: PersonTeamView, backend: str, token: str) -> str:

@@ -168,27 +168,27 @@ async def test_old_invitations_are_deleted_when_one_is_made(
 
 
 async def test_a_personal_team_is_made_once(directory: Directory) -> None:
-    made = await asyncio.gather(*(directory.people.make_personal(person("bea"), ACTOR) for _ in range(4)))
+    made = await asyncio.gather(*(directory.people.make_personal(person("bea"), ACTOR, 10) for _ in range(4)))
     assert len({one.team.id for one in made}) == 1
     assert made[0].is_personal
     assert made[0].team.name == f"personal-{person('bea').person_id[:12]}"
     assert await directory.people.find(person("bea").person_id) == made[0]
     assert await directory.teams.members(made[0].team.name) == [made[0].member]
     assert await actions(directory) == ["team.create", "member.add"]
-    other = await directory.people.make_personal(replace(person("carl"), person_id="c" * 32), ACTOR)
+    other = await directory.people.make_personal(replace(person("carl"), person_id="c" * 32), ACTOR, 10)
     assert other.team.id != made[0].team.id
 
 
 async def test_a_personal_team_gives_way_to_one_whose_name_it_would_have(directory: Directory) -> None:
     taken = f"personal-{person('bea').person_id[:12]}"
     await directory.teams.create(taken, "UTC", ACTOR)
-    made = await directory.people.make_personal(person("bea"), ACTOR)
+    made = await directory.people.make_personal(person("bea"), ACTOR, 10)
     assert made.team.name.startswith("personal-")
     assert made.team.name != taken
 
 
 async def test_a_personal_team_is_named_by_no_claim_and_comes_after_an_invitation(directory: Directory) -> None:
-    made = await directory.people.make_personal(person("bea"), ACTOR)
+    made = await directory.people.make_personal(person("bea"), ACTOR, 10)
     assert [team.name for team in await directory.teams.named(["film", made.team.name])] == ["film"]
     digest, _ = await invited(directory)
     await directory.invitations.join(digest, person("bea"), ACTOR)

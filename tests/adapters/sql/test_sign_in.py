@@ -211,6 +211,9 @@ async def test_the_grants_of_one_person_are_bounded(store: SignInStore, clock: H
     found = await store.grants.grant(first.id)
     assert found is not None
     assert found[0].reason == RevokeReason.LIMIT
+    taken = await asyncio.gather(*(store.grants.take_uncounted() for _ in range(4)))
+    assert sorted(map(len, taken)) == [0, 0, 0, 1], "each end is counted once, whoever asks"
+    assert max(taken) == [RevokeReason.LIMIT]
 
 
 async def test_a_new_sign_in_replaces_the_secrets_and_increments_the_version(store: SignInStore) -> None:

@@ -78,7 +78,14 @@ class Watched:
         self.rows, self.clock = Rows(), clock
         rows: Any = self.rows
         directory = Directory(
-            teams=rows, keys=rows, credentials=rows, audit=rows, facts=rows, invitations=rows, people=rows
+            teams=rows,
+            keys=rows,
+            credentials=rows,
+            audit=rows,
+            facts=rows,
+            invitations=rows,
+            people=rows,
+            departures=rows,
         )
         clocks = CacheClocks(clock, clock, clock.sleep)
         self.cache = DirectoryCache(directory, lambda one: Credential(one.id, "secret"), "acedata", clocks)

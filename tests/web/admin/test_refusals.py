@@ -239,7 +239,7 @@ async def test_an_unexpected_exception_is_500_without_its_message(capfd: pytest.
             raise RuntimeError("hidden")
 
     answered: list[tuple[str, int]] = []
-    teams = Faulty(cast("Any", None), cast("Any", None), ())
+    teams = Faulty(cast("Any", None), cast("Any", None), cast("Any", None), ())
     budgets = BudgetAdministration(cast("Any", None), cast("Any", None), None)
     rate_limits, limits = LimitAdministration(cast("Any", None)), AdminLimits(HandClock())
     invitations = InvitationAdministration(cast("Any", None), cast("Any", None))

@@ -76,6 +76,30 @@ async def test_the_python_sdk_signs_in_calls_and_refreshes(balanced: SignInFleet
     assert storage.replaced == 1, "the token was refreshed"
 
 
+async def test_the_python_sdk_signs_in_at_the_read_only_url(balanced: SignInFleet) -> None:
+    answer: dict[str, str] = {}
+    storage = Storage()
+
+    async def redirect(url: str) -> None:
+        answer.update(await asyncio.to_thread(press.approve, url, LOCAL_REDIRECT))
+
+    async def callback() -> AuthorizationCodeResult:
+        return AuthorizationCodeResult(code=answer["code"], state=answer["state"], iss=answer["iss"])
+
+    metadata = OAuthClientMetadata.model_validate({"client_name": "Python SDK", "redirect_uris": [LOCAL_REDIRECT]})
+    url = f"{balanced.issuer}/mcp/readonly"
+    auth = OAuthClientProvider(url, metadata, storage, redirect, callback)
+    async with (
+        httpx2.AsyncClient(auth=auth, timeout=30) as http,
+        Client(streamable_http_client(url, http_client=http)) as client,
+    ):
+        names = [tool.name for tool in (await client.list_tools()).tools]
+    assert "luma_get_task" in names
+    assert "luma_generate_video" not in names
+    assert storage.tokens is not None
+    assert storage.tokens.scope == "read"
+
+
 async def test_a_python_sdk_of_2025_signs_in_calls_and_refreshes(balanced: SignInFleet) -> None:
     python = Path(sys.prefix) / "client-2025" / "bin" / "python"
     assert python.exists(), "make test prepares the environment of the older client"

@@ -50,6 +50,27 @@ async def test_the_401_of_a_call_without_a_token_names_the_metadata(fleet: SignI
     assert 'error="invalid_token"' in expired.headers["www-authenticate"]
 
 
+@pytest.mark.parametrize("method", ["HEAD", "GET", "POST", "DELETE"])
+async def test_the_read_only_url_is_a_resource_of_its_own(fleet: SignInFleet, method: str) -> None:
+    """Gemini CLI and VS Code compare `resource` with the URL that they were given, character by character."""
+    url = f"{fleet.issuer}/mcp/readonly"
+    for headers in ({}, {"authorization": "Bearer lat_x"}):
+        response = await fleet.http.request(method, url, headers=headers)
+        assert response.status_code == 401
+        challenge = response.headers["www-authenticate"]
+        metadata = f"{fleet.issuer}/.well-known/oauth-protected-resource/mcp/readonly"
+        assert f'resource_metadata="{metadata}", scope="read"' in challenge
+    for path in (metadata, f"{url}/.well-known/oauth-protected-resource"):
+        found = (await fleet.http.get(path)).json()
+        assert found["resource"] == url
+        assert found["authorization_servers"] == [fleet.issuer]
+        assert found["scopes_supported"] == ["read"]
+    for document in AUTHORIZATION_SERVER:
+        server = (await fleet.http.get(f"{fleet.issuer}/.well-known/{document}/mcp/readonly")).json()
+        assert server["issuer"] == fleet.issuer
+        assert server["protected_resources"] == [f"{fleet.issuer}/mcp", url]
+
+
 @pytest.mark.parametrize("path", ["/token", "/revoke", "/register"])
 async def test_cors_allows_any_origin_at_the_token_endpoints(fleet: SignInFleet, path: str) -> None:
     asked = {"origin": "https://app.example", "access-control-request-method": "POST"}

@@ -12,9 +12,10 @@ from app.services.sign_in.liveness import CHECK_INTERVAL_SECONDS
 from tests.support.acedata_login import FakeAceData
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import empty_database
-from tests.support.oauth import Browser, Client, SignInFleet, sign_in_fleet
+from tests.support.oauth import Browser, Client, Page, SignInFleet, sign_in_fleet
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
+from tests.support.service import MODERN, envelope
 
 DAY = 86_400.0
 
@@ -131,6 +132,42 @@ async def test_scopes_can_be_narrowed_and_never_widened(fleet: SignInFleet, brow
     assert narrow["scope"] == "read"
     await fleet.lacks_scope("luma_generate_video", {"prompt": "A fox"}, narrow["access_token"])
     assert (await client.refresh(narrow["refresh_token"])).json()["scope"] == "read generate"
+
+
+async def test_a_sign_in_for_the_read_only_url_grants_no_more_than_reading(
+    fleet: SignInFleet, browser: Browser
+) -> None:
+    read_only = f"{fleet.issuer}/mcp/readonly"
+    client = await fleet.registered()
+    page = await browser.open(client.url(resource=f"{read_only}/", scope="read generate"))
+    assert isinstance(page, Page)
+    assert "Make videos" not in page.text
+    tokens = await client.connect(browser, resource=read_only, scope="read generate")
+    assert tokens["scope"] == "read"
+    await fleet.lacks_scope("luma_generate_video", {"prompt": "A fox"}, tokens["access_token"])
+    wider = (await client.refresh(tokens["refresh_token"], resource=f"{fleet.issuer}/mcp")).json()
+    assert wider["scope"] == "read"
+    full = await client.code(browser)
+    narrow = (await client.exchange(full, resource=read_only)).json()
+    assert narrow["scope"] == "read", "each token is for the resource that it was asked for"
+    assert (await client.refresh(narrow["refresh_token"])).json()["scope"] == "read generate"
+    only_spends = await client.connect(browser, scope="generate")
+    refused_there = await client.refresh(only_spends["refresh_token"], resource=read_only)
+    assert refused(refused_there) == "invalid_scope"
+
+
+async def test_a_token_without_reading_is_asked_for_it_at_the_read_only_url(
+    fleet: SignInFleet, browser: Browser
+) -> None:
+    tokens = await (await fleet.registered()).connect(browser, scope="generate")
+    for name, wanted in (("luma_list_tasks", 403), ("luma_generate_video", 403), ("luma_get_task", 403)):
+        message, headers = envelope("tools/call", {"name": name, "arguments": {}}, MODERN)
+        sent = {**headers, "authorization": f"Bearer {tokens['access_token']}", "accept": "application/json"}
+        response = await fleet.http.post(f"{fleet.issuer}/mcp/readonly", json=message, headers=sent)
+        assert response.status_code == wanted
+        challenge = response.headers["www-authenticate"]
+        assert 'scope="read"' in challenge, "generate is no scope of this URL"
+        assert "oauth-protected-resource/mcp/readonly" in challenge
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])

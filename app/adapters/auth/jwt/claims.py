@@ -52,9 +52,14 @@ def check_claims(claims: Claims, audiences: frozenset[str], now: float) -> None:
     kind = claims.get("typ", ACCESS_TOKEN_KIND)
     if "cnf" in claims or not isinstance(kind, str) or kind.lower() != ACCESS_TOKEN_KIND:
         raise TokenRefused(TokenFault.CLAIMS)
-    if not audiences.intersection(_texts(claims.get("aud"))):
+    if not audiences & audiences_of(claims):
         raise TokenRefused(TokenFault.AUDIENCE)
     check_times(claims, now)
+
+
+def audiences_of(claims: Claims) -> frozenset[str]:
+    """Return the audiences that a token is for."""
+    return frozenset(_texts(claims.get("aud")))
 
 
 def check_times(claims: Claims, now: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from jwt import InvalidAudienceError, PyJWT, PyJWTError
 from jwt.types import Options
 
-from app.adapters.auth.jwt.claims import ClaimNames, check_claims, expires_at, person_of, scopes_of
+from app.adapters.auth.jwt.claims import ClaimNames, audiences_of, check_claims, expires_at, person_of, scopes_of
 from app.adapters.auth.jwt.faults import TokenRefused
 from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 from app.adapters.auth.jwt.keys import ALGORITHMS, MAX_KEY_ID_LENGTH, VerificationKey
@@ -37,6 +37,14 @@ class VerifiedToken:
     expires_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Audiences:
+    """The audiences that tokens may be for. Those in `read_only` alone grant the scope `read` at most."""
+
+    full: frozenset[str]
+    read_only: frozenset[str] = frozenset()
+
+
 class TokenVerifier:
     """Verifies tokens of one issuer for one service. Cheap checks come first, so that forged tokens cost little."""
 
@@ -44,7 +52,7 @@ class TokenVerifier:
         self,
         keys: IssuerKeys,
         issuer: str,
-        audiences: frozenset[str],
+        audiences: Audiences,
         names: ClaimNames,
         wall_clock: Callable[[], float],
     ) -> None:
@@ -54,7 +62,8 @@ class TokenVerifier:
         """
         self._keys = keys
         self._issuer = issuer
-        self._audiences = audiences
+        self._full_audiences = audiences.full
+        self._audiences = audiences.full | audiences.read_only
         self._names = names
         self._wall_clock = wall_clock
         self._jwt = PyJWT(_OPTIONS)
@@ -75,7 +84,10 @@ class TokenVerifier:
         check_claims(token.claims, self._audiences, self._wall_clock())
         key = await self._keys.find(key_id, algorithm)
         claims = self._signed_claims(token.text, key, algorithm)
-        return VerifiedToken(person_of(claims, self._names), scopes_of(claims, self._names), expires_at(claims))
+        scopes = scopes_of(claims, self._names)
+        if not self._full_audiences & audiences_of(claims):
+            scopes &= {Scope.READ}
+        return VerifiedToken(person_of(claims, self._names), scopes, expires_at(claims))
 
     def _signed_claims(self, token: str, key: VerificationKey, algorithm: str) -> dict[str, Any]:
         try:

@@ -1,0 +1,106 @@
+"""Members leave teams or are removed from them, and personal teams are deleted.
+
+Every method raises AdministrationRefused, OtherSecretKey and DatabaseUnavailable.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+
+from app.domain.sign_in import Person as SignedInPerson
+from app.domain.teams import Actor, Member, Membership, Person, Team
+from app.ports.directory import Directory, NotThere
+from app.ports.people import Departed, Departure
+from app.ports.sealing import SecretMaker
+from app.ports.sign_in import PersonVault
+from app.ports.sign_in_store import People
+from app.services.teams.people import newcomer_of
+
+PAGE_SIZE = 500
+"""People that one SQL statement reads."""
+
+
+class TeamDepartures:
+    """Ends memberships together with what acts for them: keys, and the grants of people."""
+
+    def __init__(self, directory: Directory, people: People, vault: PersonVault, secrets: SecretMaker) -> None:
+        """Change `directory`. `people` are those who have signed in; `vault` opens what their logins have named."""
+        self._directory = directory
+        self._people = people
+        self._vault = vault
+        self._secrets = secrets
+
+    async def remove(self, team: str, name: str, actor: Actor) -> Departed:
+        """Remove the member with this name."""
+        owner, member = await self._directory.teams.team(team), await self._member(team, name)
+        departure = Departure(member.id, await self._person_behind(member, owner))
+        return await self._directory.departures.remove(team, departure, actor)
+
+    async def leave(self, person: SignedInPerson, membership: Membership) -> Departed:
+        """Let a person who is signed in leave the team that they act for."""
+        departure = Departure(membership.member.id, person.id, is_own_wish=True)
+        actor = Actor(f"person:{person.id}")
+        return await self._directory.departures.remove(membership.team.name, departure, actor)
+
+    async def delete_personal(self, team: str, actor: Actor) -> Team:
+        """Delete a personal team."""
+        [deleted] = await self._delete([await self._directory.teams.team(team)], actor)
+        return deleted
+
+    async def delete_unused(self, seconds: float, actor: Actor) -> list[Team]:
+        """Delete the personal teams, made `seconds` ago or earlier, that have no credential and have bought nothing."""
+        return await self._delete(await self._directory.departures.unused_personal(seconds), actor)
+
+    async def _member(self, team: str, name: str) -> Member:
+        for member in await self._directory.teams.members(team):
+            if member.name == name:
+                return member
+        raise NotThere(f"Team {team} has no member {name}. Look at the list of its members.")
+
+    async def _delete(self, teams: Sequence[Team], actor: Actor) -> list[Team]:
+        """Delete personal teams, and return them."""
+        departures = self._directory.departures
+        bound = {team.id: await departures.bound_people(team.id) for team in teams}
+        wanted, hash_of = frozenset[str]().union(*bound.values()), await self._secrets.member_hash()
+        acting: dict[str, str] = {}
+        async for person in self._everybody():
+            newcomer = newcomer_of(_plain(person), hash_of)
+            if newcomer.person_id in wanted and await self._named_team(person) is None:
+                acting[newcomer.person_id] = person.id
+        return [
+            await departures.delete_personal(team.name, [acting[one] for one in bound[team.id] if one in acting], actor)
+            for team in teams
+        ]
+
+    async def _person_behind(self, member: Member, team: Team) -> str | None:
+        """Return the id in sign-in of the person who is a member and acts for the team; None if there is none.
+
+        The id of a membership is a keyed hash that leads to no person, so everybody who has signed in is looked at.
+        """
+        hash_of = await self._secrets.member_hash()
+        async for person in self._everybody():
+            newcomer = newcomer_of(_plain(person), hash_of)
+            if newcomer.member_id(team.id) != member.id:
+                continue
+            named = await self._named_team(person)
+            found = await self._directory.people.find(newcomer.person_id) if named is None else None
+            acts_for = found.team if found is not None else named
+            return person.id if acts_for is not None and acts_for.id == team.id else None
+        return None
+
+    async def _named_team(self, person: SignedInPerson) -> Team | None:
+        """Return the team that the login of a person has named, which counts before all others."""
+        secrets = self._vault.open(person)
+        names = secrets.teams if secrets is not None else None
+        named = await self._directory.teams.named(names) if names else []
+        return named[0] if len(named) == 1 else None
+
+    async def _everybody(self) -> AsyncIterator[SignedInPerson]:
+        after = ""
+        while page := await self._people.all_sealed(PAGE_SIZE, after):
+            for person in page:
+                yield person
+            after = page[-1].id
+
+
+def _plain(person: SignedInPerson) -> Person:
+    """Return a person with the fields that ids are made of."""
+    return Person(person.issuer, person.subject, name="", teams=())
