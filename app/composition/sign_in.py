@@ -48,6 +48,9 @@ from app.settings import Settings, SettingsError
 GRANT_SECONDS = 180 * 86_400.0
 """Lifetime of a grant. After it the person must sign in again, however often the client has refreshed."""
 
+TOTAL_SECONDS = 60.0
+"""Window of the limits of all addresses together: a flood of strangers locks others out for no longer."""
+
 OTHER_KEY = "has secrets that another LUMA_MCP_SECRET_KEY has sealed: set that key, or add it after the current one"
 
 log = logging.getLogger(__name__)
@@ -212,16 +215,18 @@ def _lifetimes(settings: Settings) -> TokenLifetimes:
 def _limits(clocks: Clocks, refusals: Refusals) -> SignInLimits:
     def limit(kind: str, per_address: int, in_all: int, seconds: float) -> AddressLimit:
         effect = (
-            f"Refused requests of sign-in ({kind}): the limits are {per_address} for one address and {in_all} in all, "
-            f"in {seconds:.0f} s. MCP calls are not limited by this."
+            f"Refused requests of sign-in ({kind}): the limits are {per_address} for one address in {seconds:.0f} s, "
+            f"and {in_all} in {TOTAL_SECONDS:.0f} s in all. Networks that signed in lately are not held to the second "
+            "one. MCP calls are not limited by this."
         )
-        return AddressLimit(per_address, in_all, seconds, clocks.monotonic, refusals.reporter(kind, effect))
+        refused = refusals.reporter(kind, effect)
+        return AddressLimit(per_address, in_all, seconds, clocks.monotonic, refused, total_seconds=TOTAL_SECONDS)
 
     return SignInLimits(
         pages=limit("sign_in_pages", 60, 3000, 60.0),
         tokens=limit("sign_in_tokens", 300, 6000, 60.0),
         registrations=limit("sign_in_registrations", 120, 1200, 60.0),
-        new_clients=limit("sign_in_new_clients", 10, 1000, 3600.0),
+        new_clients=limit("sign_in_new_clients", 10, 60, 3600.0),
         fetches=limit("sign_in_fetches", 20, 300, 60.0),
     )
 

@@ -1,35 +1,50 @@
-"""Rate limits per network address, for requests without authentication."""
+"""Rate limits per network address, for requests without authentication.
+
+Many addresses together are limited too. So that a crowd of strangers cannot lock out everybody, networks whose requests
+have led to something lately are not held to that limit.
+"""
 
 from collections.abc import Callable
 
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 
 from app.services.limits.networks import network_of
 
 MAX_ADDRESSES = 10_000
 """Addresses that are remembered, about 200 bytes each. The least recently used is evicted."""
 
+TRUSTED_SECONDS = 30 * 86_400.0
+"""Time for which a network is trusted after a request of it succeeded."""
+
 
 class AddressLimit:
     """Counts events per address and in total in fixed windows, in this process only."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - two limits with their windows
         self,
         per_address: int,
         in_all: int,
         seconds: float,
         clock: Callable[[], float],
         refused: Callable[[], None] = lambda: None,
+        *,
+        total_seconds: float | None = None,
     ) -> None:
-        """Allow so many events in each window of `seconds`. `clock` is monotonic. `refused` is called per refusal."""
+        """Allow `per_address` events of one address in each window of `seconds`, and `in_all` of all untrusted ones.
+
+        `total_seconds` is the window of `in_all`; None means `seconds`. `clock` is monotonic. `refused` is called for
+        each refusal.
+        """
         self._refused = refused
         self._per_address = per_address
         self._in_all = in_all
         self._seconds = seconds
         self._clock = clock
+        self._total_seconds = seconds if total_seconds is None else total_seconds
         self._counts: LRUCache[str, int] = LRUCache(MAX_ADDRESSES)
+        self._trusted: TTLCache[str, None] = TTLCache(MAX_ADDRESSES, TRUSTED_SECONDS, timer=clock)
         self._total = 0
-        self._window_ends = -1.0
+        self._window_ends = self._total_ends = -1.0
 
     def take(self, address: str) -> float | None:
         """Count an event of `address` and return None. Over a limit, return the seconds until the next window.
@@ -39,19 +54,28 @@ class AddressLimit:
         now = self._clock()
         if now >= self._window_ends:
             self._counts.clear()
-            self._total, self._window_ends = 0, now + self._seconds
+            self._window_ends = now + self._seconds
+        if now >= self._total_ends:
+            self._total, self._total_ends = 0, now + self._total_seconds
         network = network_of(address)
         count = self._counts.get(network, 0)
-        if count >= self._per_address or self._total >= self._in_all:
+        if count >= self._per_address:
             self._refused()
             return self._window_ends - now
+        if self._total >= self._in_all and network not in self._trusted:
+            self._refused()
+            return self._total_ends - now
         self._counts[network] = count + 1
         self._total += 1
         return None
+
+    def trust(self, address: str) -> None:
+        """Record that a request of `address` succeeded, which a stranger could not have sent."""
+        self._trusted[network_of(address)] = None
 
     def give_back(self, address: str) -> None:
         """Take back one counted event of `address`."""
         network = network_of(address)
         if self._counts.get(network, 0) > 0:
             self._counts[network] -= 1
-            self._total -= 1
+            self._total = max(0, self._total - 1)

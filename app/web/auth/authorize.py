@@ -82,7 +82,10 @@ class AuthorizeEndpoint:
         if browser is None:
             return responses.sign_in_failed_page(_NO_COOKIES, status=403)
         query, _ = query_of(request)
-        return self._redirect(await self._flow.finish_login(query, browser, f"{self._site.public_url}/account"))
+        step = await self._flow.finish_login(query, browser, f"{self._site.public_url}/account")
+        if step.session is not None:
+            self._page_limit.trust(address_of(request))
+        return self._redirect(step)
 
     def _redirect(self, step: Step) -> Response:
         response = responses.redirect(step.url)

@@ -77,6 +77,7 @@ class ClientEndpoints:
             )
         else:
             raise OAuthError("unsupported_grant_type", "grant_type must be authorization_code or refresh_token.")
+        self._limits.tokens.trust(address_of(request))
         return responses.oauth_json(_issued(issued))
 
     async def _revoke(self, request: Request) -> Response:
