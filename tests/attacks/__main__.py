@@ -19,6 +19,7 @@ from tests.attacks.edge_heads import HEADS
 from tests.attacks.forgeries import FORGERIES
 from tests.attacks.key_attacks import KEY_ROWS
 from tests.attacks.read_attacks import READ_ROWS
+from tests.attacks.sign_in_attacks import SIGN_IN_ROWS
 from tests.attacks.target import Figure, Target, attacked
 from tests.faults.__main__ import more_descriptors
 from tests.support.documents import update
@@ -61,7 +62,7 @@ def main() -> int:
     more_descriptors()
     started = time.monotonic()
     edge = (*EDGE_ROWS, *COMBINATIONS, *HEADS, *FLOODS, *READ_ROWS)
-    every = (*ROWS, *edge, *DATABASE_ROWS, *KEY_ROWS, *COSTLY_ROWS, *FORGERIES)
+    every = (*ROWS, *edge, *DATABASE_ROWS, *KEY_ROWS, *SIGN_IN_ROWS, *COSTLY_ROWS, *FORGERIES)
     rows = [row for row in every if chosen.only.lower() in row.title.lower()][:: chosen.every]
     outcomes = [_attack(row) for row in rows]
     is_well = bool(outcomes) and all(outcome.is_well for outcome in outcomes)

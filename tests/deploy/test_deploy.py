@@ -347,3 +347,15 @@ def test_callbacks_have_an_ingress_with_limits_of_their_own_and_all_else_alike()
     assert callbacks["spec"]["rules"][0]["http"]["paths"][0]["path"] == CALLBACKS_PATH
     callbacks["spec"]["rules"][0]["http"]["paths"][0]["path"] = "/"
     assert callbacks["spec"] == callers["spec"]
+
+
+@pytest.mark.parametrize("path", ["/authorize", "/oauth/callback", "/join", "/luma/join", "/JOIN", "/authorize/"])
+def test_no_log_of_nginx_has_the_query_of_a_sign_in(path: str) -> None:
+    """It holds codes, states and invitations. The access log has no query; an error log repeats the request line."""
+    nginx = text(ROOT / "deploy" / "nginx.conf")
+    sign_in = re.search(r"location ~\* (/\(authorize\S+) \{(.*?)\}", nginx, re.DOTALL)
+    assert sign_in is not None
+    assert re.search(sign_in[1], path, re.IGNORECASE)
+    assert re.search(r"error_log \S+ crit;", sign_in[2])
+    logged = nginx.partition("log_format")[2].partition(";")[0]
+    assert not {"$request ", "$request_uri", "$args", "$query_string", "$http_referer"} & set(logged.split())

@@ -183,9 +183,9 @@ async def serving(
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp) -> AsyncIterator[str]:
-    """Run `app` under uvicorn on a free loopback port until the block ends; yield its URL without a path."""
-    socket = listening_socket("127.0.0.1", 0)
+async def listening(app: ASGIApp, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """Run `app` under uvicorn on a free port of loopback until the block ends; yield its URL without a path."""
+    socket = listening_socket(host, 0)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="on", http=DisconnectAwareProtocol, ws="none"
     )
@@ -194,7 +194,7 @@ async def listening(app: ASGIApp) -> AsyncIterator[str]:
     try:
         while not server.started and not running.done():
             await asyncio.sleep(0)
-        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+        yield f"http://{host}:{socket.getsockname()[1]}"
     finally:
         server.should_exit = True
         await running

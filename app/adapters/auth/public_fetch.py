@@ -21,12 +21,14 @@ from app.adapters.network_environment import tls_context
 from app.domain.errors import InvalidRequest
 from app.domain.public_url import check_public_url
 from app.domain.redirects import is_loopback_host
+from app.services.limits.fair_limiter import FairLimiter, Shares
+from app.services.limits.networks import network_of
 
 SECONDS = 10.0
 """Timeout of a fetch, including the time in the queue and the DNS lookup."""
 
-MAX_AT_ONCE = 8
-"""Most concurrent fetches. Further ones wait."""
+PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
+"""Concurrent fetches, in all and from one network. Further ones wait. A slow server thus holds up only its own."""
 
 _JSON = re.compile(r"application/([a-z0-9.+-]+\+)?json", re.IGNORECASE)
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})", re.IGNORECASE)
@@ -80,7 +82,7 @@ class PublicFetcher:
         """
         self._allows_loopback = allows_loopback
         self._resolver = resolver
-        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._places = FairLimiter(PLACES, lambda _network: True)
         self._headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": user_agent}
         self._context = context or tls_context(os.environ)
 
@@ -99,18 +101,18 @@ class PublicFetcher:
         if not self.may_fetch(url):
             raise FetchRefused("is no https URL with a public host")
         try:
-            async with asyncio.timeout(SECONDS), self._slots:
-                return await self._fetched(url, max_bytes)
+            async with asyncio.timeout(SECONDS):
+                address = await self._public_address(url)
+                async with self._places.place(network_of(address)):
+                    return await self._fetched(url, address, max_bytes)
         except TimeoutError:
             raise FetchFailed("does not answer in time") from None
         except (httpx.HTTPError, OSError, UnicodeError) as exc:
             raise FetchFailed(f"does not answer ({type(exc).__name__})") from None
 
-    async def _fetched(self, url: str, max_bytes: int) -> Fetched:
+    async def _fetched(self, url: str, address: str, max_bytes: int) -> Fetched:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        address = await self._public_address(host, port)
-        pinned = httpx.URL(url).copy_with(host=address)
+        host, pinned = parts.hostname or "", httpx.URL(url).copy_with(host=address)
         headers = {**self._headers, "host": parts.netloc}
         async with (
             httpx.AsyncClient(verify=self._context, trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
@@ -118,8 +120,10 @@ class PublicFetcher:
         ):
             return await _json_in(response, max_bytes)
 
-    async def _public_address(self, host: str, port: int) -> str:
-        addresses = await self._resolver(host, port)
+    async def _public_address(self, url: str) -> str:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        addresses = await self._resolver(parts.hostname or "", port)
         if not addresses or not all(map(self._may_connect, addresses)):
             raise FetchRefused("leads to an address that is not public")
         return addresses[0]

@@ -15,6 +15,7 @@ from app.adapters.auth.public_fetch import FetchFailed, FetchRefused, PublicFetc
 from app.cli.serve import listening_socket
 from tests.support.certificates import server_context
 from tests.support.documents_server import document_server
+from tests.support.service import listening
 
 
 def fetcher(*addresses: str, **options: bool) -> PublicFetcher:
@@ -24,6 +25,13 @@ def fetcher(*addresses: str, **options: bool) -> PublicFetcher:
         return list(addresses)
 
     return PublicFetcher("tests", resolver=resolver, context=ssl.create_default_context(), **options)
+
+
+class LoopbackNames(PublicFetcher):
+    """Takes every name for one of this machine, so that its resolver tells servers on loopback apart."""
+
+    def may_fetch(self, url: str) -> bool:
+        return url.startswith("http://")
 
 
 @pytest.mark.parametrize(
@@ -140,3 +148,33 @@ async def test_a_connection_is_pinned_to_the_address_and_the_certificate_to_the_
         server.should_exit = True
         await running
         socket.close()
+
+
+async def test_a_server_that_does_not_answer_holds_up_nobody_elses_fetches() -> None:
+    """Strangers name the URLs: ten at a time must not keep the documents of other clients from being fetched."""
+    arrived: list[str] = []
+    two_are_in, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Request) -> Response:
+        arrived.append(request.url.path)
+        if len(arrived) == 2:
+            two_are_in.set()
+        await release.wait()
+        return JSONResponse({})
+
+    async def resolver(host: str, _port: int) -> list[str]:
+        return ["127.0.0.2" if host == "slow.localhost" else "127.0.0.1"]
+
+    async with document_server() as quick, listening(Starlette(routes=[Route("/{n}", slow)]), "127.0.0.2") as url:
+        context = ssl.create_default_context()
+        fetching = LoopbackNames("tests", resolver=resolver, context=context, allows_loopback=True)
+        stuck_at = url.replace("127.0.0.2", "slow.localhost")
+        stuck = [asyncio.create_task(fetching.fetch(f"{stuck_at}/{number}", 1000)) for number in range(10)]
+        await two_are_in.wait()
+        quick.documents["/client.json"] = {"a": 1}
+        try:
+            assert (await fetching.fetch(f"{quick.url}/client.json", 1000)).content == {"a": 1}
+            assert len(arrived) == 2, "of one network, two at once"
+        finally:
+            release.set()
+        assert [(await one).content for one in stuck] == [{}] * 10

@@ -237,6 +237,27 @@ class TestAssertions:
         refused = await client.exchange(code, client_assertion=forged, client_assertion_type=ASSERTION_TYPE)
         assert refused.json()["error"] == "invalid_client", "an assertion that is sent must be valid"
 
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "https://10.0.0.1/keys",
+            "http://169.254.169.254/latest/meta-data",
+            "https://[fd00::1]/keys",
+            "http://client.example.com/keys",
+            "https://user@client.example.com/keys",
+            "file:///etc/passwd",
+        ],
+    )
+    async def test_keys_are_fetched_from_public_addresses_only(
+        self, fleet: SignInFleet, browser: Browser, documents: DocumentServer, uri: str
+    ) -> None:
+        client_id = documents.add("/client.json", token_endpoint_auth_method="private_key_jwt", jwks_uri=uri)
+        client = fleet.client(client_id=client_id, extra={"client_assertion_type": ASSERTION_TYPE})
+        shown = await browser.open(client.url())
+        assert isinstance(shown, Page)
+        refused = await client.exchange("lac_x", client_assertion=assertion(client, fleet.clock))
+        assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+
     async def test_keys_within_the_document_are_used(
         self, fleet: SignInFleet, browser: Browser, documents: DocumentServer
     ) -> None:

@@ -101,6 +101,17 @@ async def test_a_replay_after_the_grace_ends_the_grant_and_is_audited(pair: Sign
     assert (await counted(pair, "sign_in_refreshes"))['outcome="replayed"'] == 1.0
 
 
+async def test_registrations_and_grants_are_counted_by_method_and_family(fleet: SignInFleet, browser: Browser) -> None:
+    await (await fleet.registered(client_name="Claude Code (luma)")).connect(browser)
+    other = await fleet.registered(client_name="<script>")
+    await other.connect(browser)
+    assert await counted(fleet, "sign_in_clients") == {'method="dynamic"': 2.0}
+    assert await counted(fleet, "sign_in_grants") == {
+        'client="claude",method="dynamic"': 1.0,
+        'client="other",method="dynamic"': 1.0,
+    }
+
+
 async def test_a_token_two_generations_old_is_a_replay_at_once(fleet: SignInFleet, browser: Browser) -> None:
     client = await fleet.registered()
     first = await client.connect(browser)

@@ -1,0 +1,185 @@
+"""Floods of the endpoints of sign-in, which strangers reach without a token, from as many addresses as they like."""
+
+import asyncio
+import json
+import secrets
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from app.domain import sign_in_tokens
+from app.domain.oauth import s256
+from tests.attacks.attacks import Row, going_on
+from tests.attacks.flooding import WARM_UP_SECONDS, flood
+from tests.attacks.target import Figure, Target, connect
+
+CLIENTS = 300
+MAX_NEW_CLIENTS = 1000
+"""New clients in an hour, from all addresses together."""
+
+MAX_FETCHES = 2
+"""Fetches from one server at once."""
+
+SETTINGS = {
+    "database_url": "sqlite:///{folder}/attacked.db",
+    "trusted_proxies": "127.0.0.1",
+    "sign_in": "acedata",
+    "public_url": "http://127.0.0.1:1",
+    "acedata_client_id": "app-luma",
+    "acedata_auth_url": "http://127.0.0.1:9",
+    "acedata_platform_url": "http://127.0.0.1:9",
+}
+"""The attack comes from many addresses, each of which has limits of its own. Nobody gets as far as the login."""
+
+FORM = "application/x-www-form-urlencoded"
+REDIRECT = "http://127.0.0.1:53111/callback"
+
+
+def _request(method: str, path: str, body: bytes = b"", media_type: str = FORM) -> bytes:
+    """Return a request from a new address."""
+    address = ".".join(str(number) for number in secrets.token_bytes(3))
+    head = (
+        f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nx-forwarded-for: 11.{address}\r\n"
+        f"content-type: {media_type}\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _authorize(client_id: str) -> bytes:
+    query = {
+        "response_type": "code",
+        "client_id": client_id,
+        "redirect_uri": REDIRECT,
+        "state": secrets.token_urlsafe(600),
+        "code_challenge": s256(secrets.token_urlsafe(48)),
+        "code_challenge_method": "S256",
+    }
+    return _request("GET", f"/authorize?{urlencode(query)}")
+
+
+async def _again(port: int, *requests: bytes) -> None:
+    """Send requests on one connection, each after the response to the one before."""
+    connection = await connect(port)
+    for request in requests:
+        await connection.send(request)
+        await connection.answer()
+    connection.hang_up()
+
+
+async def registering(port: int, _client: int) -> None:
+    """Register clients with new names and the longest lists of redirect URIs."""
+    for _ in range(20):
+        redirects = [f"https://{secrets.token_hex(8)}.example.com/{'a' * 980}" for _ in range(10)]
+        body = {"client_name": secrets.token_hex(40), "redirect_uris": redirects}
+        await _again(port, _request("POST", "/register", json.dumps(body).encode(), "application/json"))
+
+
+async def opening_pages(port: int, _client: int) -> None:
+    """Open consent pages of a client that is registered."""
+    body = json.dumps({"client_name": "Flood", "redirect_uris": [REDIRECT]}).encode()
+    connection = await connect(port)
+    await connection.send(_request("POST", "/register", body, "application/json"))
+    registered = json.loads(await connection.answer())
+    connection.hang_up()
+    await _again(port, *(_authorize(registered.get("client_id", "lmc_none")) for _ in range(50)))
+
+
+async def asking_for_tokens(port: int, _client: int) -> None:
+    """Exchange codes and refresh tokens that are made up in the right form, as a client that is registered."""
+    body = json.dumps({"client_name": "Flood", "redirect_uris": [REDIRECT]}).encode()
+    connection = await connect(port)
+    await connection.send(_request("POST", "/register", body, "application/json"))
+    client_id = json.loads(await connection.answer()).get("client_id", "lmc_none")
+    connection.hang_up()
+    forms = []
+    for _ in range(25):
+        code = sign_in_tokens.CODE.encode(secrets.token_bytes(sign_in_tokens.CODE.size))
+        refresh = sign_in_tokens.REFRESH.encode(secrets.token_bytes(sign_in_tokens.REFRESH.size))
+        forms.append({"grant_type": "authorization_code", "code": code, "code_verifier": "v" * 128})
+        forms.append({"grant_type": "refresh_token", "refresh_token": refresh})
+    await _again(
+        port, *(_request("POST", "/token", urlencode({**form, "client_id": client_id}).encode()) for form in forms)
+    )
+
+
+@asynccontextmanager
+async def registrations(target: Target) -> AsyncIterator[None]:
+    """Register without end on 300 connections."""
+    async with flood(target, registering, CLIENTS):
+        yield
+    with closing(sqlite3.connect(target.folder / "attacked.db")) as database:
+        clients = database.execute("SELECT count(*) FROM oauth_clients").fetchone()[0]
+    target.figures.append(Figure(clients, "clients in the database", MAX_NEW_CLIENTS))
+
+
+@asynccontextmanager
+async def consent_pages(target: Target) -> AsyncIterator[None]:
+    """Open consent pages without end on 300 connections."""
+    async with flood(target, opening_pages, CLIENTS):
+        yield
+    with closing(sqlite3.connect(target.folder / "attacked.db")) as database:
+        logins = database.execute("SELECT count(*) FROM oauth_pending").fetchone()[0]
+    target.figures.append(Figure(logins, "rows of sign-ins under way", 0))
+
+
+@asynccontextmanager
+async def invented_codes(target: Target) -> AsyncIterator[None]:
+    """Ask for tokens without end on 300 connections."""
+    async with flood(target, asking_for_tokens, CLIENTS):
+        yield
+    with closing(sqlite3.connect(target.folder / "attacked.db")) as database:
+        grants = database.execute("SELECT count(*) FROM oauth_grants").fetchone()[0]
+    target.figures.append(Figure(grants, "grants", 0))
+
+
+@dataclass
+class EndlessDocuments:
+    """A server that begins a document and never ends it. `most` is the greatest number of connections at once."""
+
+    open: int = 0
+    most: int = 0
+    is_over: bool = False
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open += 1
+        self.most = max(self.most, self.open)
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
+            while not self.is_over and not reader.at_eof():
+                writer.write(b"1\r\n \r\n")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+        self.open -= 1
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def endless_documents(target: Target) -> AsyncIterator[None]:
+    """Open consent pages on 300 connections, of clients whose documents are on a server that never ends one."""
+    documents = EndlessDocuments()
+    server = await asyncio.start_server(documents.answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    async def keep_naming() -> None:
+        while True:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await _again(target.port, _authorize(f"http://127.0.0.1:{port}/{secrets.token_hex(20)}"))
+
+    async with going_on(keep_naming() for _ in range(CLIENTS)):
+        await asyncio.sleep(WARM_UP_SECONDS)
+        yield
+    target.figures.append(Figure(documents.most, "fetches at once", MAX_FETCHES))
+    documents.is_over = True
+    server.close()
+    await asyncio.sleep(0.5)  # the last responses end
+
+
+SIGN_IN_ROWS = (
+    Row("300 connections that register OAuth clients", "", registrations, 0.1, SETTINGS),
+    Row("300 connections that open consent pages", "", consent_pages, 0.1, SETTINGS),
+    Row("300 connections with made-up codes and refresh tokens", "", invented_codes, 0.1, SETTINGS),
+    Row("300 sign-ins of clients with endless documents", "all 8 places of fetches", endless_documents, 0.1, SETTINGS),
+)
