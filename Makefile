@@ -2,7 +2,7 @@
 # from resolving again, which fails for extras (`pydantic[email]`) as soon as a newer release is out.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast bench faults soak check conformance clients readme lock clean
+.PHONY: help install runtime run test test-fast bench faults soak check conformance clients readme lock clean
 
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -38,6 +38,8 @@ $(STAMP): constraints-dev.txt | $(RUNTIME_STAMP)
 	@echo "Installing the development tools into .venv, once: about 800 MB, half a minute to a minute."
 	@$(PIP_INSTALL) $(WHEELS) -r constraints-dev.txt
 	@touch $@
+
+runtime: $(RUNTIME_STAMP) ## make .venv with what the service runs with alone, at the exact versions of constraints.txt
 
 run: $(RUNTIME_STAMP) ## serve the sandbox on http://127.0.0.1:8000 (HOST and PORT override)
 	$(BIN)/luma-mcp serve --sandbox --host $(HOST) --port $(PORT)

@@ -97,7 +97,7 @@ def rows(title: str) -> list[list[str]]:
 
 async def test_the_commands_of_the_walkthrough_work_in_order(shell: Shell) -> None:
     walk = steps("A team, step by step")
-    assert len(walk) == 21
+    assert len(walk) == 22
     for number, command in enumerate(walk):
         if "keys create" in command:
             shell.keys["ben" if "film ben" in command else "anna"] = await shell.made(command)

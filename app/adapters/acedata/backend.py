@@ -149,7 +149,10 @@ class AceDataBackend:
             words = f"{host} answers, but not as {NAME} does (HTTP 404): is LUMA_MCP_ACEDATA_URL right?"
             return Health(is_good=False, words=words)
         answers = status < httpx.codes.INTERNAL_SERVER_ERROR
-        return Health(is_good=answers, words=f"{host} {'answers' if answers else 'is in trouble'} (HTTP {status})")
+        return Health(
+            is_good=answers,
+            words=f"{host} {'answers' if answers else 'is in trouble'} (HTTP {status} to a call without a token)",
+        )
 
     async def _callback_url_of(self, credential: Credential, task_id: str, command: Command) -> str | None:
         """Return the callback URL that the task's record echoes; None if other echoed fields differ from `command`."""

@@ -16,6 +16,7 @@ from app.adapters.sql.limit_rows import window_limits
 from app.adapters.sql.member_rows import free_name, insert_member, select_member
 from app.adapters.sql.people_tables import personal_teams
 from app.domain.budget import Spender
+from app.domain.money import amount_text
 from app.domain.rate_limit import RateLimit
 from app.domain.teams import Actor, AuditEntry, Member, Team
 from app.ports.directory import AlreadyThere
@@ -96,8 +97,9 @@ class SqlTeams:
             await change.connection.execute(update(teams).where(teams.c.id == team.id).values(wanted))
             if "timezone" in wanted:
                 await count_windows(change.connection, team.id, self._now)
-            before = {column: getattr(team, column) for column in wanted}
-            entry = change.entry(action, name, before=before, after=wanted, team_id=team.id)
+            before = {column: _audited(column, getattr(team, column)) for column in wanted}
+            after = {column: _audited(column, value) for column, value in wanted.items()}
+            entry = change.entry(action, name, before=before, after=after, team_id=team.id)
             return replace(team, **wanted), entry
 
         return await self._administration.change(actor, operation)
@@ -181,6 +183,11 @@ class SqlTeams:
             return replace(member, is_stopped=is_stopped), entry
 
         return await self._administration.change(actor, operation)
+
+
+def _audited(column: str, value: Any) -> Any:
+    """Return the value of a column for the audit log, which has amounts in the unit of the price."""
+    return amount_text(value) if column == "asks_above" and value is not None else value
 
 
 def _column_value(value: str | int) -> str | int | None:

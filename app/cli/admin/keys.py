@@ -115,7 +115,7 @@ def _row(holder: KeyHolder) -> tuple[str, ...]:
         holder.member.name,
         key.hint,
         written_scopes(key.scopes),
-        f"{key.state(holder.read_at)}{', stopped' if holder.is_stopped else ''}",
+        f"{key.state(holder.read_at)}{', spending stopped' if holder.is_stopped else ''}",
         time_text(key.created_at),
         time_text(key.expires_at),
         time_text(key.last_used_at),

@@ -20,7 +20,7 @@ def add_commands(commands: Any) -> None:
     create = add_verb(verbs, "create", _create, "Create a team.", "NAME")
     _add_timezone(create, "%(default)s").set_defaults(timezone="UTC")
     add_verb(verbs, "list", _list, "List the teams.")
-    add_verb(verbs, "show", _show, "Show a team with its members and credentials.", "NAME")
+    add_verb(verbs, "show", _show, "Show a team, and how many members and credentials it has.", "NAME")
     change = add_verb(verbs, "set", _set, "Change what is named, and nothing else.", "NAME")
     _add_timezone(change, "unchanged; budgets follow")
     change.add_argument(

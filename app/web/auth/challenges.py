@@ -17,7 +17,7 @@ _HEADER = "Send it with each request: `Authorization: Bearer <token>`."
 _TOKEN_ADVICE = {
     "sign_in": "an access token: connect again in your app, which then opens a page to sign in",
     "jwt": "a token of its identity provider: sign in with a client that can, or ask its operator",
-    "keys": "the key of a team member, which begins with lmk_: ask its operator",
+    "keys": "the key of a team member, which begins with lmk_ and is not revoked, blocked or expired: ask its operator",
     "passthrough": "your own {backend} API token, which is made at {account_url}",
 }
 
