@@ -247,7 +247,8 @@ async def test_a_refusal_is_one_sentence_and_status_1(cli: Cli) -> None:
     ("arguments", "words"),
     [
         (["teams"], "required"),
-        (["teams", "delete", "film"], "invalid choice"),
+        (["teams", "destroy", "film"], "invalid choice"),
+        (["teams", "delete"], "--unused"),
         (["teams", "create"], "required: NAME"),
         (["teams", "create", ""], "1 to 64 visible"),
         (["teams", "create", "fi\nlm"], "1 to 64 visible"),

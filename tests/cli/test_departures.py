@@ -127,8 +127,8 @@ async def test_an_operator_makes_room_by_deleting_a_personal_team(fleet: SignInF
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
-        (("teams", "delete"), 1),
-        (("teams", "delete", "film", "--unused", "30d"), 1),
+        (("teams", "delete"), 2),
+        (("teams", "delete", "film", "--unused", "30d"), 2),
         (("teams", "delete", "film"), 1),
         (("teams", "delete", "none"), 1),
         (("teams", "delete", "--unused", "soon"), 2),

@@ -69,7 +69,7 @@ async def test_all_published_texts_name_only_the_configured_backend(service: Ser
         ("tools", "40.5 US cents"),
         ("tools", "half a minute"),
         ("tools", "7 days"),
-        ("tools", "rate_limited: 2 already run"),
+        ("tools", "rate_limited: 2 of your token run"),
         ("discovery", "half a minute"),
         ("guide", "works for 7 days"),
         ("examples", "at most 2 running"),

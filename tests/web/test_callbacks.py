@@ -216,6 +216,10 @@ async def calling_back(
         await backend.callbacks.close()
 
 
+STEP_SECONDS = 0.1
+"""By how much the clock advances while Redis, a database and HTTP take 10 ms of real time, or more."""
+
+
 async def test_ten_tasks_that_end_at_different_times_cost_at_most_a_read_each_and_end_the_wait(
     clock: HandClock, redis_server: RedisServer, database_url: str
 ) -> None:
@@ -226,7 +230,7 @@ async def test_ten_tasks_that_end_at_different_times_cost_at_most_a_read_each_an
             clock.advance(2)
         ends = clock.now - 2 + 40
         questions = [one.ask("luma_get_tasks_batch", {"task_ids": task_ids, "wait_seconds": 50}) for _ in range(3)]
-        batches = await while_time_passes(clock, asyncio.gather(*questions), step=0.5)
+        batches = await while_time_passes(clock, asyncio.gather(*questions), step=STEP_SECONDS)
     assert [batch["counts"]["completed"] for batch in batches] == [10, 10, 10]
     assert backend.reads <= 10
     assert clock.now - ends <= 1.5, "the wait ended with the last callback, not with a schedule"
@@ -239,7 +243,7 @@ async def test_a_call_without_a_wait_before_the_wait_adds_one_read(
         task_id = await start(one)
         await one.ask("luma_get_task", {"task_id": task_id})
         answer = one.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50})
-        task = await while_time_passes(clock, answer, step=0.5)
+        task = await while_time_passes(clock, answer, step=STEP_SECONDS)
     assert task["state"] == "completed"
     assert backend.reads == 2, "the plain question's, and the callback's"
 
@@ -251,11 +255,11 @@ async def test_a_callback_ends_the_wait_after_redis_lost_its_data(
     async with calling_back(clock, redis_server, database_url) as (one, _, backend):
         task_id, began = await start(one), clock.now
         answer = asyncio.create_task(one.ask("luma_get_task", {"task_id": task_id, "wait_seconds": 50}))
-        await while_time_passes(clock, clock.sleep(20), step=0.5)
+        await while_time_passes(clock, clock.sleep(20), step=STEP_SECONDS)
         with redis_server.client() as client:
             for key in client.scan_iter(f"*:{SNAPSHOT_KIND}:*"):
                 client.set(key, left_there) if left_there else client.delete(key)
-        task = await while_time_passes(clock, answer, step=0.5)
+        task = await while_time_passes(clock, answer, step=STEP_SECONDS)
     assert task["state"] == "completed"
     assert clock.now - began <= 42
     assert backend.reads <= 3

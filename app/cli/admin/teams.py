@@ -10,7 +10,6 @@ from app.cli.admin.output import count_text, table, time_text
 from app.domain.money import amount_text
 from app.domain.team_input import parsed_threshold
 from app.domain.teams import Team, parsed_duration, valid_name, valid_timezone
-from app.ports.directory import NotAllowed
 from app.services.teams.documents import full_team_document, team_document
 
 
@@ -44,6 +43,7 @@ def add_commands(commands: Any) -> None:
         metavar="30d",
         help="delete the personal teams of this age that have no credential and have bought nothing",
     )
+    remove.set_defaults(run=partial(_run_if_one_is_named, remove, remove.get_default("run")))
 
 
 async def _create(admin: Administrator, args: Namespace) -> None:
@@ -88,8 +88,6 @@ async def _resume(admin: Administrator, args: Namespace) -> None:
 
 
 async def _delete(admin: Administrator, args: Namespace) -> None:
-    if (args.name is None) is (args.unused is None):
-        raise NotAllowed("Name one personal team, or delete those that nobody uses with --unused 30d.")
     if args.name is not None:
         deleted = [await admin.departures.delete_personal(args.name, admin.actor)]
     else:
@@ -119,6 +117,12 @@ def _run_unless_empty(verb: ArgumentParser, run: Callable[[Namespace], None], ar
     given = (args.timezone, args.foreign_ids, args.members_see, args.asks_above)
     if all(value is None for value in given):
         verb.error("name what to change: --timezone, --foreign-ids, --members-see or --asks-above")
+    run(args)
+
+
+def _run_if_one_is_named(verb: ArgumentParser, run: Callable[[Namespace], None], args: Namespace) -> None:
+    if (args.name is None) is (args.unused is None):
+        verb.error("name one personal team, or delete those that nobody uses with --unused 30d")
     run(args)
 
 
