@@ -131,12 +131,12 @@ def build_sign_in(  # noqa: PLR0913, PLR0917 - the dependencies of sign-in
     """
     people = VaultPersonSealer(Vault(*settings.secret_keys()))
     try:
-        signed_in = sql_sign_in(persistence.database, clocks.database).people
-        login = build_login(settings, people, signed_in, directory, backend, clocks, refusals)
+        store = sql_sign_in(persistence.database, clocks.database)
+        login = build_login(settings, people, store.people, directory, backend, clocks, refusals)
         documents = _documents(public_url, clocks)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
-    parts = _Parts(settings, public_url, persistence, clocks, refusals, people, login, documents)
+    parts = _Parts(settings, public_url, persistence, clocks, refusals, people, store, login, documents)
     return parts.sign_in(token_status)
 
 
@@ -150,13 +150,14 @@ class _Parts:
     clocks: Clocks
     refusals: Refusals
     people: VaultPersonSealer
+    store: SignInStore
     login: Login
     documents: HttpClientDocuments
 
     def sign_in(self, token_status: TokenStatusCache) -> SignIn:
         """Return the authorization server."""
         clocks, telemetry, limits = self.clocks, self.refusals.metrics, _limits(self.clocks, self.refusals)
-        store, vault = sql_sign_in(self.persistence.database, clocks.database), Vault(*self.settings.secret_keys())
+        store, vault = self.store, Vault(*self.settings.secret_keys())
         mint = LazyTokenMint(partial(_opened, SqlDirectoryFacts(self.persistence.database), vault, store, self.people))
         registry = ClientRegistry(store.clients, self.documents, mint, limits.fetches, telemetry, clocks.wall)
         requests = RequestCheck(registry, self.public_url)

@@ -21,6 +21,7 @@ from app.composition.application import Assembly
 from app.composition.backend import SANDBOX_MEDIA_PATH
 from app.composition.description import VERSION
 from app.composition.mcp_server import build_mcp_server
+from app.domain.oauth import MCP_PATH
 from app.observability.tracing import flush_spans
 from app.services.limits.memory_budget import NOBODY
 from app.services.tasks.store_probe import SharedProbe, probe
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 RECEIVED_WITHIN_SECONDS = 0.5
 """Longest wait of /readyz for its event: Kubernetes gives a probe one second by default."""
 
-MCP_PATHS = ("/mcp", "/mcp/", *READ_ONLY_PATHS)
+MCP_PATHS = (MCP_PATH, f"{MCP_PATH}/", *READ_ONLY_PATHS)
 
 
 class RootApp:

@@ -5,9 +5,10 @@ Neither can add a tool.
 
 from collections.abc import Iterable
 
+from app.domain.oauth import READ_ONLY_PATH
 from app.mcp_server.tools.narrowing import NOT_NARROWED, Narrowing
 
-READ_ONLY_PATHS = ("/mcp/readonly", "/mcp/readonly/")
+READ_ONLY_PATHS = (READ_ONLY_PATH, f"{READ_ONLY_PATH}/")
 READ_ONLY_KEY = "luma_mcp.read_only"
 """Key in the ASGI scope of requests for one of READ_ONLY_PATHS."""
 

@@ -1,43 +1,28 @@
 """Floods: waits for many tasks, probes with large heads, and refused clients that reconnect at once."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 
 from tests.attacks.attacks import Row, going_on, held_open, in_parts, with_body
 from tests.attacks.flooding import flood
-from tests.attacks.target import Connection, Figure, Target, batch, connect, raw
+from tests.attacks.target import MAX_SECONDS, PROBE, Connection, Figure, Target, batch, connect, raw
 from tests.support.service import MODERN, envelope
 
-PROBE = b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 LARGE_PROBE = (
     b"GET /livez?%b HTTP/1.1\r\nhost: 127.0.0.1\r\n" % (b"q" * 4_000)
     + b"".join(b"h%d: %b\r\n" % (number, b"b" * 280) for number in range(96))
     + b"\r\n"
 )
 PROBES = 10
-MAX_SECONDS = 5.0
-
-
-async def _answer_seconds(target: Target, sent: bytes) -> float | None:
-    """Return the seconds to a 200 response on a new connection; None if there is none within MAX_SECONDS."""
-    started = time.perf_counter()
-    with suppress(TimeoutError, OSError):
-        async with asyncio.timeout(MAX_SECONDS):
-            connection = await target.connect(sent)
-            status = await connection.status()
-            connection.hang_up()
-            return time.perf_counter() - started if status == 200 else None
-    return None
 
 
 async def _probe(target: Target) -> None:
     """Probe /livez PROBES times and add the slowest time to the figures."""
     seconds = []
     for _ in range(PROBES):
-        seconds.append(await _answer_seconds(target, PROBE))
+        seconds.append(await target.probe_seconds())
         await asyncio.sleep(0.6)
     slowest = max(MAX_SECONDS if one is None else one for one in seconds)
     target.figures.append(Figure(slowest * 1000, "ms, the slowest probe", 1000))
@@ -118,7 +103,7 @@ async def refused_that_come_again(target: Target) -> AsyncIterator[None]:
 
     async with held_open(await in_parts(target.connect(half) for half in halves)), going_on(map(come_again, calls)):
         await asyncio.sleep(8)
-        asked = (_answer_seconds(target, raw(*batch([f"new-{number}"]), "honest")) for number in range(15))
+        asked = (target.probe_seconds(raw(*batch([f"new-{number}"]), "honest")) for number in range(15))
         unanswered = [await one for one in asked].count(None)
         target.figures.append(Figure(unanswered, "of 15 new connections unanswered", 0))
         yield

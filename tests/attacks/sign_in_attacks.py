@@ -104,14 +104,18 @@ async def asking_for_tokens(port: int, _client: int) -> None:
     )
 
 
+def _rows(target: Target, table: str) -> int:
+    """Return the number of rows of a table in the database of the service."""
+    with closing(sqlite3.connect(target.folder / "attacked.db")) as database:
+        return int(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - a constant
+
+
 @asynccontextmanager
 async def registrations(target: Target) -> AsyncIterator[None]:
     """Register without end on 300 connections."""
     async with flood(target, registering, CLIENTS):
         yield
-    with closing(sqlite3.connect(target.folder / "attacked.db")) as database:
-        clients = database.execute("SELECT count(*) FROM oauth_clients").fetchone()[0]
-    target.figures.append(Figure(clients, "clients in the database", MAX_NEW_CLIENTS))
+    target.figures.append(Figure(_rows(target, "oauth_clients"), "clients in the database", MAX_NEW_CLIENTS))
 
 
 @asynccontextmanager
@@ -119,9 +123,7 @@ async def consent_pages(target: Target) -> AsyncIterator[None]:
     """Open consent pages without end on 300 connections."""
     async with flood(target, opening_pages, CLIENTS):
         yield
-    with closing(sqlite3.connect(target.folder / "attacked.db")) as database:
-        logins = database.execute("SELECT count(*) FROM oauth_pending").fetchone()[0]
-    target.figures.append(Figure(logins, "rows of sign-ins under way", 0))
+    target.figures.append(Figure(_rows(target, "oauth_pending"), "rows of sign-ins under way", 0))
 
 
 @asynccontextmanager
@@ -129,9 +131,7 @@ async def invented_codes(target: Target) -> AsyncIterator[None]:
     """Ask for tokens without end on 300 connections."""
     async with flood(target, asking_for_tokens, CLIENTS):
         yield
-    with closing(sqlite3.connect(target.folder / "attacked.db")) as database:
-        grants = database.execute("SELECT count(*) FROM oauth_grants").fetchone()[0]
-    target.figures.append(Figure(grants, "grants", 0))
+    target.figures.append(Figure(_rows(target, "oauth_grants"), "grants", 0))
 
 
 @dataclass

@@ -24,6 +24,10 @@ KEY = "a key for attacks that is long enough: 48 bytes or so"
 READS = 15
 """The reads of the honest caller of which the median counts."""
 
+PROBE = b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+MAX_SECONDS = 5.0
+"""The longest wait for the response to a probe."""
+
 SAMPLE_SECONDS = 0.05
 """The interval between samples of the service's memory."""
 
@@ -68,6 +72,17 @@ class Target:
     async def connect(self, data: bytes = b"", *, limit: int = 2**16) -> "Connection":
         """Open a connection to the service and send `data`; `limit` bounds what the client buffers unread (bytes)."""
         return await connect(self.port, data, limit=limit)
+
+    async def probe_seconds(self, sent: bytes = PROBE) -> float | None:
+        """Return the seconds to a 200 response on a new connection; None if there is none within MAX_SECONDS."""
+        started = time.perf_counter()
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(MAX_SECONDS):
+                connection = await self.connect(sent)
+                status = await connection.status()
+                connection.hang_up()
+                return time.perf_counter() - started if status == 200 else None
+        return None
 
     async def honest_seconds(self, http: httpx.AsyncClient) -> float:
         """Return the median time of READS reads by an honest caller, each of a task that is not cached."""

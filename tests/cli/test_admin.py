@@ -20,8 +20,9 @@ from app.adapters.sql.directory import sql_directory
 from app.adapters.vault import Vault
 from app.domain.api_key_format import is_well_formed
 from app.domain.teams import KeyHolder, KeyState
+from tests.support.cli import Cli
 from tests.support.databases import NEWEST_KINDS, PostgresServers, opened, url_of
-from tests.support.process import COMMAND, environment, run, serving_process
+from tests.support.process import COMMAND, environment, serving_process
 from tests.support.service import KEY
 
 NEW_KEY = "0123456789abcdef" * 3
@@ -29,30 +30,8 @@ SECRET = "platform-v1-0123456789abcdef0123456789"
 
 
 @dataclass(frozen=True)
-class Cli:
+class AdminCli(Cli):
     """The command line on one database."""
-
-    folder: Path
-    env: dict[str, str]
-
-    async def run(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        return await asyncio.to_thread(run, *arguments, cwd=self.folder, env=self.env, given=given)
-
-    async def text(self, *arguments: str, given: str = "") -> str:
-        ended = await self.run(*arguments, given=given)
-        assert (ended.returncode, ended.stderr) == (0, "")
-        return ended.stdout
-
-    async def ask(self, *arguments: str, given: str = "") -> Any:
-        return json.loads(await self.text(*arguments, "--json", given=given))
-
-    async def refused(self, *arguments: str, given: str = "", status: int = 1) -> str:
-        """Return the sentence of a refusal, the only thing that is printed."""
-        ended = await self.run(*arguments, given=given)
-        assert (ended.returncode, ended.stdout) == (status, "")
-        assert ended.stderr.startswith("luma-mcp: ")
-        assert ended.stderr.count("\n") == 1
-        return ended.stderr
 
     async def holder(self, key: str, *secret_keys: str) -> KeyHolder | None:
         """Return what a replica with these secret keys finds for a key."""
@@ -61,23 +40,23 @@ class Cli:
             digest = await load_key_digest(directory.facts, Vault(*(secret_keys or (KEY,))))
             return await directory.keys.key_holder(digest.of(key))
 
-    def under(self, secret_key: str) -> "Cli":
+    def under(self, secret_key: str) -> "AdminCli":
         return replace(self, env=self.env | {"LUMA_MCP_SECRET_KEY": secret_key})
 
 
 @pytest.fixture(params=NEWEST_KINDS)
-async def cli(request: pytest.FixtureRequest, tmp_path: Path, postgres_servers: PostgresServers) -> Cli:
+async def cli(request: pytest.FixtureRequest, tmp_path: Path, postgres_servers: PostgresServers) -> AdminCli:
     url = await url_of(request.param, tmp_path, postgres_servers)
     assert url is not None
-    return Cli(tmp_path, environment(database_url=url, secret_key=KEY))
+    return AdminCli(tmp_path, environment(database_url=url, secret_key=KEY))
 
 
 @pytest.fixture
-def on_file(tmp_path: Path) -> Cli:
-    return Cli(tmp_path, environment(database_url=f"sqlite:///{tmp_path}/luma.db", secret_key=KEY))
+def on_file(tmp_path: Path) -> AdminCli:
+    return AdminCli(tmp_path, environment(database_url=f"sqlite:///{tmp_path}/luma.db", secret_key=KEY))
 
 
-async def filled(cli: Cli) -> dict[str, Any]:
+async def filled(cli: AdminCli) -> dict[str, Any]:
     """Make a team with a member, and return the member's key."""
     await cli.text("teams", "create", "film", "--timezone", "Europe/Berlin")
     await cli.text("members", "add", "film", "anna")
@@ -85,7 +64,7 @@ async def filled(cli: Cli) -> dict[str, Any]:
     return key
 
 
-async def test_a_key_is_created_for_a_script_and_works(cli: Cli) -> None:
+async def test_a_key_is_created_for_a_script_and_works(cli: AdminCli) -> None:
     created = await filled(cli)
     assert set(created) == {"id", "key", "team", "member", "scopes", "expires_at"}
     assert is_well_formed(created["key"])
@@ -97,7 +76,7 @@ async def test_a_key_is_created_for_a_script_and_works(cli: Cli) -> None:
     assert await cli.holder(created["key"][:-1] + "0") is None
 
 
-async def test_a_key_has_the_scopes_expiry_and_note_that_it_was_given(cli: Cli) -> None:
+async def test_a_key_has_the_scopes_expiry_and_note_that_it_was_given(cli: AdminCli) -> None:
     await filled(cli)
     said = await cli.text(
         "keys", "create", "film", "anna", "--scope", "read", "--expires", "30d", "--note", "Anna's laptop"
@@ -114,7 +93,7 @@ async def test_a_key_has_the_scopes_expiry_and_note_that_it_was_given(cli: Cli) 
     assert key not in json.dumps(listed)
 
 
-async def test_a_key_is_blocked_unblocked_rotated_and_revoked(cli: Cli) -> None:
+async def test_a_key_is_blocked_unblocked_rotated_and_revoked(cli: AdminCli) -> None:
     created = await filled(cli)
     blocked = await cli.ask("keys", "block", created["id"])
     assert "blocked" in await cli.refused("keys", "rotate", created["id"])
@@ -135,7 +114,7 @@ async def test_a_key_is_blocked_unblocked_rotated_and_revoked(cli: Cli) -> None:
     assert "for good" in await cli.refused("keys", "unblock", ended["id"])
 
 
-async def test_teams_and_members_are_listed_shown_stopped_and_resumed(cli: Cli) -> None:
+async def test_teams_and_members_are_listed_shown_stopped_and_resumed(cli: AdminCli) -> None:
     created = await filled(cli)
     assert (await cli.ask("members", "add", "film", "ben"))["team"] == "film"
     await cli.text("teams", "create", "music")
@@ -154,7 +133,7 @@ async def test_teams_and_members_are_listed_shown_stopped_and_resumed(cli: Cli) 
     assert "2 members, no credentials" in (await cli.text("teams", "show", "film")).lower()
 
 
-async def test_a_key_alone_is_stopped_and_resumed(cli: Cli) -> None:
+async def test_a_key_alone_is_stopped_and_resumed(cli: AdminCli) -> None:
     created, other = await filled(cli), await cli.ask("keys", "create", "film", "anna")
     for verb, is_stopped in (("stop", True), ("resume", False)):
         assert (await cli.ask("keys", verb, created["id"]))["is_stopped"] is is_stopped
@@ -164,7 +143,7 @@ async def test_a_key_alone_is_stopped_and_resumed(cli: Cli) -> None:
     assert "still stopped" in await cli.text("keys", "resume", created["id"])
 
 
-async def test_teams_set_changes_only_the_named_settings(cli: Cli) -> None:
+async def test_teams_set_changes_only_the_named_settings(cli: AdminCli) -> None:
     created = await filled(cli)
     await cli.text("budgets", "set", "film", "--amount", "25", "--window", "day")
     [before] = await cli.ask("budgets", "list", "film")
@@ -194,12 +173,12 @@ async def test_teams_set_changes_only_the_named_settings(cli: Cli) -> None:
     )
 
 
-async def test_time_zones_are_known_where_the_system_has_none(on_file: Cli) -> None:
+async def test_time_zones_are_known_where_the_system_has_none(on_file: AdminCli) -> None:
     without = replace(on_file, env=on_file.env | {"PYTHONTZPATH": ""})
     assert (await without.ask("teams", "create", "film", "--timezone", "Asia/Tokyo"))["timezone"] == "Asia/Tokyo"
 
 
-async def test_a_credential_comes_from_standard_input_and_is_never_shown(cli: Cli) -> None:
+async def test_a_credential_comes_from_standard_input_and_is_never_shown(cli: AdminCli) -> None:
     await filled(cli)
     said = [
         await cli.text("credentials", "add", "film", "--backend", "acedata", given=f"{SECRET}\n"),
@@ -218,14 +197,14 @@ async def test_a_credential_comes_from_standard_input_and_is_never_shown(cli: Cl
 
 
 @pytest.mark.parametrize("given", ["", "\n", "two words", "x" * 4001, "x" * 100_000, "schlüssel", "a\0b"])
-async def test_a_malformed_credential_is_refused(on_file: Cli, given: str) -> None:
+async def test_a_malformed_credential_is_refused(on_file: AdminCli, given: str) -> None:
     await on_file.text("teams", "create", "film")
     said = await on_file.refused("credentials", "add", "film", "--backend", "acedata", given=given)
     assert "Standard input must hold the credential" in said
     assert await on_file.ask("credentials", "list", "film") == []
 
 
-async def test_a_refusal_is_one_sentence_and_status_1(cli: Cli) -> None:
+async def test_a_refusal_is_one_sentence_and_status_1(cli: AdminCli) -> None:
     await filled(cli)
     for arguments, sentence in {
         ("teams", "create", "film"): "There is a team film already",
@@ -268,14 +247,14 @@ async def test_a_refusal_is_one_sentence_and_status_1(cli: Cli) -> None:
         (["audit", "--format", "xml"], "invalid choice"),
     ],
 )
-async def test_a_wrong_use_is_status_2(on_file: Cli, arguments: list[str], words: str) -> None:
+async def test_a_wrong_use_is_status_2(on_file: AdminCli, arguments: list[str], words: str) -> None:
     ended = await on_file.run(*arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert words in ended.stderr
     assert not (on_file.folder / "luma.db").exists()
 
 
-async def test_the_log_of_changes_is_printed_and_exported(cli: Cli) -> None:
+async def test_the_log_of_changes_is_printed_and_exported(cli: AdminCli) -> None:
     created = await filled(cli)
     await cli.text("teams", "create", "music")
     await cli.text("credentials", "add", "film", "--backend", "acedata", given=SECRET)
@@ -300,7 +279,7 @@ async def test_the_log_of_changes_is_printed_and_exported(cli: Cli) -> None:
         assert secret not in "".join(exported)
 
 
-async def test_the_log_is_narrowed_by_team_and_time(cli: Cli) -> None:
+async def test_the_log_is_narrowed_by_team_and_time(cli: AdminCli) -> None:
     await filled(cli)
     await cli.text("teams", "create", "music")
     assert [entry["subject"] for entry in await cli.ask("audit", "--team", "music")] == ["music"]
@@ -311,7 +290,7 @@ async def test_the_log_is_narrowed_by_team_and_time(cli: Cli) -> None:
     assert (await cli.text("audit", "--since", "2100-01-01")).startswith("time")
 
 
-async def test_many_processes_administer_at_once(cli: Cli) -> None:
+async def test_many_processes_administer_at_once(cli: AdminCli) -> None:
     await filled(cli)
     commands = [["teams", "create", f"team {number % 3}"] for number in range(6)]
     commands += [["keys", "create", "film", "anna"] for _ in range(4)]
@@ -322,7 +301,7 @@ async def test_many_processes_administer_at_once(cli: Cli) -> None:
     assert [entry["id"] for entry in await cli.ask("audit")] == list(range(1, 11))
 
 
-async def test_keys_and_credentials_outlive_a_rotation_of_the_secret_key(cli: Cli) -> None:
+async def test_keys_and_credentials_outlive_a_rotation_of_the_secret_key(cli: AdminCli) -> None:
     created = await filled(cli)
     rotating = cli.under(f"{NEW_KEY},{KEY}")
     second = await rotating.ask("keys", "create", "film", "anna")
@@ -334,7 +313,7 @@ async def test_keys_and_credentials_outlive_a_rotation_of_the_secret_key(cli: Cl
         assert holder.key.id == key["id"]
 
 
-async def test_another_secret_key_is_refused_before_anything_is_sealed(on_file: Cli) -> None:
+async def test_another_secret_key_is_refused_before_anything_is_sealed(on_file: AdminCli) -> None:
     await filled(on_file)
     other = on_file.under(NEW_KEY)
     for arguments in (("keys", "create", "film", "anna"), ("credentials", "add", "film", "--backend", "acedata")):
@@ -346,13 +325,13 @@ async def test_another_secret_key_is_refused_before_anything_is_sealed(on_file: 
 
 async def test_a_database_in_memory_is_refused(tmp_path: Path) -> None:
     for settings in ({"database_url": "sqlite:///:memory:"}, {"database_url": "", "backend": "sandbox"}):
-        cli = Cli(tmp_path, environment(secret_key=KEY, **settings))
+        cli = AdminCli(tmp_path, environment(secret_key=KEY, **settings))
         assert "memory of the process that serves" in await cli.refused("teams", "list", status=2)
 
 
 async def test_a_missing_secret_key_is_named(tmp_path: Path) -> None:
     for url in (f"sqlite:///{tmp_path}/luma.db", "postgresql://luma:hidden@127.0.0.1:1/luma"):
-        said = await Cli(tmp_path, environment(database_url=url)).refused("teams", "list", status=2)
+        said = await AdminCli(tmp_path, environment(database_url=url)).refused("teams", "list", status=2)
         assert "LUMA_MCP_SECRET_KEY" in said
         assert "hidden" not in said
     assert not (tmp_path / "luma.db").exists()
@@ -362,18 +341,18 @@ async def test_the_settings_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "service.env"
     lines = [f"LUMA_MCP_DATABASE_URL=sqlite:///{tmp_path}/luma.db", f"LUMA_MCP_SECRET_KEY='{KEY}'"]
     await asyncio.to_thread(file.write_text, "\n".join(lines), encoding="utf-8")
-    cli = Cli(tmp_path, environment(database_url=""))
+    cli = AdminCli(tmp_path, environment(database_url=""))
     assert (await cli.ask("teams", "create", "film", "--env-file", "service.env"))["timezone"] == "UTC"
 
 
 async def test_an_unreachable_database_is_reported_without_its_password(tmp_path: Path) -> None:
     url = "postgresql://luma:hidden@127.0.0.1:1/luma"
-    said = await Cli(tmp_path, environment(database_url=url, secret_key=KEY)).refused("teams", "list")
+    said = await AdminCli(tmp_path, environment(database_url=url, secret_key=KEY)).refused("teams", "list")
     assert "127.0.0.1/luma does not answer" in said
     assert "hidden" not in said
 
 
-async def test_an_older_schema_is_refused_and_not_migrated(on_file: Cli) -> None:
+async def test_an_older_schema_is_refused_and_not_migrated(on_file: AdminCli) -> None:
     await asyncio.to_thread(_at_revision, f"sqlite:///{on_file.folder}/luma.db", "0002")
     for _ in range(2):
         assert "schema version 0002, of an earlier release" in await on_file.refused("teams", "list")
@@ -393,7 +372,7 @@ def _at_revision(url: str, wanted: str) -> None:
 
 async def test_commands_use_the_key_file_of_a_running_service(tmp_path: Path) -> None:
     env = environment(data_dir=str(tmp_path / "data"), backend="sandbox", database_url="")
-    cli = Cli(tmp_path, env)
+    cli = AdminCli(tmp_path, env)
     assert "start the service once" in await cli.refused("teams", "list", status=2)
     with serving_process(cwd=tmp_path, env=env) as server:
         assert server.url
@@ -402,7 +381,7 @@ async def test_commands_use_the_key_file_of_a_running_service(tmp_path: Path) ->
         assert is_well_formed((await cli.ask("keys", "create", "film", "anna"))["key"])
 
 
-async def test_a_closed_pipe_ends_a_command_without_a_traceback(on_file: Cli) -> None:
+async def test_a_closed_pipe_ends_a_command_without_a_traceback(on_file: AdminCli) -> None:
     await filled(on_file)
     process = await asyncio.create_subprocess_exec(
         COMMAND, "audit", env=on_file.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -8,7 +8,7 @@ import pytest
 
 from app.adapters.sql.ledger import reserve, take
 from app.domain.budget import Charge, Spender
-from tests.cli.test_admin import Cli, filled
+from tests.cli.test_admin import AdminCli, filled
 from tests.support.databases import NEWEST_KINDS, PostgresServers, opened, url_of
 from tests.support.process import environment
 from tests.support.service import KEY
@@ -16,18 +16,18 @@ from tests.support.spending import priced
 
 
 @pytest.fixture(params=NEWEST_KINDS)
-async def cli(request: pytest.FixtureRequest, tmp_path: Path, postgres_servers: PostgresServers) -> Cli:
+async def cli(request: pytest.FixtureRequest, tmp_path: Path, postgres_servers: PostgresServers) -> AdminCli:
     url = await url_of(request.param, tmp_path, postgres_servers)
     assert url is not None
-    return Cli(tmp_path, environment(database_url=url, secret_key=KEY))
+    return AdminCli(tmp_path, environment(database_url=url, secret_key=KEY))
 
 
 @pytest.fixture
-async def on_file(tmp_path: Path) -> Cli:
-    return Cli(tmp_path, environment(database_url=f"sqlite:///{tmp_path}/luma.db", secret_key=KEY))
+async def on_file(tmp_path: Path) -> AdminCli:
+    return AdminCli(tmp_path, environment(database_url=f"sqlite:///{tmp_path}/luma.db", secret_key=KEY))
 
 
-async def buy(cli: Cli, key: dict[str, Any], *, is_taken: bool) -> None:
+async def buy(cli: AdminCli, key: dict[str, Any], *, is_taken: bool) -> None:
     """Buy for a credit with a key, as the service would."""
     holder = await cli.holder(key["key"])
     assert holder is not None
@@ -38,7 +38,7 @@ async def buy(cli: Cli, key: dict[str, Any], *, is_taken: bool) -> None:
             await database.run_in_transaction(lambda connection: take(connection, attempt))
 
 
-async def test_a_budget_is_set_raised_listed_and_removed(cli: Cli) -> None:
+async def test_a_budget_is_set_raised_listed_and_removed(cli: AdminCli) -> None:
     key = await filled(cli)
     said = await cli.text("budgets", "set", "film", "--amount", "25", "--window", "day")
     assert said == "Set the day budget of team film: 25 credits, 25 credits left.\n"
@@ -69,7 +69,7 @@ async def test_a_budget_is_set_raised_listed_and_removed(cli: Cli) -> None:
     assert len((await cli.text("budgets", "list", "film")).splitlines()) == 3
 
 
-async def test_usage_is_printed_for_people_and_for_programs(cli: Cli) -> None:
+async def test_usage_is_printed_for_people_and_for_programs(cli: AdminCli) -> None:
     key = await filled(cli)
     await cli.text("budgets", "set", "film", "--amount", "5", "--window", "month")
     await buy(cli, key, is_taken=True)
@@ -91,7 +91,7 @@ async def test_usage_is_printed_for_people_and_for_programs(cli: Cli) -> None:
     ]
 
 
-async def test_budgets_are_audited_without_the_secret_of_their_alerts(on_file: Cli) -> None:
+async def test_budgets_are_audited_without_the_secret_of_their_alerts(on_file: AdminCli) -> None:
     await filled(on_file)
     hook = "https://hooks.example.org/services/a-secret"
     said = await on_file.text("budgets", "set", "film", "--amount", "5", "--window", "day", "--alert-url", hook)
@@ -103,7 +103,7 @@ async def test_budgets_are_audited_without_the_secret_of_their_alerts(on_file: C
     assert "a-secret" not in said + listed + str(log)
 
 
-async def test_an_unknown_name_is_refused_with_a_sentence(on_file: Cli) -> None:
+async def test_an_unknown_name_is_refused_with_a_sentence(on_file: AdminCli) -> None:
     await filled(on_file)
     amount = ("--amount", "5", "--window", "day")
     assert "no team music" in await on_file.refused("budgets", "set", "music", *amount)
@@ -135,7 +135,7 @@ async def test_an_unknown_name_is_refused_with_a_sentence(on_file: Cli) -> None:
         ("usage", "film", "--since", "9999-12-31"),
     ],
 )
-async def test_a_wrong_argument_is_a_fault_of_usage(on_file: Cli, arguments: tuple[str, ...]) -> None:
+async def test_a_wrong_argument_is_a_fault_of_usage(on_file: AdminCli, arguments: tuple[str, ...]) -> None:
     ended = await on_file.run(*arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("usage: luma-mcp")

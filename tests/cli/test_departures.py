@@ -1,20 +1,19 @@
 """`luma-mcp members remove` and `teams delete`: what acted for a member or a team ends on every replica."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.acedata_login import FakeAceData
+from tests.support.cli import Cli
 from tests.support.clock import HandClock
 from tests.support.issuer import Realm
 from tests.support.oauth import Browser, Page, SignInFleet, sign_in_fleet
-from tests.support.process import environment, run
+from tests.support.process import environment
 from tests.support.service import KEY
 
 BEA = "bea@example.com"
@@ -31,25 +30,6 @@ async def fleet(realm: Realm, database_url: str) -> AsyncIterator[SignInFleet]:
         clock, FakeAceData(), replicas=2, in_real_time=True, database_url=database_url, **values
     ) as lent:
         yield lent
-
-
-@dataclass(frozen=True)
-class Cli:
-    """The command line with the settings of the service."""
-
-    folder: Path
-    env: dict[str, str]
-
-    async def ended(self, *arguments: str) -> tuple[int, str, str]:
-        """Return the status of `luma-mcp`, and what it has printed on both streams."""
-        done = await asyncio.to_thread(run, *arguments, cwd=self.folder, env=self.env)
-        return done.returncode, done.stdout, done.stderr
-
-    async def ask(self, *arguments: str) -> Any:
-        """Return the document of a command."""
-        status, printed, complaint = await self.ended(*arguments, "--json")
-        assert (status, complaint) == (0, "")
-        return json.loads(printed)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`luma-mcp clients grants` and `clients end`: an operator sees what is connected, and ends it."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.acedata_login import FakeAceData, fake_acedata
+from tests.support.cli import Cli
 from tests.support.clock import HandClock
 from tests.support.oauth import Page, SignInFleet, sign_in_fleet
-from tests.support.process import environment, run
+from tests.support.process import environment
 from tests.support.service import KEY
 from tests.support.teams import teams_in
 
@@ -29,27 +29,9 @@ async def fleet(acedata: FakeAceData, database_url: str) -> AsyncIterator[SignIn
         yield lent
 
 
-class Cli:
-    """The command line on the database of the fleet."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self._folder, self._env = folder, environment(database_url=url, secret_key=KEY)
-
-    async def ended(self, *arguments: str) -> tuple[int, str]:
-        """Return the status of `luma-mcp clients`, and what it has printed."""
-        done = await asyncio.to_thread(run, "clients", *arguments, cwd=self._folder, env=self._env)
-        return done.returncode, done.stdout
-
-    async def ask(self, *arguments: str) -> Any:
-        """Return the document of a command."""
-        status, printed = await self.ended(*arguments, "--json")
-        assert status == 0
-        return json.loads(printed)
-
-
 @pytest.fixture
 def cli(tmp_path: Path, database_url: str) -> Cli:
-    return Cli(tmp_path, database_url)
+    return Cli(tmp_path, environment(database_url=database_url, secret_key=KEY), ("clients",))
 
 
 async def connected(fleet: SignInFleet, name: str, user: str) -> tuple[Any, str]:
@@ -126,10 +108,10 @@ async def test_an_operator_ends_all_grants_of_a_person(fleet: SignInFleet, cli: 
 
 async def test_people_read_what_programs_do(fleet: SignInFleet, cli: Cli) -> None:
     await connected(fleet, "One", "user-1")
-    status, printed = await cli.ended("grants")
+    status, printed, _ = await cli.ended("grants")
     assert (status, "user-1@example.com" in printed, "One" in printed) == (0, True, True)
     [found] = await cli.ask("grants")
-    status, printed = await cli.ended("end", found["id"])
+    status, printed, _ = await cli.ended("end", found["id"])
     assert (status, "One" in printed) == (0, True)
 
 

@@ -1,19 +1,17 @@
 """`luma-mcp members invite`, `invitations` and `uninvite`: an operator invites somebody, who joins."""
 
-import asyncio
-import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from app.domain.sign_in_tokens import INVITATION
+from tests.support.cli import Cli
 from tests.support.clock import HandClock
 from tests.support.issuer import Realm
 from tests.support.login_teams import World, world_of
-from tests.support.process import environment, run
+from tests.support.process import environment
 from tests.support.service import KEY
 
 
@@ -24,30 +22,11 @@ async def world(clock: HandClock, realm: Realm, database_url: str) -> AsyncItera
         yield lent
 
 
-@dataclass(frozen=True)
-class Cli:
-    """The command line with the settings of a service."""
-
-    folder: Path
-    env: dict[str, str]
-
-    async def ended(self, *arguments: str) -> tuple[int, str, str]:
-        """Return the status of `luma-mcp members`, and what it has printed."""
-        done = await asyncio.to_thread(run, "members", *arguments, cwd=self.folder, env=self.env)
-        return done.returncode, done.stdout, done.stderr
-
-    async def ask(self, *arguments: str) -> Any:
-        """Return the document of a command."""
-        status, printed, complaint = await self.ended(*arguments, "--json")
-        assert (status, complaint) == (0, "")
-        return json.loads(printed)
-
-
 @pytest.fixture
 def cli(world: World, database_url: str, tmp_path: Path) -> Cli:
     values = {"sign_in": "oidc", "oidc_issuer": world.realm.issuer, "oidc_client_id": "luma"}
     env = environment(database_url=database_url, secret_key=KEY, public_url=world.fleet.issuer, **values)
-    return Cli(tmp_path, env)
+    return Cli(tmp_path, env, ("members",))
 
 
 async def test_whoever_opens_the_printed_link_joins(world: World, cli: Cli) -> None:
@@ -100,7 +79,7 @@ async def test_what_cannot_be_done_is_refused(cli: Cli, arguments: tuple[str, ..
 
 @pytest.mark.parametrize("values", [{}, {"public_url": "http://127.0.0.1:8000"}])
 async def test_an_invitation_needs_sign_in(cli: Cli, database_url: str, values: dict[str, str]) -> None:
-    without = Cli(cli.folder, environment(database_url=database_url, secret_key=KEY, **values))
+    without = replace(cli, env=environment(database_url=database_url, secret_key=KEY, **values))
     status, printed, complaint = await without.ended("invite", "film")
     assert (status, printed) == (1, "")
     assert "LUMA_MCP_SIGN_IN=oidc" in complaint
@@ -108,6 +87,6 @@ async def test_an_invitation_needs_sign_in(cli: Cli, database_url: str, values: 
 
 
 async def test_another_secret_key_makes_no_invitation(cli: Cli) -> None:
-    other = Cli(cli.folder, cli.env | {"LUMA_MCP_SECRET_KEY": "0123456789abcdef" * 3})
+    other = replace(cli, env=cli.env | {"LUMA_MCP_SECRET_KEY": "0123456789abcdef" * 3})
     status, printed, _ = await other.ended("invite", "film")
     assert (status, printed) == (2, "")

@@ -4,25 +4,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_admin import Cli, filled
+from tests.cli.test_admin import AdminCli, filled
 from tests.support.databases import NEWEST_KINDS, PostgresServers, url_of
 from tests.support.process import environment
 from tests.support.service import KEY
 
 
 @pytest.fixture(params=NEWEST_KINDS)
-async def cli(request: pytest.FixtureRequest, tmp_path: Path, postgres_servers: PostgresServers) -> Cli:
+async def cli(request: pytest.FixtureRequest, tmp_path: Path, postgres_servers: PostgresServers) -> AdminCli:
     url = await url_of(request.param, tmp_path, postgres_servers)
     assert url is not None
-    return Cli(tmp_path, environment(database_url=url, secret_key=KEY))
+    return AdminCli(tmp_path, environment(database_url=url, secret_key=KEY))
 
 
 @pytest.fixture
-def on_file(tmp_path: Path) -> Cli:
-    return Cli(tmp_path, environment(database_url=f"sqlite:///{tmp_path}/luma.db", secret_key=KEY))
+def on_file(tmp_path: Path) -> AdminCli:
+    return AdminCli(tmp_path, environment(database_url=f"sqlite:///{tmp_path}/luma.db", secret_key=KEY))
 
 
-async def test_limits_are_set_listed_and_removed(cli: Cli) -> None:
+async def test_limits_are_set_listed_and_removed(cli: AdminCli) -> None:
     key = await filled(cli)
     said = await cli.text("limits", "set", "film", "--calls-per-minute", "120", "--in-flight", "5")
     assert said == "Limits of team film: 120 calls a minute, 5 in flight.\n"
@@ -48,7 +48,7 @@ async def test_limits_are_set_listed_and_removed(cli: Cli) -> None:
     assert actions[-5:] == ["limits.set"] * 3 + ["limits.remove"] * 2
 
 
-async def test_an_unknown_name_is_refused_with_a_sentence(on_file: Cli) -> None:
+async def test_an_unknown_name_is_refused_with_a_sentence(on_file: AdminCli) -> None:
     await filled(on_file)
     assert "no team music" in await on_file.refused("limits", "set", "music", "--in-flight", "1")
     assert "no member ben" in await on_file.refused("limits", "set", "film", "--member", "ben", "--in-flight", "1")
@@ -71,7 +71,7 @@ async def test_an_unknown_name_is_refused_with_a_sentence(on_file: Cli) -> None:
         ("remove", "film", "--in-flight", "1"),
     ],
 )
-async def test_a_wrong_argument_is_a_fault_of_usage(on_file: Cli, arguments: tuple[str, ...]) -> None:
+async def test_a_wrong_argument_is_a_fault_of_usage(on_file: AdminCli, arguments: tuple[str, ...]) -> None:
     ended = await on_file.run("limits", *arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("usage: luma-mcp")

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from app.adapters.acedata.body import BodyTooLarge
 from app.adapters.acedata.pool import shared_client
 from app.ports.sign_in import LoginUnavailable
 
@@ -54,10 +55,6 @@ class Reply:
         """
         found = self.body.get("items", self.body.get("results"))
         return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-
-
-class ResponseTooLarge(Exception):
-    """A response exceeds MAX_RESPONSE_BYTES."""
 
 
 class LoginHttp:
@@ -105,7 +102,7 @@ class LoginHttp:
                     content = await _read_body(response)
                 finally:
                     await response.aclose()
-        except (httpx.HTTPError, TimeoutError, ResponseTooLarge) as exc:
+        except (httpx.HTTPError, TimeoutError, BodyTooLarge) as exc:
             raise _unavailable(path, type(exc).__name__) from None
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise _unavailable(path, f"status {response.status_code}")
@@ -117,12 +114,12 @@ class LoginHttp:
 
 
 async def _read_body(response: httpx.Response) -> bytes:
-    """Return the body. Raises ResponseTooLarge if it exceeds MAX_RESPONSE_BYTES."""
+    """Return the body. Raises BodyTooLarge if it exceeds MAX_RESPONSE_BYTES."""
     content = bytearray()
     async for part in response.aiter_raw():
         content += part
         if len(content) > MAX_RESPONSE_BYTES:
-            raise ResponseTooLarge
+            raise BodyTooLarge
     return bytes(content)
 
 

@@ -1,10 +1,10 @@
 """The grants of all people, for operators, in SQL that SQLite and PostgreSQL share."""
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.engine import Database, SqlClock, database_now
-from app.adapters.sql.grant_revocation import is_alive, revoke_all_of, revoke_where, sign_out
+from app.adapters.sql.grant_revocation import is_alive, revoke_all_of, revoke_uncounted, sign_out
 from app.adapters.sql.grant_rows import grant_of
 from app.adapters.sql.oauth_people import PERSON_COLUMNS
 from app.adapters.sql.sign_in_changes import increment_version
@@ -49,8 +49,9 @@ class SqlGrantDirectory:
 
         async def operation(connection: AsyncConnection) -> Grant | None:
             await connection.execute(increment_version())
-            mine = oauth_grants.c.id == grant_id
-            revoked = await revoke_where(connection, mine, RevokeReason.OPERATOR, actor, self._now)
+            mine = and_(oauth_grants.c.id == grant_id, is_alive(self._now))
+            name = actor.name
+            revoked = await revoke_uncounted(connection, mine, RevokeReason.OPERATOR, lambda _grant: name, self._now)
             return revoked[0] if revoked else None
 
         return await self._database.run_in_transaction(operation)

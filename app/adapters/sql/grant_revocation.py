@@ -1,12 +1,14 @@
 """Ends grants in a transaction that ends other things too, in SQL that SQLite and PostgreSQL share."""
 
+from collections.abc import Callable
+
 from sqlalchemy import ColumnElement, and_, delete, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.engine import SqlClock
 from app.adapters.sql.grant_rows import audited_fields, grant_of
-from app.adapters.sql.sign_in_changes import audit_insert, increment_version, uncounted_insert
-from app.adapters.sql.sign_in_tables import oauth_codes, oauth_grants, oauth_sessions
+from app.adapters.sql.sign_in_changes import audit_insert, increment_version
+from app.adapters.sql.sign_in_tables import oauth_codes, oauth_grants, oauth_sessions, oauth_uncounted_ends
 from app.domain.sign_in import Grant, RevokeReason
 from app.domain.teams import Actor
 
@@ -19,20 +21,38 @@ def is_alive(now: SqlClock) -> ColumnElement[bool]:
 
 
 async def revoke_where(
-    connection: AsyncConnection, which: ColumnElement[bool], reason: RevokeReason, actor: Actor, now: SqlClock
+    connection: AsyncConnection,
+    which: ColumnElement[bool],
+    reason: RevokeReason,
+    actor_of: Callable[[Grant], str],
+    now: SqlClock,
 ) -> list[Grant]:
-    """Revoke grants that have not ended, each with an entry of the audit log, and return them.
+    """Revoke grants that are not revoked, each with an entry of the audit log, and return them.
 
-    `increment_version` must come before this.
+    `actor_of` returns the actor of an entry. `increment_version` must come before this.
     """
-    ended = update(oauth_grants).where(which, is_alive(now)).values(revoked_at=now(), reason=reason)
-    grants = [grant_of(row) for row in await connection.execute(ended.returning(*oauth_grants.c))]
+    revoked = update(oauth_grants).where(which, oauth_grants.c.revoked_at.is_(None))
+    ended = revoked.values(revoked_at=now(), reason=reason).returning(*oauth_grants.c)
+    grants = [grant_of(row) for row in await connection.execute(ended)]
     for grant in grants:
         before, after = audited_fields(grant), {"reason": reason}
-        entry = audit_insert("grant.revoke", grant.id, actor=actor.name, before=before, after=after)
+        entry = audit_insert("grant.revoke", grant.id, actor=actor_of(grant), before=before, after=after)
         await connection.execute(entry.values(at=now()))
+    return grants
+
+
+async def revoke_uncounted(
+    connection: AsyncConnection,
+    which: ColumnElement[bool],
+    reason: RevokeReason,
+    actor_of: Callable[[Grant], str],
+    now: SqlClock,
+) -> list[Grant]:
+    """Revoke grants as `revoke_where` does, and leave their count to one of the replicas."""
+    grants = await revoke_where(connection, which, reason, actor_of, now)
     if grants:
-        await connection.execute(uncounted_insert(grants, reason))
+        ends = [{"grant_id": grant.id, "reason": reason} for grant in grants]
+        await connection.execute(oauth_uncounted_ends.insert().values(ends))
     return grants
 
 
@@ -45,7 +65,8 @@ async def revoke_all_of(
     """
     await connection.execute(increment_version())
     await connection.execute(delete(oauth_codes).where(oauth_codes.c.person_id == person_id))
-    return await revoke_where(connection, oauth_grants.c.person_id == person_id, reason, actor, now)
+    mine = and_(oauth_grants.c.person_id == person_id, is_alive(now))
+    return await revoke_uncounted(connection, mine, reason, lambda _grant: actor.name, now)
 
 
 async def sign_out(connection: AsyncConnection, person_id: str) -> None:

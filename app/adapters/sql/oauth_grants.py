@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
 from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.grant_revocation import is_alive, revoke_uncounted, revoke_where
 from app.adapters.sql.grant_rows import HOLDER_COLUMNS, audited_fields, columns_of, grant_of, holder_of, new_grant
 from app.adapters.sql.inserts import insert_of
-from app.adapters.sql.sign_in_changes import VERSION, audit_insert, increment_version, uncounted_insert
+from app.adapters.sql.sign_in_changes import VERSION, audit_insert, increment_version
 from app.adapters.sql.sign_in_tables import (
     oauth_access_tokens,
     oauth_codes,
@@ -155,7 +156,7 @@ class SqlGrants:
 
     async def of_person(self, person_id: str) -> list[Grant]:
         """Return the grants of a person that have not ended, the newest first."""
-        counts = and_(oauth_grants.c.person_id == person_id, self._is_alive())
+        counts = and_(oauth_grants.c.person_id == person_id, is_alive(self._now))
         wanted = select(oauth_grants).where(counts).order_by(oauth_grants.c.created_at.desc(), oauth_grants.c.id)
 
         async def operation(connection: AsyncConnection) -> list[Grant]:
@@ -174,7 +175,7 @@ class SqlGrants:
 
         async def operation(connection: AsyncConnection) -> Grant | None:
             await connection.execute(increment_version())
-            ended = await self._revoke_where(connection, mine, reason)
+            ended = await revoke_where(connection, mine, reason, partial(_actor, reason), self._now)
             return ended[0] if ended else None
 
         return await self._database.run_in_transaction(operation)
@@ -184,7 +185,8 @@ class SqlGrants:
 
         async def operation(connection: AsyncConnection) -> int:
             await connection.execute(increment_version())
-            return len(await self._revoke_where(connection, oauth_grants.c.person_id == person_id, reason))
+            mine = oauth_grants.c.person_id == person_id
+            return len(await revoke_where(connection, mine, reason, partial(_actor, reason), self._now))
 
         return await self._database.run_in_transaction(operation)
 
@@ -239,47 +241,26 @@ class SqlGrants:
             index_elements=[oauth_access_tokens.c.digest], set_={"expires_at": row.excluded.expires_at}
         )
 
-    def _is_alive(self) -> ColumnElement[bool]:
-        now = self._now()
-        return and_(
-            oauth_grants.c.revoked_at.is_(None), oauth_grants.c.refresh_until > now, oauth_grants.c.ends_at > now
-        )
-
-    async def _revoke_where(
-        self, connection: AsyncConnection, which: ColumnElement[bool], reason: RevokeReason
-    ) -> list[Grant]:
-        """Revoke grants, each with an audit log entry, and return them."""
-        now = self._now()
-        ended = (
-            update(oauth_grants)
-            .where(which, oauth_grants.c.revoked_at.is_(None))
-            .values(revoked_at=now, reason=reason)
-            .returning(*oauth_grants.c)
-        )
-        grants = [grant_of(row) for row in await connection.execute(ended)]
-        for grant in grants:
-            actor = f"person:{grant.person_id}" if reason is RevokeReason.PERSON else "service"
-            entry = audit_insert(
-                "grant.revoke", grant.id, actor=actor, before=audited_fields(grant), after={"reason": reason}
-            )
-            await connection.execute(entry.values(at=now))
-        return grants
-
     async def _revoke_surplus(self, connection: AsyncConnection, person_id: str) -> None:
         """Revoke the least recently used grants of a person that exceed MAX_GRANTS."""
         used_at = func.coalesce(oauth_grants.c.last_used_at, oauth_grants.c.created_at)
-        counts = and_(oauth_grants.c.person_id == person_id, self._is_alive())
+        counts = and_(oauth_grants.c.person_id == person_id, is_alive(self._now))
         surplus = select(oauth_grants.c.id).where(counts).order_by(used_at.desc()).offset(MAX_GRANTS).limit(MAX_GRANTS)
         ids = list((await connection.execute(surplus)).scalars())
         if ids:
-            ended = await self._revoke_where(connection, oauth_grants.c.id.in_(ids), RevokeReason.LIMIT)
-            await connection.execute(uncounted_insert(ended, RevokeReason.LIMIT))
+            limit, surplus_ids = RevokeReason.LIMIT, oauth_grants.c.id.in_(ids)
+            await revoke_uncounted(connection, surplus_ids, limit, partial(_actor, limit), self._now)
 
     async def _count(self, connection: AsyncConnection, person_id: str) -> int:
-        counts = and_(oauth_grants.c.person_id == person_id, self._is_alive())
+        counts = and_(oauth_grants.c.person_id == person_id, is_alive(self._now))
         return int(
             (await connection.execute(select(func.count()).select_from(oauth_grants).where(counts))).scalar_one()
         )
+
+
+def _actor(reason: RevokeReason, grant: Grant) -> str:
+    """Return the actor of a revocation, for the audit log."""
+    return f"person:{grant.person_id}" if reason is RevokeReason.PERSON else "service"
 
 
 async def _execute(statement: Update, connection: AsyncConnection) -> None:

@@ -1,15 +1,13 @@
 """Statements for changes of sign-in: they increment the version of grants, and insert audit log entries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import BigInteger, Insert, String, Update, cast, update
 
 from app.adapters.sql.administration import audit_values
 from app.adapters.sql.directory_tables import audit
-from app.adapters.sql.sign_in_tables import oauth_uncounted_ends
 from app.adapters.sql.tables import service
-from app.domain.sign_in import Grant, RevokeReason
 from app.domain.teams import AuditEntry
 
 VERSION = "sign_in_version"
@@ -32,8 +30,3 @@ def audit_insert(
 ) -> Insert:
     """Return the statement that inserts an audit log entry. The caller adds the value of the column `at`."""
     return audit.insert().values(audit_values(AuditEntry(actor, action, subject, before=before, after=after)))
-
-
-def uncounted_insert(ended: Sequence[Grant], reason: RevokeReason) -> Insert:
-    """Return the statement that leaves the count of ended grants to one of the replicas. `ended` is not empty."""
-    return oauth_uncounted_ends.insert().values([{"grant_id": grant.id, "reason": reason} for grant in ended])

@@ -30,7 +30,9 @@ class AddressLimit:
         *,
         total_seconds: float | None = None,
     ) -> None:
-        """Allow `per_address` events of one address in each window of `seconds`, and `in_all` of all untrusted ones.
+        """Allow `per_address` events of one address in each window of `seconds`, and `in_all` events together.
+
+        The events of trusted networks count too, and are not refused by the second limit.
 
         `total_seconds` is the window of `in_all`; None means `seconds`. `clock` is monotonic. `refused` is called for
         each refusal.

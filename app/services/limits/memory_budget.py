@@ -64,7 +64,7 @@ class MemoryBudget(CallerQuota):
         for_requests = limit - limit // SHARE_OF_CONNECTIONS
         limits = QuotaLimits(for_requests, limit // SHARE_OF_ONE_CALLER, for_requests // 2)
         super().__init__(limits, is_accepted, refused)
-        self._most = limit
+        self._limit = limit
         self._ended = ended
         self._shares: dict[str, _Share] = {}
         self._owners: dict[Holder, str] = {}
@@ -107,9 +107,9 @@ class MemoryBudget(CallerQuota):
         self.held += more
 
     def _make_room(self) -> None:
-        while (nobody := self._shares.get(NOBODY)) and nobody.total + self._unaccepted_in_use > self._most // 2:
+        while (nobody := self._shares.get(NOBODY)) and nobody.total + self._unaccepted_in_use > self._limit // 2:
             self._close_one_of(nobody)
-        while self._shares and self.held + self.in_use > self._most:
+        while self._shares and self.held + self.in_use > self._limit:
             self._close_one_of(max(self._shares.values(), key=lambda share: share.total))
 
     def _close_one_of(self, share: _Share) -> None:

@@ -6,8 +6,9 @@ members, and money is protected by budgets, which the database enforces.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cachetools import LRUCache
 
@@ -17,6 +18,8 @@ from app.domain.rate_limit import InFlightLimitReached, LimitKind, LimitUse, Rat
 from app.ports.rate_limiter import OverLimit, RateLimiter
 from app.ports.store import StoreBusy, StoreUnavailable
 from app.services.log_throttle import LogThrottle
+
+T = TypeVar("T")
 
 COOLDOWN_SECONDS = 1.0
 """Pause after a failure of Redis. One call then tries it again."""
@@ -107,11 +110,13 @@ class RateLimits:
             return
         now = self._clock()
         over = self._cached_refusal(limits, now) if self._refusals else None
-        if over is None and (over := await self._count(principal.owner, limits)) is not None:
+        if over is None:
+            over = await self._ask_redis(lambda: self._limiter.take(principal.owner, limits))
+            if over is None:  # it was counted, or Redis failed
+                return
             ask_at = now + min(over.wait_seconds, MAX_CACHED_SECONDS)
             self._refusals[over.limit] = _CachedRefusal(now + over.wait_seconds, ask_at)
-        if over is not None:
-            raise self._refusal(principal, over, now)
+        raise self._refusal(principal, over, now)
 
     def refuse_flood(self, principal: Principal) -> float | None:
         """Return None if the caller has fewer than FLOOD_REFUSALS refused calls, else the seconds to wait."""
@@ -132,17 +137,10 @@ class RateLimits:
     async def usage(self, principal: Principal) -> list[LimitUse]:
         """Return the use of the limits of calls and generations. The numbers are None while Redis fails."""
         limits = principal.limits
-        if limits and self._try_redis():
-            try:
-                found = await self._limiter.usage(principal.owner, limits)
-            except StoreBusy:
-                pass
-            except StoreUnavailable as exc:
-                self._fail(exc)
-            else:
-                self._resume_at = None
-                return found
-        return [LimitUse(one.kind, one.level, one.maximum, used=None) for one in limits]
+        found = await self._ask_redis(lambda: self._limiter.usage(principal.owner, limits)) if limits else []
+        if found is None:
+            return [LimitUse(one.kind, one.level, one.maximum, used=None) for one in limits]
+        return found
 
     def in_flight_refusal(self, refusal: InFlightLimitReached) -> RateLimited:
         """Return the error for a caller whose generation the database has refused, and count it."""
@@ -158,19 +156,19 @@ class RateLimits:
                 del self._refusals[limit]
         return None
 
-    async def _count(self, owner: str, limits: list[RateLimit]) -> OverLimit | None:
-        """Count a call in Redis. Return the limit that refuses it; None if it was counted or Redis failed."""
+    async def _ask_redis(self, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """Return the result of `ask`, a call of the limiter; None if Redis fails, or has failed shortly before."""
         if not self._try_redis():
             return None
         try:
-            over = await self._limiter.take(owner, limits)
+            result = await ask()
         except StoreBusy:  # a limit of this process, which has its own log line
             return None
         except StoreUnavailable as exc:
             self._fail(exc)
             return None
         self._resume_at = None
-        return over
+        return result
 
     def _try_redis(self) -> bool:
         """Return whether the call may use Redis: not in the pause after a failure. At its end, one call tries it."""

@@ -44,7 +44,7 @@ class RefusedTokens:
         the token was accepted in this process, or has a form that is never refused. `throttled` is called for each
         token that is not to be checked.
         """
-        self._most = limit
+        self._limit = limit
         self._interval = PERIOD_SECONDS / limit
         self._clock = clock
         self._name = name
@@ -70,7 +70,7 @@ class RefusedTokens:
                 "More than %d tokens a minute from %s were refused (LUMA_MCP_REFUSED_TOKENS_PER_MINUTE): further ones "
                 "get 429 and are not looked up (%d since the last such line). Tokens that were accepted here get "
                 "through. If this is the address of a proxy of yours, name it in LUMA_MCP_TRUSTED_PROXIES",
-                self._most,
+                self._limit,
                 network,
                 count,
             )

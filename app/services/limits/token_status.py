@@ -77,7 +77,7 @@ class TokenStatusCache:
     def accept(self, tenant: str) -> None:
         """Record that the backend has just accepted the token."""
         self._accepted[tenant] = None
-        if (self._refused or self._withheld) and self.was_refused(tenant):
+        if self.was_refused(tenant):
             self._refused.pop(tenant, None)
             self._withheld.pop(tenant, None)
             self._withdrawn_at = self._clock()

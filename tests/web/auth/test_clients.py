@@ -49,10 +49,9 @@ class Storage:
         self.client = client_info
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_the_python_sdk_signs_in_calls_and_refreshes(balanced: SignInFleet, mode: Any) -> None:
+def provider(url: str, storage: Storage) -> OAuthClientProvider:
+    """Return the SDK's sign-in at `url`, whose person approves."""
     answer: dict[str, str] = {}
-    storage = Storage()
 
     async def redirect(url: str) -> None:
         answer.update(await asyncio.to_thread(press.approve, url, LOCAL_REDIRECT))
@@ -61,8 +60,13 @@ async def test_the_python_sdk_signs_in_calls_and_refreshes(balanced: SignInFleet
         return AuthorizationCodeResult(code=answer["code"], state=answer["state"], iss=answer["iss"])
 
     metadata = OAuthClientMetadata.model_validate({"client_name": "Python SDK", "redirect_uris": [LOCAL_REDIRECT]})
-    url = f"{balanced.issuer}/mcp"
-    auth = OAuthClientProvider(url, metadata, storage, redirect, callback)
+    return OAuthClientProvider(url, metadata, storage, redirect, callback)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_the_python_sdk_signs_in_calls_and_refreshes(balanced: SignInFleet, mode: Any) -> None:
+    storage, url = Storage(), f"{balanced.issuer}/mcp"
+    auth = provider(url, storage)
     async with (
         httpx2.AsyncClient(auth=auth, timeout=30) as http,
         Client(streamable_http_client(url, http_client=http), mode=mode) as client,
@@ -77,20 +81,9 @@ async def test_the_python_sdk_signs_in_calls_and_refreshes(balanced: SignInFleet
 
 
 async def test_the_python_sdk_signs_in_at_the_read_only_url(balanced: SignInFleet) -> None:
-    answer: dict[str, str] = {}
-    storage = Storage()
-
-    async def redirect(url: str) -> None:
-        answer.update(await asyncio.to_thread(press.approve, url, LOCAL_REDIRECT))
-
-    async def callback() -> AuthorizationCodeResult:
-        return AuthorizationCodeResult(code=answer["code"], state=answer["state"], iss=answer["iss"])
-
-    metadata = OAuthClientMetadata.model_validate({"client_name": "Python SDK", "redirect_uris": [LOCAL_REDIRECT]})
-    url = f"{balanced.issuer}/mcp/readonly"
-    auth = OAuthClientProvider(url, metadata, storage, redirect, callback)
+    storage, url = Storage(), f"{balanced.issuer}/mcp/readonly"
     async with (
-        httpx2.AsyncClient(auth=auth, timeout=30) as http,
+        httpx2.AsyncClient(auth=provider(url, storage), timeout=30) as http,
         Client(streamable_http_client(url, http_client=http)) as client,
     ):
         names = [tool.name for tool in (await client.list_tools()).tools]
