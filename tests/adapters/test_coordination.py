@@ -78,7 +78,9 @@ async def test_members_expire_and_the_last_to_expire_comes_first(coordination: C
 
 
 async def test_a_set_is_bounded(coordination: Coordination) -> None:
-    await coordination.add_members(KEY, [f"m{number}" for number in range(MAX_MEMBERS + 50)], 60)
+    names = [f"m{number}" for number in range(MAX_MEMBERS + 50)]
+    for start in range(0, len(names), 150):
+        await coordination.add_members(KEY, names[start : start + 150], 60)
     assert len(await coordination.members(KEY, 10_000)) == MAX_MEMBERS
 
 

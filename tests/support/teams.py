@@ -17,6 +17,11 @@ from tests.support.service import KEY
 ACTOR = Actor("cli:tester")
 
 
+def mistyped(key: str) -> str:
+    """Return `key` with another last character, so that its checksum is wrong."""
+    return key[:-1] + ("0" if key[-1] != "0" else "1")
+
+
 @dataclass
 class Teams:
     """Administers teams beside the service, as the command line does."""

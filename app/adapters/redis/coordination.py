@@ -99,12 +99,12 @@ class RedisCoordination:
 
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
         """Add members to a set. Above MAX_MEMBERS, those that expire first are removed."""
+        signed = [self._signer.sign(key, member.encode()) for member in members]
         now = self._wall_clock()
         async with self._connection.operation(tenant_in(key)):
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zremrangebyscore(key, "-inf", now)
             pipeline.zremrangebyscore(key, f"({now + MAX_TTLS_AHEAD * ttl_seconds}", "+inf")
-            signed = [self._signer.sign(key, member.encode()) for member in members]
             pipeline.zadd(key, dict.fromkeys(signed, now + ttl_seconds))
             pipeline.zremrangebyrank(key, 0, -MAX_MEMBERS - 1)
             pipeline.pexpire(key, _milliseconds(ttl_seconds))

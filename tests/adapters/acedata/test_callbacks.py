@@ -73,10 +73,10 @@ async def test_parse_callback_returns_only_the_task_id(body: bytes, report: Call
 @pytest.mark.parametrize(
     ("answer", "is_good", "words"),
     [
-        (error_reply(400, "no_token"), True, "answers (HTTP 400)"),
+        (error_reply(400, "no_token"), True, "answers (HTTP 400 to a call without a token)"),
         (replying(404, "gone"), False, "not as AceDataCloud does"),
-        (replying(503, "busy"), False, "is in trouble (HTTP 503)"),
-        (replying(200, {}), True, "answers (HTTP 200)"),
+        (replying(503, "busy"), False, "is in trouble (HTTP 503 to a call without a token)"),
+        (replying(200, {}), True, "answers (HTTP 200 to a call without a token)"),
     ],
 )
 async def test_check_sends_no_token_and_describes_the_response(answer: Answer, words: str, *, is_good: bool) -> None:

@@ -55,7 +55,7 @@ async def test_only_the_named_settings_of_the_team_are_changed(root: Administrat
     assert [entry.after for entry in await root.changes()] == [
         {"timezone": "Asia/Tokyo"},
         {"members_see_all": False},
-        {"asks_above": 1_190_000},
+        {"asks_above": "1.19"},
         {"asks_above": None},
     ]
 
