@@ -9,6 +9,7 @@ from redis.asyncio import RedisCluster
 from app.adapters.memory.store import MemoryStore
 from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.store import RedisStore, connect
+from app.adapters.redis.wire import MAX_REPLY_BYTES
 from app.ports.store import Store, StoreUnavailable
 from app.services.tasks.sealed_values import MAX_BYTES
 from tests.support.clock import HandClock
@@ -53,10 +54,37 @@ async def test_any_bytes_are_stored_unchanged(store: Store, value: bytes) -> Non
 @pytest.mark.parametrize("form", ["redis", "cluster"])
 async def test_a_value_above_the_size_limit_is_not_read(form: str, redis_urls: dict[str, str]) -> None:
     store = connect(redis_urls[form])
-    keys = [f"{{tenant-b}}:large:{number}" for number in range(4)]
+    keys = [f"{{tenant-b}}:large:{number}" for number in range(3)]
     await store.put_many({keys[0]: b"x" * (MAX_BYTES + 1), keys[1]: b"mine"}, dict.fromkeys(keys[:2], 60.0))
-    await store.client.rpush(keys[2], b"a list")
-    assert await store.get_many(keys) == [b"", b"mine", b"", None]
+    assert await store.get_many(keys) == [b"", b"mine", None]
+    await store.remove_many(keys)
+    await store.aclose()
+
+
+@pytest.mark.parametrize("form", ["redis", "cluster"])
+async def test_values_above_the_limit_of_a_reply_are_unavailable_until_they_are_replaced(
+    form: str, redis_urls: dict[str, str]
+) -> None:
+    store = connect(redis_urls[form])
+    keys = [f"{{tenant-b}}:huge:{number}" for number in range(2)]
+    await store.client.set(keys[0], b"x" * MAX_REPLY_BYTES)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await store.get_many(keys)
+    assert await store.get_many(keys[1:]) == [None]
+    await store.put_many({keys[0]: b"mine"}, {keys[0]: 60.0})
+    assert await store.get_many(keys) == [b"mine", None]
+    await store.remove_many(keys)
+    await store.aclose()
+
+
+@pytest.mark.parametrize("form", ["redis", "cluster"])
+async def test_a_key_of_another_type_has_no_value(form: str, redis_urls: dict[str, str]) -> None:
+    store = connect(redis_urls[form])
+    keys = [f"{{tenant-b}}:odd:{number}" for number in range(2)]
+    await store.client.rpush(keys[0], b"a list")
+    await store.put_many({keys[1]: b"mine"}, {keys[1]: 60.0})
+    assert await store.get_many(keys) == [None, b"mine"]
     await store.remove_many(keys)
     await store.aclose()
 

@@ -89,10 +89,7 @@ class RedisConnection:
         A value is b"" if it is larger than `max_bytes` or is not a string. Raises InvalidResponse for an unexpected
         reply.
         """
-        values = values_in(await cast("Any", self.client).eval(READ, len(keys), *keys, max_bytes))
-        if len(values) != len(keys):
-            raise InvalidResponse("expected one value for each key")
-        return values
+        return values_in(await cast("Any", self.client).eval(READ, len(keys), *keys, max_bytes), len(keys))
 
     @asynccontextmanager
     async def operation(self, tenant: str = "", *, may_be_denied: bool = False) -> AsyncIterator[None]:
@@ -208,10 +205,12 @@ def _code_of(exc: BaseException) -> str:
     return (codes[-1] if codes else exc.status_code) or "ERR"
 
 
-def values_in(reply: object) -> list[bytes | None]:
-    """Return `reply` if it is a list of values. Raises InvalidResponse otherwise."""
+def values_in(reply: object, expected: int | None = None) -> list[bytes | None]:
+    """Return `reply` if it is a list of values, `expected` ones if given. Raises InvalidResponse otherwise."""
     if not isinstance(reply, list) or not all(map(_is_value, reply)):
         raise InvalidResponse("no list of values")
+    if expected is not None and len(reply) != expected:
+        raise InvalidResponse("expected one value for each key")
     return reply
 
 

@@ -1,8 +1,7 @@
 """Lua scripts that run in Redis.
 
 They are compare-and-set, compare-and-delete, put-if-absent, reads with a size limit, and sliding-window rate limits.
-The reads have a limit because other programs may store values of any size, and the client reads a reply completely
-before this service can check it.
+The reads have a limit because other programs may store values of any size.
 """
 
 from typing import Final
@@ -38,8 +37,8 @@ return found
 """
 """Takes keys; the size limit in bytes. Returns for each key its value, or nil if the key does not exist.
 
-The value is replaced by an empty string if it is larger, or is not a string. Compared with MGET, 50 values take 80
-microseconds more in a single call, and no extra time if many calls share a connection.
+The value is replaced by an empty string if it is larger, or is not a string. For 50 values it takes Redis 90 to 120
+microseconds, MGET 13.
 """
 
 PUT_IF_ABSENT: Final = """

@@ -4,17 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from app.adapters.redis.bounded_parser import BoundedParser
 from app.adapters.redis.command_queue import CONNECTIONS
-from app.adapters.redis.connection import TIMEOUT_SECONDS, RedisConnection
+from app.adapters.redis.connection import TIMEOUT_SECONDS, RedisConnection, values_in
 from app.adapters.redis.url import check_redis_url, refusal
+from app.adapters.redis.wire import configure_cluster, configure_pool
 from app.services.key_namespace import tenant_in
 from app.services.tasks.sealed_values import MAX_BYTES
 
@@ -32,9 +32,15 @@ class RedisStore:
         self._sentinels = sentinels
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return one value per key, in one script; None if there is none, b"" if it is too large or not a string."""
+        """Return one value per key, with one MGET; None if there is no string, b"" if it is larger than MAX_BYTES.
+
+        Raises StoreUnavailable if other programs have stored more than wire.MAX_REPLY_BYTES in these keys.
+        """
+        if not keys:
+            return []
         async with self.connection.operation(_tenant_of(keys)):
-            return await self.connection.get_many(keys, MAX_BYTES)
+            values = values_in(await self.client.mget(keys), len(keys))
+        return [value if value is None or len(value) <= MAX_BYTES else b"" for value in values]
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
         """Store each value with its time to live, in one pipeline of SET PX."""
@@ -96,7 +102,7 @@ def _store(url: str) -> RedisStore:
     if scheme in ("redis+cluster", "rediss+cluster"):
         return RedisStore(_cluster(url, tls=tls))
     limit = CONNECTIONS + SPARE_CONNECTIONS
-    pool = BlockingConnectionPool.from_url(url, max_connections=limit, timeout=TIMEOUT_SECONDS, **_timeouts())
+    pool = ConnectionPool.from_url(url, max_connections=limit, **_timeouts())
     return RedisStore(_with_checked_options(Redis.from_pool(pool)))
 
 
@@ -114,11 +120,11 @@ def _timeouts() -> dict[str, Any]:
 
 
 def _with_checked_options(client: Redis) -> Redis:
-    """Return `client` with a size limit for replies.
+    """Return `client` with the connections of `wire`.
 
     Raises TypeError for invalid connection options, which would otherwise fail at the first use.
     """
-    client.connection_pool.connection_kwargs["parser_class"] = BoundedParser
+    configure_pool(client.connection_pool)
     client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     return client
 
@@ -144,9 +150,7 @@ def _cluster(url: str, *, tls: bool) -> RedisCluster:
         raise ValueError  # a Cluster has a single database
     nodes = [ClusterNode(host, port) for host, port in hosts]
     cluster = RedisCluster(startup_nodes=nodes, **_timeouts() | {"ssl": tls} | options)
-    known = [node.connection_kwargs for node in cluster.nodes_manager.startup_nodes.values()]
-    for connection_options in (cluster.get_connection_kwargs(), *known):
-        connection_options["parser_class"] = BoundedParser
+    configure_cluster(cluster)
     return cluster
 
 

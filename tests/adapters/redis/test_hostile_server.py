@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app.adapters.redis.bounded_parser import MAX_REPLY_BYTES
 from app.adapters.redis.coordination import RedisCoordination
 from app.adapters.redis.store import RedisStore, connect
+from app.adapters.redis.wire import MAX_REPLY_BYTES
 from app.adapters.value_signer import HmacSigner
 from app.ports.coordination import EventKind
 from app.ports.store import StoreUnavailable
