@@ -66,7 +66,7 @@ class Metrics:
         self.withheld = self._counters("calls_withheld", "Calls not sent to the backend, by reason.", "reason")
         self.store_failures = self._counters("store_failures", "Operations of Redis that failed.", "operation")
         self.link_failures = self._counters(
-            "redis_link_failures", "Failures of the link to Redis: denied, busy or channel.", "kind"
+            "redis_link_failures", "Failures of the link to Redis: denied, busy, channel or too_large.", "kind"
         )
         self.values_refused = self._counter("cache_values_refused", "Cached values ignored: forged or malformed.")
         self.refusals = self._counters("http_refusals", "HTTP requests refused before MCP, by status.", "status")

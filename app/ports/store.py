@@ -16,6 +16,10 @@ class StoreBusy(StoreUnavailable):
     """Too many operations of this process are in flight. The store itself may work."""
 
 
+class StoreOverfull(StoreUnavailable):
+    """Other programs have stored more in these keys than this service reads. The store itself works."""
+
+
 class Store(Protocol):
     """A key-value store of bytes with a time to live. An absent key was never put, has expired, or was evicted.
 

@@ -10,7 +10,7 @@ from app.adapters.memory.store import MemoryStore
 from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.store import RedisStore, connect
 from app.adapters.redis.wire import MAX_REPLY_BYTES
-from app.ports.store import Store, StoreUnavailable
+from app.ports.store import Store, StoreOverfull, StoreUnavailable
 from app.services.tasks.sealed_values import MAX_BYTES
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer, free_port
@@ -62,14 +62,14 @@ async def test_a_value_above_the_size_limit_is_not_read(form: str, redis_urls: d
 
 
 @pytest.mark.parametrize("form", ["redis", "cluster"])
-async def test_values_above_the_limit_of_a_reply_are_unavailable_until_they_are_replaced(
+async def test_values_above_the_limit_of_a_reply_are_not_read_until_they_are_replaced(
     form: str, redis_urls: dict[str, str]
 ) -> None:
     store = connect(redis_urls[form])
     keys = [f"{{tenant-b}}:huge:{number}" for number in range(2)]
     await store.client.set(keys[0], b"x" * MAX_REPLY_BYTES)
     for _ in range(2):
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreOverfull):
             await store.get_many(keys)
     assert await store.get_many(keys[1:]) == [None]
     await store.put_many({keys[0]: b"mine"}, {keys[0]: 60.0})

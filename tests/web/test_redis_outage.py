@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from app.adapters.redis.connection import TIMEOUT_SECONDS
+from app.adapters.redis.wire import MAX_REPLY_BYTES
+from app.services.tasks.cache import TASK_KIND
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer
 from tests.support.service import SECONDS, Service, sandbox, serving, settings
@@ -71,6 +73,33 @@ async def test_cached_results_are_used_again_after_redis_returns(clock: HandCloc
         clock.advance(2)
         await fresh.ask("luma_get_tasks_batch", {"task_ids": task_ids[1:]})
         assert backend.reads == reads + 1, "the other tasks come from Redis again"
+
+
+async def test_values_that_others_filled_redis_with_cost_their_own_caller_one_read(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
+    """The reply is above the limit, which is no outage: others read on, and the next write replaces the values."""
+    backend, values = sandbox(clock), settings(redis_url=redis_server.url)
+    async with serving(values, backend, clock) as service:
+        owned = {token: await start(service, token) for token in ("token-a", "token-b")}
+        clock.advance(SECONDS)
+        for token, task_ids in owned.items():
+            await service.ask("luma_get_tasks_batch", {"task_ids": task_ids}, token=token)
+    with redis_server.client() as client:
+        [filled] = client.scan_iter(match=f"*:{TASK_KIND}:{owned['token-a'][0]}", count=1000)
+        client.set(filled, b"x" * MAX_REPLY_BYTES, keepttl=True)
+    reads = []
+    async with serving(values, backend, clock) as fresh:
+        for token in ("token-a", "token-b", "token-a"):
+            before = backend.reads
+            await fresh.ask("luma_get_tasks_batch", {"task_ids": owned[token]}, token=token)
+            reads.append(backend.reads - before)
+        failures = _failures(fresh)
+    async with serving(values, backend, clock) as another:
+        before = backend.reads
+        await another.ask("luma_get_tasks_batch", {"task_ids": owned["token-a"]}, token="token-a")
+        assert backend.reads == before
+    assert (reads, failures) == ([1, 0, 0], 0)
 
 
 async def test_a_hung_redis_is_tried_once_and_then_skipped(clock: HandClock, fragile_redis: RedisServer) -> None:

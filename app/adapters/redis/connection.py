@@ -13,7 +13,8 @@ from redis.exceptions import BusyLoadingError, InvalidResponse, ResponseError
 
 from app.adapters.redis.command_queue import CommandQueue
 from app.adapters.redis.scripts import READ
-from app.ports.store import StoreRefuses, StoreUnavailable
+from app.adapters.redis.wire import ReplyTooLarge
+from app.ports.store import StoreOverfull, StoreRefuses, StoreUnavailable
 from app.services.log_throttle import LogThrottle
 
 TIMEOUT_SECONDS = 0.4
@@ -65,7 +66,7 @@ class RedisConnection:
         """Call `count_failure` with the kind of each failure that only this class can detect.
 
         Kinds: "denied" (an ACL permission is missing), "channel" (the subscription failed), "busy" (the queue is full
-        or slow).
+        or slow), "too_large" (the reply is larger than MAX_REPLY_BYTES).
         """
         self._count_failure = count_failure
 
@@ -95,9 +96,10 @@ class RedisConnection:
     async def operation(self, tenant: str = "", *, may_be_denied: bool = False) -> AsyncIterator[None]:
         """Wait in the queue for an operation of `tenant`, and run the body within TIMEOUT_SECONDS.
 
-        Raises StoreBusy if the queue is full or slow, StoreRefuses if Redis replies with an error, and StoreUnavailable
-        if Redis fails or times out. All exceptions of the body are converted. A missing permission is logged and
-        counted, unless `may_be_denied`: the permission to read the keys of release 1.0 is optional.
+        Raises StoreBusy if the queue is full or slow, StoreOverfull if the reply is too large, StoreRefuses if Redis
+        replies with an error, and StoreUnavailable if Redis fails or times out. All exceptions of the body are
+        converted. A missing permission is logged and counted, unless `may_be_denied`: the permission to read the keys
+        of release 1.0 is optional.
         """
         async with self._queue.place(tenant):
             try:
@@ -105,6 +107,9 @@ class RedisConnection:
                     if self._is_stale:
                         await self._reconnect()
                     yield
+            except ReplyTooLarge as exc:
+                self._count_failure("too_large")
+                raise StoreOverfull from exc
             except Exception as exc:  # the client raises many types for replies of another form
                 code = _code_of(exc)
                 if code in NOT_SERVING:

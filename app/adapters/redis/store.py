@@ -34,7 +34,7 @@ class RedisStore:
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return one value per key, with one MGET; None if there is no string, b"" if it is larger than MAX_BYTES.
 
-        Raises StoreUnavailable if other programs have stored more than wire.MAX_REPLY_BYTES in these keys.
+        Raises StoreOverfull if other programs have stored more than wire.MAX_REPLY_BYTES in these keys.
         """
         if not keys:
             return []

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from app.ports.store import Store, StoreBusy, StoreRefuses, StoreUnavailable
+from app.ports.store import Store, StoreBusy, StoreOverfull, StoreRefuses, StoreUnavailable
 from app.ports.telemetry import Telemetry
 from app.services.tasks.store_probe import explained
 
@@ -73,7 +73,7 @@ class FailOpenStore:
             return fallback
         try:
             result = await call()
-        except StoreBusy:  # a limit of this process, not a failure of the store
+        except (StoreBusy, StoreOverfull):  # limits of this process, not failures of the store
             return fallback
         except StoreUnavailable as exc:
             self._failed(operation, exc)
