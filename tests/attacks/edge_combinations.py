@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from tests.attacks.attacks import Row, answered_once, held_open, in_parts, long_prompts, swelling_answers
 from tests.attacks.target import Connection, Target, batch, raw
+from tests.support.service import LEGACY, MODERN, envelope
 
 HEADERS = "".join(f"h{number}: bb\r\n" for number in range(85)).encode()
 START = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\n" + HEADERS + b"content-type: application/json\r\n"
@@ -19,9 +20,10 @@ def _wait(number: int) -> bytes:
     return call.replace(b"\r\n", b"\r\n" + HEADERS, 1)
 
 
-def _streamed_wait(number: int) -> bytes:
-    message, headers = batch([f"run-{number}"], wait_seconds=50)
-    message["params"]["_meta"]["progressToken"] = number
+def _streamed_wait(number: int, era: str) -> bytes:
+    arguments = {"task_ids": [f"run-{number}"], "wait_seconds": 50}
+    message, headers = envelope("tools/call", {"name": "luma_get_tasks_batch", "arguments": arguments}, era)
+    message["params"].setdefault("_meta", {})["progressToken"] = number
     return raw(message, headers, f"customer-{number % TOKENS}").replace(b"\r\n", b"\r\n" + HEADERS, 1)
 
 
@@ -66,9 +68,25 @@ async def streams_and_half_heads(target: Target) -> AsyncIterator[None]:
     await _accept(target)
     async with long_prompts(target):
         pass
-    waits = await in_parts((target.connect(_streamed_wait(n), limit=2**10) for n in range(2500)), at_once=60)
+    streams = (target.connect(_streamed_wait(n, MODERN), limit=2**10) for n in range(2500))
+    waits = await in_parts(streams, at_once=60)
     head = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n" + HEADERS + b"x: " + b"a" * 29_000
     heads = (target.connect(head, limit=2**10) for _ in range(1400))
+    async with held_open(waits + await in_parts(heads, at_once=60)):
+        yield
+
+
+@asynccontextmanager
+async def turns_of_heads_and_streams(target: Target) -> AsyncIterator[None]:
+    """Send half heads of 88 fields, hang up, start 2,400 waits that report progress as before 2026, and send more."""
+    await _accept(target)
+    head = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\n" + b"".join(b"x%d: %b\r\n" % (n, b"y" * 330) for n in range(88))
+    heads = [target.connect(head, limit=2**10) for _ in range(2400)]
+    async with held_open(await in_parts(heads, at_once=60)):
+        pass
+    streams = (target.connect(_streamed_wait(n, LEGACY[-1]), limit=2**10) for n in range(2400))
+    waits = await in_parts(streams, at_once=60)
+    heads = [target.connect(head, limit=2**10) for _ in range(1400)]
     async with held_open(waits + await in_parts(heads, at_once=60)):
         yield
 
@@ -116,6 +134,7 @@ COMBINATIONS = (
     Row("2,500 waits, then 1,400 half-sent bodies of 60 KB", "342 MB; an honest caller got 429", waits_and_half_bodies),
     Row("2,500 waits, then 1,400 half heads of 30 KB", "", waits_and_half_heads),
     Row("2,500 waits that report progress, then half heads", "254 MB", streams_and_half_heads, 0.05),
+    Row("half heads and 2,400 waits that report progress, in turns", "290 MB", turns_of_heads_and_streams, 0.05),
     Row("1,500 waits, then 20,000 answers that nobody reads", "", waits_and_unread_answers, 0.0),
     Row("2,500 waits beside 8 callers whose answers are made to cost", "", waits_and_swelling_answers),
     Row("3,500 new tokens at once, six times over", "312 MB", new_tokens_in_waves, 0.05),

@@ -30,6 +30,7 @@ from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.caller_quota import CallerQuota
 from app.services.limits.database_turns import DatabaseTurns
 from app.services.limits.fair_limiter import Shares
+from app.services.limits.memory_budget import SHARE_OF_ONE_CALLER
 from app.services.log_throttle import QUIET_SECONDS
 from app.services.polling.poller import MAX_AWAITED_PER_CALLER
 from app.services.polling.waiter import MAX_WAITING_PER_CALLER
@@ -111,7 +112,7 @@ async def callbacks(world: World) -> Refuse:
 
 async def request_memory(world: World) -> Refuse:
     budget = build_memory_budget(settings(request_memory_mb=16), ACEDATACLOUD, world.refusals, world.limits)
-    return full(budget, 16_000_000 // 14)
+    return full(budget, 16_000_000 // SHARE_OF_ONE_CALLER)
 
 
 async def connection_memory(world: World) -> Refuse:
