@@ -1,13 +1,20 @@
-"""The installed command `luma-mcp` in a process of its own."""
+"""The command `luma-mcp` in a process of its own."""
 
+import atexit
+import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import IO
 
 COMMAND = str(Path(sys.executable).parent / "luma-mcp")
 _ADDRESS = re.compile(r"Serving MCP at (http://[^/]+)/mcp")
@@ -27,10 +34,53 @@ def environment(**settings: str) -> dict[str, str]:
 def run(
     *arguments: str, cwd: Path, env: Mapping[str, str], given: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command in `cwd`, with `given` on standard input, and wait for it, at most 60 seconds."""
-    return subprocess.run(  # noqa: PLW1510 - the exit status is what tests look at
-        [COMMAND, *arguments], cwd=cwd, env=dict(env), capture_output=True, text=True, timeout=60, input=given
+    """Run the command in `cwd`, with `given` on standard input, and wait for it, at most 60 seconds.
+
+    It is a fork of a process that has imported the program, unless `env` has variables that imports look at.
+    """
+    if any(not name.startswith("LUMA_MCP_") and name not in _KEPT for name in env):
+        return subprocess.run(  # noqa: PLW1510 - the exit status is what tests look at
+            [COMMAND, *arguments], cwd=cwd, env=dict(env), capture_output=True, text=True, timeout=60, input=given
+        )
+    request = json.dumps({"arguments": arguments, "folder": str(cwd), "env": dict(env)}).encode()
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        stdin.write((given or "").encode())
+        stdin.seek(0)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(60)
+            connection.connect(_warm_commands())
+            socket.send_fds(connection, [request], [one.fileno() for one in (stdin, stdout, stderr)])
+            status = json.loads(connection.recv(100))
+        printed = [_read_again(stream) for stream in (stdout, stderr)]
+    return subprocess.CompletedProcess([COMMAND, *arguments], status, *printed)
+
+
+def _read_again(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode()
+
+
+@cache
+def _warm_commands() -> str:
+    """Start the process that forks for each command, once for each test process. Return the path of its socket."""
+    folder = tempfile.mkdtemp(prefix="luma-mcp-commands-")
+    path = f"{folder}/socket"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.warm_commands", path],
+        cwd=Path(__file__).parents[2],
+        env=environment(),
+        stdout=subprocess.PIPE,
     )
+
+    def end() -> None:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder)
+
+    atexit.register(end)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return path
 
 
 class Server:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -185,20 +186,33 @@ async def serving(
 @asynccontextmanager
 async def listening(app: ASGIApp, host: str = "127.0.0.1") -> AsyncIterator[str]:
     """Run `app` under uvicorn on a free port of loopback until the block ends; yield its URL without a path."""
-    socket = listening_socket(host, 0)
+    bound = listening_socket(host, 0)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="on", http=DisconnectAwareProtocol, ws="none"
     )
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve(sockets=[socket]))
+    server = _Server(config)
+    running = asyncio.create_task(server.serve(sockets=[bound]))
+    started = asyncio.create_task(server.has_started.wait())
     try:
-        while not server.started and not running.done():
-            await asyncio.sleep(0)
-        yield f"http://{host}:{socket.getsockname()[1]}"
+        await asyncio.wait((running, started), return_when=asyncio.FIRST_COMPLETED)
+        yield f"http://{host}:{bound.getsockname()[1]}"
     finally:
+        started.cancel()
         server.should_exit = True
         await running
-        socket.close()
+        bound.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it has started. Asking it again and again would slow down the threads of SQLite."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.has_started = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.has_started.set()
 
 
 def text_of(result: Mapping[str, Any]) -> str:

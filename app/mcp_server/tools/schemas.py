@@ -1,6 +1,10 @@
-"""The JSON schemas that tools/list publishes: those of pydantic, reduced to keywords that all gateways accept."""
+"""The JSON schemas that tools/list publishes: those of pydantic, reduced to keywords that all gateways accept.
+
+Each is computed once, which takes 20 ms, and must not be changed.
+"""
 
 import json
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -14,6 +18,7 @@ _NOT_PUBLISHED = frozenset(("title", "minLength", "maxLength", "exclusiveMinimum
 Schema = dict[str, Any]
 
 
+@cache
 def input_schema(model: type[BaseModel], *, with_confirm: bool = False) -> Schema:
     """Return the schema of a tool's arguments, required ones first. `with_confirm` includes `confirm`.
 
@@ -32,6 +37,7 @@ def input_schema(model: type[BaseModel], *, with_confirm: bool = False) -> Schem
     return schema
 
 
+@cache
 def output_schema(result: Any) -> Schema:
     """Return the schema of `{"result": …}`, which is the typed result or an error.
 
