@@ -96,7 +96,7 @@ check: install ## lint, format, types, the direction of imports, and a core that
 conformance: install ## run the official MCP conformance suite against the real service and a fixture build
 	$(BIN)/python -m tests.conformance
 
-clients: install ## try real client programs against the sandbox: Inspector, Codex, Claude Code, Gemini CLI, opencode, Java, curl
+clients: install $(FASTMCP_STAMP) ## try real client programs against the sandbox: Inspector, Codex, Claude Code, Gemini CLI, opencode, Java, curl
 	$(BIN)/python -m tests.clients $(ARGS)
 
 readme: install ## write the generated parts of README.md, and .env.example, anew
