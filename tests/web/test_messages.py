@@ -118,6 +118,18 @@ async def test_an_unknown_revision_is_refused_with_all_that_are_served(service: 
     assert error["data"]["supported"] == list(SUPPORTED_VERSIONS)
 
 
+async def test_discovery_lists_every_revision_that_is_served(service: Service) -> None:
+    message, headers = envelope("server/discover", {}, MODERN)
+    discovered = (await send(service, message, headers)).json()["result"]
+    assert set(discovered["supportedVersions"]) == set(SUPPORTED_VERSIONS)
+
+
+@pytest.mark.parametrize("version", SUPPORTED_VERSIONS)
+async def test_every_revision_that_is_listed_is_served(service: Service, version: str) -> None:
+    message, headers = envelope("tools/call", CALL["params"], version)
+    assert "16:9" in (await send(service, message, headers)).text
+
+
 META = "io.modelcontextprotocol/"
 
 
