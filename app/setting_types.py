@@ -6,7 +6,7 @@ The message of each ValueError is the end of a sentence that begins with the var
 import json
 import re
 from ipaddress import ip_address, ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -21,6 +21,8 @@ WAYS = ("passthrough", "keys", "jwt")
 HOW_TO_MAKE_A_KEY = "Make one with `openssl rand -base64 48` and give every worker and replica the same."
 MAX_SECONDS = 10 * 365 * 24 * 3600.0
 """Ten years."""
+
+MAX_PORT = 65_535
 
 _NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,200}")
 """Names of claims, audiences and scopes (RFC 6749, 3.3); some are URLs."""
@@ -166,9 +168,13 @@ def _strong_key(value: SecretStr) -> SecretStr:
     return value
 
 
-def port_number(value: Any) -> Any:
-    """Return decimal text as a number, and any other value as given."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+def _switch_or_port(value: Any) -> Any:
+    """Return "on", "off", or the number of a port, which the environment has as text."""
+    if value in ("on", "off"):
+        return value
+    if not str(value).isdecimal() or not 1 <= int(value) <= MAX_PORT:
+        raise ValueError(f"must be on, off, or a port number from 1 to {MAX_PORT}")
+    return int(value)
 
 
 def _check_ways(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -189,5 +195,5 @@ PublicUrl = Annotated[str, AfterValidator(_normalise_public_url)]
 Key = Annotated[SecretStr, AfterValidator(_strong_key)]
 Keys = Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_parse_keys)]
 Ways = Annotated[Listed, AfterValidator(_check_ways)]
-Port = Annotated[int, Field(ge=1, le=65535)]
+SwitchOrPort = Annotated[Literal["on", "off"] | int, BeforeValidator(_switch_or_port)]
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]

@@ -4,12 +4,12 @@ import os
 import re
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 
 from dotenv import dotenv_values
 from platformdirs import user_data_path
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.invitations import join_url
@@ -23,11 +23,10 @@ from app.setting_types import (
     Names,
     Networks,
     Origins,
-    Port,
     PublicUrl,
     Seconds,
+    SwitchOrPort,
     Ways,
-    port_number,
 )
 
 PREFIX = "LUMA_MCP_"
@@ -242,14 +241,14 @@ class Settings(BaseSettings):
         "process; the requests of one token may use a thirteenth of it",
     )
     sandbox_seconds: Seconds = Field(8.0, description="how long the sandbox takes for a generation")
-    metrics: Annotated[Literal["on", "off"] | Port, BeforeValidator(port_number)] = Field(
+    metrics: SwitchOrPort = Field(
         "on", description="`on` serves `/metrics` beside `/mcp`, a port number moves it there, `off` switches it off"
     )
     team_metrics: bool = Field(
         default=False,
         description="whether `/metrics` shows how much of the budgets of teams is used, by the names of teams",
     )
-    admin: Annotated[Literal["on", "off"] | Port, BeforeValidator(port_number)] = Field(
+    admin: SwitchOrPort = Field(
         "off",
         description="`on` lets team keys with the scope `admin` administer their team under `/admin/v1` beside `/mcp`, "
         "a port number moves it there, `off` switches it off (see docs/teams.md)",

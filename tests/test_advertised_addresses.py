@@ -60,6 +60,16 @@ def test_a_teams_public_url_stays_out_of_a_sandbox_on_this_machine(tmp_path: Pat
     assert f"{server.url}/mcp" in page
 
 
+def test_the_videos_of_a_sandbox_under_a_path_play_with_and_without_that_path(tmp_path: Path) -> None:
+    env = environment(backend="sandbox", public_url=f"{PUBLIC}/luma", sandbox_seconds="0.1")
+    with serving_process(cwd=tmp_path, env=env) as server:
+        video = finished_video(server.url)
+        assert video.startswith(f"{PUBLIC}/luma/")
+        kept = video.removeprefix(PUBLIC)
+        assert plays(f"{server.url}{kept}"), "behind a proxy that keeps the path"
+        assert plays(f"{server.url}{kept.removeprefix('/luma')}"), "behind one that strips it"
+
+
 class Stdio:
     """A client of the program over its standard input and output."""
 

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from app.adapters.sandbox.backend import create_sandbox
 from app.cli.serve import OTHER_OPEN_FILES
+from app.observability.metrics_folder import MULTIPROCESS_VARIABLE
 from tests.support.process import Server, environment, run, serving_process
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.service import KEY, listening
@@ -218,10 +219,15 @@ async def test_workers_share_a_port_a_cache_and_their_metrics(tmp_path: Path, re
             server.process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(server.process.wait, 60) == 0
     assert total(metrics, "luma_mcp_calls_total") == 1 + CALLS
+    assert all(metrics.count(f"\n{name}{{pid=") == 2 for name in PROCESS_METRICS)
+    assert all(f"\nluma_mcp_{name} " in metrics for name in GAUGES)
+    assert "_created" not in metrics
     assert backend.state.sandbox.submissions("token-a") == 1
 
 
 CALLS = 40
+PROCESS_METRICS = ("process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds")
+GAUGES = ("calls_in_flight", "waiting_callers", "listeners", "submissions_in_flight")
 
 
 def use_workers(url: str) -> str:
@@ -242,6 +248,16 @@ def test_metrics_move_to_a_port_of_their_own(tmp_path: Path) -> None:
         ask(server.url, "luma_list_actions")
         assert httpx.get(f"{server.url}/metrics").status_code == 404
         assert total(httpx.get(f"http://127.0.0.1:{port}/metrics").text, "luma_mcp_calls_total") == 1
+
+
+def test_a_folder_of_metrics_starts_without_the_counts_of_ended_processes(tmp_path: Path) -> None:
+    env = environment() | {MULTIPROCESS_VARIABLE: str(tmp_path)}
+    for _ in range(2):
+        with serving_process("--sandbox", cwd=tmp_path, env=env) as server:
+            ask(server.url, "luma_list_actions")
+            metrics = httpx.get(f"{server.url}/metrics").text
+            assert total(metrics, "luma_mcp_calls_total") == 1
+            assert total(metrics, "process_resident_memory_bytes") > 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -112,6 +112,9 @@ FAULTS = [
     ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, "SSL_CERT_FILE names no readable file"),
     ({"SSL_CERT_FILE": __file__}, "SSL_CERT_FILE names no readable file of certificates"),
     ({"PROMETHEUS_MULTIPROC_DIR": "/nowhere/metrics"}, "PROMETHEUS_MULTIPROC_DIR names no folder"),
+    ({"LUMA_MCP_METRICS": "70000"}, "LUMA_MCP_METRICS must be on, off, or a port number from 1 to 65535."),
+    ({"LUMA_MCP_METRICS": "abc"}, "LUMA_MCP_METRICS must be on, off, or a port number"),
+    ({"LUMA_MCP_ADMIN": "0"}, "LUMA_MCP_ADMIN must be on, off, or a port number"),
     ({"LUMA_MCP_PUBLIC_URL": "luma"}, "LUMA_MCP_PUBLIC_URL must be"),
     ({"LUMA_MCP_AUTH": "keys", "LUMA_MCP_BACKEND": "sandbox"}, "LUMA_MCP_AUTH names keys"),
     ({"LUMA_MCP_AUTH": "jwt", "LUMA_MCP_BACKEND": "sandbox"}, "LUMA_MCP_AUTH names jwt"),
@@ -129,6 +132,32 @@ def test_an_environment_that_cannot_work_ends_with_a_sentence_and_2(
     assert ended.returncode == 2, ended.stderr
     assert sentence in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "abc", "80.5", ""])
+def test_a_port_that_cannot_be_is_refused_with_its_range(tmp_path: Path, port: str) -> None:
+    ended = run("serve", "--sandbox", f"--port={port}", cwd=tmp_path, env=environment())
+    assert ended.returncode == 2
+    assert "--port: must be a whole number from 0 to 65535" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+@pytest.mark.parametrize("is_set", [True, False], ids=["a folder", "empty"])
+def test_check_writes_no_metrics(tmp_path: Path, *, is_set: bool) -> None:
+    given = {METRICS_FOLDER: str(tmp_path) if is_set else ""}
+    ended = run("check", cwd=tmp_path, env=environment(backend="sandbox") | given)
+    assert ended.returncode == 0, ended.stderr
+    assert not list(tmp_path.glob("*.db"))
+
+
+def test_check_names_a_metrics_folder_that_is_missing(tmp_path: Path) -> None:
+    given = {METRICS_FOLDER: str(tmp_path / "missing")}
+    ended = run("check", cwd=tmp_path, env=environment(backend="sandbox") | given)
+    assert ended.returncode == 2
+    assert f"{METRICS_FOLDER} names no folder" in ended.stderr
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
@@ -158,12 +187,14 @@ def test_a_taken_port_ends_with_a_sentence_and_2(tmp_path: Path) -> None:
         {"NO_PROXY": "localhost,[::1],fe80::/10,10.0.0.0/8,*.internal"},
         {"no_proxy": "*", "ALL_PROXY": "socks5://127.0.0.1:1"},
         {"HTTPS_PROXY": "127.0.0.1:3128"},
+        {METRICS_FOLDER: ""},
     ],
-    ids=["IPv6 in NO_PROXY", "exempt from SOCKS", "a proxy without a scheme"],
+    ids=["IPv6 in NO_PROXY", "exempt from SOCKS", "a proxy without a scheme", "no folder of metrics"],
 )
 def test_an_ordinary_environment_serves(tmp_path: Path, ordinary: dict[str, str]) -> None:
     with serving_process(cwd=tmp_path, env=environment(**BACKEND) | ordinary) as server:
         assert server.url
+    assert not list(tmp_path.glob("*.db"))
 
 
 def test_a_misspelt_setting_is_named_when_the_service_starts(tmp_path: Path) -> None:

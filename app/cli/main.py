@@ -4,13 +4,16 @@ The modules of commands are imported when the command runs, because some take lo
 """
 
 import asyncio
+import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from app.cli.admin import audit, budgets, clients, credentials, keys, limits, members, teams, usage
+from app.observability.metrics_folder import MULTIPROCESS_VARIABLE
 from app.settings import DEFAULT_ENV_FILE, Settings, SettingsError, load_settings, require_key
 
 INTERRUPTED = 130
@@ -24,6 +27,7 @@ def main() -> None:
     """Run the command in the arguments. A SettingsError is printed, and the exit status is 2."""
     args = command_parser().parse_args()
     try:
+        _prepare_metrics_folder(args)
         args.run(args)
     except SettingsError as exc:
         print(f"luma-mcp: {exc}", file=sys.stderr)  # noqa: T201 - logging may not be configured yet
@@ -76,6 +80,22 @@ def _command(commands: Any, name: str, run: Callable[[Namespace], None], help_te
     command: ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
     command.set_defaults(run=run)
     return command
+
+
+def _prepare_metrics_folder(args: Namespace) -> None:
+    """Leave PROMETHEUS_MULTIPROC_DIR set only for `serve`, because every other command would write a file there.
+
+    It runs before prometheus_client is imported, which reads the variable then. An empty value counts as unset, as in
+    settings. Raises SettingsError, for `serve` and `check`, if it is not a folder that this process may write to.
+    """
+    name = os.environ.get(MULTIPROCESS_VARIABLE)
+    if name and args.run in (_serve, _check) and not (Path(name).is_dir() and os.access(name, os.W_OK)):
+        raise SettingsError(
+            f"{MULTIPROCESS_VARIABLE} names no folder that this process may write to: create it, or unset the "
+            "variable, and the service creates a folder."
+        )
+    if not name or args.run is not _serve:
+        os.environ.pop(MULTIPROCESS_VARIABLE, None)
 
 
 def _between(minimum: int, maximum: int) -> Callable[[str], int]:

@@ -21,7 +21,8 @@ from app.cli.process_tuning import tune_process
 from app.composition.application import assemble
 from app.local_secret import with_local_secret
 from app.observability.logging import configure_logging
-from app.observability.metrics import MULTIPROCESS_VARIABLE, registry_of_all_workers
+from app.observability.metrics import registry_of_all_workers
+from app.observability.metrics_folder import MULTIPROCESS_VARIABLE, delete_files_of_ended_processes
 from app.observability.tracing import export_spans
 from app.persistence import prepare_database
 from app.settings import Settings, SettingsError, load_settings, require_key, unknown_variables
@@ -75,7 +76,8 @@ def serve_processes(settings: Settings, *, host: str, port: int, workers: int, e
     if workers > 1 and settings.redis_url is None:
         raise SettingsError(WORKERS_WITHOUT_REDIS)
     configure_logging(settings.log_level, settings.log_format)
-    prepare_metrics_folder()
+    if (folder := os.environ.get(MULTIPROCESS_VARIABLE)) is not None:
+        delete_files_of_ended_processes(Path(folder))
     settings = with_local_secret(settings)
     asyncio.run(prepare_database(settings))
     allow_open_files(settings.connections + OTHER_OPEN_FILES)
@@ -102,25 +104,6 @@ def allow_open_files(wanted: int) -> None:
             allowed,
             wanted,
         )
-
-
-def prepare_metrics_folder() -> None:
-    """Delete the files of ended processes from PROMETHEUS_MULTIPROC_DIR, whose counts would be added to the new ones.
-
-    Does nothing if the variable is not set. Raises SettingsError if it is not a folder that this process may write to.
-    """
-    if (name := os.environ.get(MULTIPROCESS_VARIABLE)) is None:
-        return
-    folder = Path(name)
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise SettingsError(
-            f"{MULTIPROCESS_VARIABLE} names no folder that this process may write to: create it, or unset the "
-            "variable, and the service creates a folder."
-        )
-    for file in folder.glob("*.db"):
-        pid = file.stem.rpartition("_")[2]
-        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
-            file.unlink(missing_ok=True)
 
 
 def _serve_one(settings: Settings, *, host: str, port: int) -> None:

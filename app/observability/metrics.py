@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, lru_cache, partial
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,14 +15,16 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
+from app.observability.metrics_folder import MULTIPROCESS_VARIABLE, live_processes
 from app.ports.auth import TokenFault
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it would add an unused series for each counter
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 _CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)
 
@@ -201,10 +204,30 @@ class Metrics:
         return generate_latest(registry_of_all_workers() or self.registry)
 
 
+class WorkerProcessCollector(Collector):
+    """The process metrics of all live workers, such as their memory. The label `pid` tells the workers apart."""
+
+    def __init__(self, folder: Path, registry: CollectorRegistry) -> None:
+        """Take the process ids from the names of the workers' files in `folder`."""
+        self._folder = folder
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return each metric once, with a sample of each worker. There are none on a system without /proc."""
+        metrics: dict[str, Metric] = {}
+        for pid in live_processes(self._folder):
+            for found in ProcessCollector(pid=partial(str, pid), registry=None).collect():
+                metric = metrics.setdefault(found.name, Metric(found.name, found.documentation, found.type))
+                for sample in found.samples:
+                    metric.add_sample(sample.name, {"pid": str(pid)}, sample.value)
+        return metrics.values()
+
+
 def registry_of_all_workers() -> CollectorRegistry | None:
     """Return a registry that aggregates the metrics of all workers; None if PROMETHEUS_MULTIPROC_DIR is not set."""
-    if MULTIPROCESS_VARIABLE not in os.environ:
+    if (folder := os.environ.get(MULTIPROCESS_VARIABLE)) is None:
         return None
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    WorkerProcessCollector(Path(folder), registry)
     return registry

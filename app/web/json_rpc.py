@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from mcp_types import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, UNSUPPORTED_PROTOCOL_VERSION
+from mcp_types import HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, UNSUPPORTED_PROTOCOL_VERSION
 
 from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
 
@@ -51,9 +51,16 @@ _TOO_MANY_VALUES = (
 )
 _NO_VERSION = f"This protocol revision is not served. Served are {', '.join(SUPPORTED_VERSIONS)}."
 _NO_ENVELOPE = (
-    "This request's MCP-Protocol-Version header and its body do not agree. A request of 2026-07-28 repeats the version "
-    "and the client's capabilities in params._meta; leave the header out to speak an earlier revision."
+    "The MCP-Protocol-Version header is that of 2026-07-28. A request of this revision repeats the version and the "
+    "client's capabilities in params._meta, as io.modelcontextprotocol/protocolVersion, a string, and "
+    "io.modelcontextprotocol/clientCapabilities, an object. Leave the header out to speak an earlier revision."
 )
+_REPEATED_IN_HEADERS = {
+    "MCP-Protocol-Version": "io.modelcontextprotocol/protocolVersion in params._meta",
+    "Mcp-Method": "the method of the body",
+    "Mcp-Name": "params.name of tools/call and prompts/get, or params.uri of resources/read",
+}
+"""Headers of a request of 2026-07-28, each with the part of the body that it repeats."""
 
 
 class InvalidBody(Exception):
@@ -237,10 +244,20 @@ def rewrite_sdk_error(body: bytes, request: bytes = b"") -> bytes:
         error |= {"message": _NO_VERSION, "data": {**error.get("data", {}), "supported": list(SUPPORTED_VERSIONS)}}
     elif code == PARSE_ERROR:
         error["message"] = _NOT_JSON
-    elif "_meta must be" in message:
+    elif code == HEADER_MISMATCH:
+        error["message"] = _header_mismatch(message)
+    elif message.startswith("params._meta "):
         error["message"] = _NO_ENVELOPE
     elif message.startswith("Validation error"):
         error["message"] = _NO_MESSAGE
     if response.get("id") is None and request:
         response["id"] = json.loads(request).get("id")
     return json.dumps(response).encode()
+
+
+def _header_mismatch(message: str) -> str:
+    """Return the sentence for a header that is missing, repeated or different; `message` begins with its name."""
+    name = message.partition(" ")[0].lower()
+    wrong = [header for header in _REPEATED_IN_HEADERS if header.lower() == name] or list(_REPEATED_IN_HEADERS)
+    rules = "; ".join(f"{header} is {_REPEATED_IN_HEADERS[header]}" for header in wrong)
+    return f"The headers of this request and its body do not agree. Send each header once, and as the body is: {rules}."

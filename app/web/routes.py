@@ -11,7 +11,7 @@ from starlette.routing import Route
 from app.observability.metrics import CONTENT_TYPE, Metrics
 from app.observability.shared_exposition import SharedExposition
 from app.ports.store import StoreRefuses, StoreUnavailable
-from app.services.tasks.store_probe import ChannelSilent
+from app.services.tasks.store_probe import ADVICE, ChannelSilent
 from app.web.json_rpc import refusal
 from app.web.readiness import Phase, Readiness
 
@@ -45,25 +45,25 @@ def probe_routes(
     async def readyz(_request: Request) -> Response:
         if readiness.phase is not Phase.READY:
             return JSONResponse({"status": readiness.phase.value}, status_code=503)
-        store, database = "up", await database_status()
+        store, database = {"store_status": "up"}, await database_status()
         try:
             await try_store()
         except StoreUnavailable as exc:
-            store = _store_status(exc)
-        status = "ready" if store == database == "up" else "degraded"
-        report = {"status": status, "store": store_name, "store_status": store, "database_status": database}
-        return JSONResponse(report)
+            store = _store_report(exc)
+        status = "ready" if store["store_status"] == database == "up" else "degraded"
+        return JSONResponse({"status": status, "store": store_name, **store, "database_status": database})
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
 
 
-def _store_status(exc: StoreUnavailable) -> str:
+def _store_report(exc: StoreUnavailable) -> dict[str, str]:
+    """Return the status of a store that cannot be used, and the word for the fault if it answers with an error."""
     match exc:
         case StoreRefuses():
-            return "refuses"
+            return {"store_status": "refuses", "store_fault": str(exc) if str(exc) in ADVICE else "other"}
         case ChannelSilent():
-            return "channel_silent"
-    return "down"
+            return {"store_status": "channel_silent"}
+    return {"store_status": "down"}
 
 
 def metrics_route(metrics: Metrics) -> Route:

@@ -105,6 +105,29 @@ async def test_check_reports_missing_rights_to_the_channel(
     assert "does not give this user the rights" in said
 
 
+@pytest.mark.parametrize("lacks", ["eval", "publish", "get", "mget", "unlink"])
+async def test_check_and_readyz_report_each_right_that_is_missing(
+    tmp_path: Path, backend: str, fragile_redis: RedisServer, clock: HandClock, lacks: str
+) -> None:
+    allowed = ("+@all", "-eval", "-evalsha") if lacks == "eval" else ("+@all", f"-{lacks}")
+    with fragile_redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "poor", "on", ">word", "~*", "&*", *allowed)
+    url = f"redis://poor:word@127.0.0.1:{fragile_redis.port}/0"
+    code, said = await check(tmp_path, backend, url)
+    async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
+        report = (await service.http.get(f"{service.url}/readyz")).json()
+    assert (code, "does not give this user the rights" in said) == (1, True)
+    assert (report["store_status"], report["store_fault"]) == ("refuses", "NOPERM")
+
+
+async def test_readyz_names_a_redis_that_is_full(fragile_redis: RedisServer, clock: HandClock) -> None:
+    async with serving(settings(redis_url=fragile_redis.url), sandbox(clock), clock) as service:
+        with fragile_redis.client() as client:
+            client.config_set("maxmemory", "1")
+        report = (await service.http.get(f"{service.url}/readyz")).json()
+    assert (report["status"], report["store_fault"]) == ("degraded", "OOM")
+
+
 async def test_check_reports_missing_redis_rights_and_wrong_passwords(
     tmp_path: Path, backend: str, fragile_redis: RedisServer
 ) -> None:
@@ -242,6 +265,7 @@ async def test_readyz_distinguishes_a_redis_that_refuses_from_one_that_is_down(
         seen.append((await service.http.get(f"{service.url}/readyz")).json())
     assert [answer["store_status"] for answer in seen] == ["up", "refuses", "down"]
     assert [answer["status"] for answer in seen] == ["ready", "degraded", "degraded"]
+    assert [answer.get("store_fault") for answer in seen] == [None, "READONLY", None]
 
 
 async def test_check_reports_whether_the_identity_provider_can_be_used(

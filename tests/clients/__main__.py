@@ -1,15 +1,17 @@
 """`make clients`: real client programs against the sandbox, each of which lists, generates, waits and makes a bad call.
 
-Agents get a scripted model on loopback. A program that this machine cannot install is reported, and is a fault only
-with `--all`.
+Agents get a scripted model on loopback. A program that is not here is named and counted as skipped. With `--all` it is
+a fault; with CI=true it is one unless it has to come from PATH, and some program of every chosen kind must have run.
 """
 
+import os
 import sys
 import tempfile
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from pathlib import Path
 
@@ -36,31 +38,49 @@ from tests.support.process import environment, serving_process
 SANDBOX_SECONDS = "2"
 
 
+class Kind(Enum):
+    """What a program is. All but agents are installed and tried in seconds."""
+
+    PROTOCOL = "clients of the protocol"
+    HTTP = "plain HTTP clients"
+    SIGN_IN = "clients that sign in"
+    AGENT = "agents"
+
+
+class Outcome(Enum):
+    """How the try of a program ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ABSENT = "skipped"
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program and how to try it; `is_quick` if it is installed and tried in seconds."""
+    """A program and how to try it; `is_from_path` if no package of the project brings it."""
 
     name: str
+    kind: Kind
     run: Callable[[World], object]
-    is_quick: bool = False
+    is_from_path: bool = False
 
 
 def agent(name: str, start: Callable[[World, ScriptedModel], Finished]) -> Program:
     """Return an agent, which is tried with the scripted model."""
-    return Program(name, partial(run_agent, start=start))
+    return Program(name, Kind.AGENT, partial(run_agent, start=start))
 
 
 PROGRAMS = (
-    Program("inspector", inspector.run, is_quick=True),
-    Program("java", java.run, is_quick=True),
-    Program("curl", curl.run, is_quick=True),
-    Program("mcp-remote", mcp_remote.run, is_quick=True),
-    Program("typescript-1-signs-in", sign_in.typescript_1, is_quick=True),
-    Program("typescript-2-signs-in", sign_in.typescript_2, is_quick=True),
-    Program("mcp-remote-signs-in", sign_in.mcp_remote, is_quick=True),
-    Program("fastmcp-signs-in", sign_in.fastmcp, is_quick=True),
-    Program("chromium-signs-in", sign_in.chromium, is_quick=True),
-    Program("gemini", gemini_cli.run),
+    Program("inspector", Kind.PROTOCOL, inspector.run),
+    Program("mcp-remote", Kind.PROTOCOL, mcp_remote.run),
+    Program("java", Kind.HTTP, java.run, is_from_path=True),
+    Program("curl", Kind.HTTP, curl.run, is_from_path=True),
+    Program("typescript-1-signs-in", Kind.SIGN_IN, sign_in.typescript_1),
+    Program("typescript-2-signs-in", Kind.SIGN_IN, sign_in.typescript_2),
+    Program("mcp-remote-signs-in", Kind.SIGN_IN, sign_in.mcp_remote),
+    Program("fastmcp-signs-in", Kind.SIGN_IN, sign_in.fastmcp),
+    Program("chromium-signs-in", Kind.SIGN_IN, sign_in.chromium, is_from_path=True),
+    Program("gemini", Kind.AGENT, gemini_cli.run),
     agent("codex", codex.start),
     agent("claude", claude_code.start),
     agent("opencode", opencode.start),
@@ -76,18 +96,20 @@ def main() -> int:
     parser = ArgumentParser(prog="python -m tests.clients", description=__doc__)
     parser.add_argument("--only", action="append", choices=[program.name for program in PROGRAMS], help="try this one")
     parser.add_argument("--quick", action="store_true", help="only those that are installed and tried in seconds")
-    parser.add_argument("--all", action="store_true", help="a program that is not here is a fault")
+    parser.add_argument("--all", action="store_true", help="a program that is not here is a fault, from PATH too")
     given = parser.parse_args()
     chosen = [
         program
         for program in PROGRAMS
-        if (not given.only or program.name in given.only) and (program.is_quick or not given.quick)
+        if (not given.only or program.name in given.only) and (program.kind is not Kind.AGENT or not given.quick)
     ]
-    return report([tried(program, is_fault_if_absent=given.all) for program in chosen])
+    outcomes = {program: tried(program) for program in chosen}
+    found = faults(outcomes, in_ci=os.environ.get("CI") == "true", takes_all=given.all)
+    return report(list(outcomes.values()), found)
 
 
-def tried(program: Program, *, is_fault_if_absent: bool) -> bool:
-    """Try one program, print a line about it, and return whether it was no fault."""
+def tried(program: Program) -> Outcome:
+    """Try one program, print a line about it, and return how it ended."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="luma-mcp-client-") as home:
         folder = Path(home)
@@ -96,27 +118,39 @@ def tried(program: Program, *, is_fault_if_absent: bool) -> bool:
             with serving_process("--sandbox", cwd=folder, env=env) as server:
                 program.run(World(server, folder))
         except NotHere as exc:
-            return said(program.name, f"not here: {exc}", well=not is_fault_if_absent)
+            return said(program.name, f"NOT TRIED: {exc}", Outcome.ABSENT)
         except NotWell as exc:
-            return said(program.name, f"NOT WELL: {exc}", well=False)
+            return said(program.name, f"NOT WELL: {exc}", Outcome.FAILED)
         except Exception as exc:  # noqa: BLE001 - one program that breaks must not keep the others from their turn
-            return said(program.name, f"NOT WELL: {type(exc).__name__}: {exc}", well=False)
+            return said(program.name, f"NOT WELL: {type(exc).__name__}: {exc}", Outcome.FAILED)
         finally:
             end_what_is_left(folder)
-    return said(program.name, f"well, {time.monotonic() - started:.0f} s", well=True)
+    return said(program.name, f"well, {time.monotonic() - started:.0f} s", Outcome.PASSED)
 
 
-def said(name: str, words: str, *, well: bool) -> bool:
-    """Print one line and return `well`."""
+def said(name: str, words: str, outcome: Outcome) -> Outcome:
+    """Print one line and return `outcome`."""
     print(f"{name:22} {words}", flush=True)  # noqa: T201 - the answer that was asked for
-    return well
+    return outcome
 
 
-def report(outcomes: Sequence[bool]) -> int:
-    """Print the sum and return the exit status."""
-    passed = sum(outcomes)
-    print(f"{passed} passed, {len(outcomes) - passed} failed")  # noqa: T201 - the answer that was asked for
-    return 0 if all(outcomes) else 1
+def faults(outcomes: Mapping[Program, Outcome], *, in_ci: bool, takes_all: bool) -> list[str]:
+    """Return why programs that were not tried make the run a failure. Outside of CI it is one if none was tried."""
+    absent = [program for program, outcome in outcomes.items() if outcome is Outcome.ABSENT]
+    if not outcomes.keys() - set(absent):
+        return ["no program was tried"]
+    found = [f"{program.name} was not tried" for program in absent if takes_all or (in_ci and not program.is_from_path)]
+    untried = {program.kind for program in absent} - {program.kind for program in outcomes.keys() - set(absent)}
+    return [*found, *(f"{kind.value}: none was tried" for kind in Kind if in_ci and kind in untried)]
+
+
+def report(outcomes: Sequence[Outcome], found: Sequence[str]) -> int:
+    """Print the faults and the sum, and return the exit status."""
+    passed, failed, skipped = (outcomes.count(outcome) for outcome in Outcome)
+    for fault in found:
+        print(f"FAULT: {fault}")  # noqa: T201 - the answer that was asked for
+    print(f"{passed} passed, {failed + len(found)} failed, {skipped} skipped")  # noqa: T201 - likewise
+    return 1 if failed or found else 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -127,7 +128,38 @@ def test_images_can_be_pinned_by_digest_without_an_edit() -> None:
     default = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", dockerfile, re.MULTILINE)
     assert re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE) == ["${PYTHON_IMAGE}"] * 2
     assert services["luma-mcp"]["build"]["args"] == {"PYTHON_IMAGE": f"${{PYTHON_IMAGE:-{default[0]}}}"}
-    assert services["redis"]["image"].startswith("${REDIS_IMAGE:-")
+    for name in ("redis", "postgres"):
+        variable = f"{name.upper()}_IMAGE"
+        assert services[name]["image"].startswith(f"${{{variable}:-{name}:")
+        assert re.search(rf"^# .*\b{variable}\b.*\bdigest\b", text(ROOT / "docker-compose.yml"), re.MULTILINE)
+    assert re.search(r"^# .*PYTHON_IMAGE=\S+@sha256:", dockerfile, re.MULTILINE)
+
+
+def test_everything_from_the_registry_is_a_wheel_with_a_hash() -> None:
+    makefile = text(ROOT / "Makefile").replace("\\\n", " ")
+    wheels = re.findall(r"^WHEELS := (.*)$", makefile, re.MULTILINE)[0]
+    lines = [*makefile.replace("$(WHEELS)", wheels).splitlines(), *text(ROOT / "deploy" / "Dockerfile").splitlines()]
+    from_locks = [line for line in lines if re.search(r"(pip|PIP_INSTALL\)).* -r ", line)]
+    assert len(from_locks) == 8
+    for line in from_locks:
+        assert "--only-binary :all: --no-deps --require-hashes" in line
+
+
+def test_make_run_installs_the_runtime_alone(tmp_path: Path) -> None:
+    for name in ("Makefile", *(lock.name for lock in LOCKS), "pyproject.toml"):
+        (tmp_path / name).write_text(text(ROOT / name), encoding="utf-8")
+    planned = subprocess.run(
+        ["make", "-n", "run"],  # noqa: S607 - the make that runs the tests
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert "-r constraints.txt -r constraints-build.txt" in planned
+    assert "luma-mcp serve --sandbox" in planned
+    assert planned.index("echo") < planned.index("-r constraints.txt"), "the wait is announced"
+    assert "constraints-dev" not in planned
 
 
 def test_probes_ask_what_the_service_answers() -> None:

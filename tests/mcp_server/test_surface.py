@@ -1,16 +1,21 @@
 """The published tools, prompts and resources: a snapshot, a budget of tokens, and the validity of their schemas."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import jsonschema
 import pytest
 import pytest_asyncio
+from pydantic.fields import FieldInfo
 
 from app.adapters.acedata.policy import ACEDATACLOUD
+from app.domain.foreign_text import MAX_ID_LENGTH
+from app.domain.generation import MAX_PROMPT_LENGTH
 from app.mcp_server.reference import ACTIONS
+from app.mcp_server.tools.arguments import MAX_PAGE_SIZE, MAX_TIMEOUT_SECONDS, MAX_WAIT_SECONDS
 from app.mcp_server.tools.catalog import build_catalog
 from tests.support.clock import HandClock
 from tests.support.service import ERAS, MODERN, SECONDS, Service, compact, sandbox, serving, settings, text_of
@@ -26,6 +31,7 @@ LATER_TOOLS = ("luma_list_tasks", "luma_get_usage")
 MAX_LATER_TOOL = 220
 MAX_BATCH_TEXT = 5000
 MAX_BATCH_JSON = 12_000
+BATCH_LIMIT = 200
 REFRESH = "python -m tests.mcp_server.refresh"
 
 
@@ -169,6 +175,64 @@ async def test_input_schemas_say_in_words_what_gateways_refuse_as_keywords(servi
             assert not is_optional or "default" in words.lower(), (tool["name"], name)
             assert all(choice in words for choice in argument.get("enum", ())), (tool["name"], name)
             assert "see above" not in words
+
+
+BOUNDS = {
+    "prompt": (1, MAX_PROMPT_LENGTH),
+    "idempotency_key": (1, MAX_ID_LENGTH),
+    "timeout": (0, MAX_TIMEOUT_SECONDS),
+    "wait_seconds": (0, MAX_WAIT_SECONDS),
+    "limit": (1, MAX_PAGE_SIZE),
+    "task_ids": (1, BATCH_LIMIT),
+}
+"""The least and the most of arguments, which the service checks and schemas leave out. Ids and URLs have no room."""
+
+PARAMETERS = [
+    pytest.param(
+        tool.published(with_confirm=True).input_schema["properties"][name]["description"],
+        name,
+        field,
+        id=f"{tool.name}-{name}",
+    )
+    for tool in build_catalog(BATCH_LIMIT, ACEDATACLOUD)
+    for name, field in tool.arguments.model_fields.items()
+]
+
+
+@pytest.mark.parametrize(("description", "name", "field"), PARAMETERS)
+async def test_each_parameter_says_least_most_default_and_choices(
+    description: str, name: str, field: FieldInfo
+) -> None:
+    numbers = set(map(int, re.findall(r"(?<![:\w])\d+(?![:\w])", description)))
+    words = set(re.findall(r"[\w:]+", description))
+    choices = {word for word in _literals(field.annotation) if isinstance(word, str)}
+    assert set(BOUNDS.get(name, ())) <= numbers
+    assert name in BOUNDS or float not in (field.annotation, *get_args(field.annotation)), "a number has bounds"
+    assert choices <= words
+    if field.is_required():
+        return
+    assert "default" in description.lower()
+    if isinstance(field.default, bool):
+        assert str(field.default).lower() in words
+    elif isinstance(field.default, int):
+        assert field.default in numbers
+    elif field.default:
+        assert field.default in words
+
+
+def _literals(annotation: Any) -> list[Any]:
+    """Return the values of a Literal, also where a union holds it."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [value for part in get_args(annotation) for value in _literals(part)]
+
+
+async def test_confirm_is_listed_with_a_description_where_it_is_needed() -> None:
+    billable = [tool for tool in build_catalog(BATCH_LIMIT, ACEDATACLOUD) if tool.is_billable]
+    assert len(billable) == 4
+    for tool in billable:
+        assert "confirm" in tool.published(with_confirm=True).input_schema["properties"]
+        assert "confirm" not in tool.published().input_schema["properties"]
 
 
 async def test_output_schemas_repeat_no_titles_and_refer_only_to_what_is_used_twice(service: Service) -> None:

@@ -169,16 +169,17 @@ async def test_a_callback_url_of_one_tenant_does_not_affect_anothers_task(servic
     assert await call(service, called_on(backend, mine), {"task_id": other}) == 409
 
 
-@pytest.mark.parametrize("tool", ["luma_generate_video", "luma_extend_video"])
+@pytest.mark.parametrize("tool", ["luma_generate_video", "luma_extend_video", "luma_extend_video_from_url"])
 async def test_a_callers_own_callback_url_is_passed_to_the_backend_unchanged(
     service: Service, backend: Sandbox, clock: HandClock, tool: str
 ) -> None:
     url = "https://hooks.example.com/luma?x=1"
     arguments = {"prompt": "A fox", "callback_url": url}
-    if tool == "luma_extend_video":
+    name = {"luma_extend_video": "video_id", "luma_extend_video_from_url": "video_url"}.get(tool)
+    if name is not None:
         first = await start(service)
         clock.advance(SECONDS)
-        arguments["video_id"] = (await service.ask("luma_get_task", {"task_id": first}))["video_id"]
+        arguments[name] = (await service.ask("luma_get_task", {"task_id": first}))[name]
     task_id = (await service.ask(tool, arguments))["task_id"]
     assert backend.read("anyone", {"id": task_id})["request"]["callback_url"] == url
 

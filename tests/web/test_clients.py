@@ -10,10 +10,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
+from app.services.polling.waiter import PROGRESS_SECONDS
+from app.web.mcp_endpoint import MAX_BODY_BYTES
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.process import COMMAND, environment, serving_process
 from tests.support.service import SECONDS, sandbox, serving, settings
@@ -43,6 +45,42 @@ async def test_the_python_client_makes_a_video_and_finds_it_completed(mode: str,
         assert failed.is_error
         prompt = await client.get_prompt("luma_video_generation_guide")
         assert "luma_generate_video" in str(prompt.messages[0].content)
+
+
+BEARER = {"authorization": "Bearer token-a"}
+REFUSALS: list[tuple[dict[str, str], str, str]] = [
+    ({}, "A fox", "unauthorized"),
+    ({**BEARER, "origin": "https://evil.example.com"}, "A fox", "forbidden_origin"),
+    ({**BEARER, "host": "evil.example.com"}, "A fox", "misdirected_request"),
+    ({**BEARER, "content-type": "text/plain"}, "A fox", "unsupported_media_type"),
+    (BEARER, "x" * MAX_BODY_BYTES, "body_too_large"),
+]
+"""Headers and prompt of a client, and the code of the error. No client gets a 408: it sends all before it reads."""
+
+
+def shown(word: str) -> pytest.RaisesGroup[MCPError]:
+    """Return the expectation of an error with this code and a sentence, instead of the HTTP status alone."""
+    error = pytest.RaisesExc(
+        MCPError, check=lambda exc: exc.error.data["code"] == word and len(exc.error.message.split()) > 5
+    )
+    return pytest.RaisesGroup(error, flatten_subgroups=True, allow_unwrapped=True)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
+@pytest.mark.parametrize(("headers", "prompt", "word"), REFUSALS, ids=["401", "403", "421", "415", "413"])
+async def test_the_python_client_shows_why_a_request_is_refused(
+    mode: Any, headers: dict[str, str], prompt: str, word: str, clock: HandClock
+) -> None:
+    async def set_headers(request: httpx2.Request) -> None:
+        request.headers.update(headers)
+
+    async with (
+        serving(settings(), sandbox(clock), clock) as service,
+        httpx2.AsyncClient(event_hooks={"request": [set_headers]}) as http,
+    ):
+        with shown(word):
+            async with Client(streamable_http_client(f"{service.url}/mcp", http_client=http), mode=mode) as client:
+                await client.call_tool("luma_generate_video", {"prompt": prompt})
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -77,14 +115,19 @@ async def test_the_python_client_waits_with_progress(mode: str, clock: HandClock
 
     backend = sandbox(clock, seconds=30)
     async with serving(settings(), backend, clock) as service, client_of(service.url, mode) as client:
-        started = await client.call_tool("luma_generate_video", {"prompt": "A red fox"})
-        question = {"task_ids": [started.structured_content["result"]["task_id"]], "wait_seconds": 50}
+        older = await client.call_tool("luma_generate_video", {"prompt": "A red fox"})
+        clock.advance(15)
+        newer = await client.call_tool("luma_generate_video", {"prompt": "A red fox"})
+        task_ids = [started.structured_content["result"]["task_id"] for started in (older, newer)]
+        question = {"task_ids": task_ids, "wait_seconds": 50}
         waiting = client.call_tool("luma_get_tasks_batch", question, progress_callback=progress)
         batch = await while_time_passes(clock, waiting)
-    assert batch.structured_content["result"]["counts"]["completed"] == 1
-    assert told[0] == (0, 50, "0 of 1 finished")
+    assert batch.structured_content["result"]["counts"]["completed"] == 2
+    assert told[0] == (0, 50, "0 of 2 finished")
     elapsed = [done for done, _, _ in told]
     assert elapsed == sorted(set(elapsed)), "progress increases with every notification, and the first comes once"
+    assert PROGRESS_SECONDS <= elapsed[1] < elapsed[-1] < 50, "it is the seconds since the call began"
+    assert told[-1][1:] == (50, "1 of 2 finished")
 
 
 async def test_a_client_of_2025_waits_with_progress(tmp_path: Path) -> None:

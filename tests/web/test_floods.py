@@ -1,9 +1,13 @@
 """Floods over HTTP: of refused tokens from one address, and of calls over a team's limit."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
+import httpx2
 import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.domain.rate_limit import Limits
@@ -15,6 +19,7 @@ from tests.support.issuer import Realm
 from tests.support.raw_client import exchange
 from tests.support.service import Service, sandbox, serving, settings
 from tests.support.teams import ACTOR, Teams, teams_in
+from tests.web.test_clients import shown
 from tests.web.test_jwt import world_of
 from tests.web.test_rate_limits import counted
 
@@ -67,6 +72,17 @@ async def test_refused_tokens_of_one_address_get_429_and_valid_ones_get_through(
     assert [(await door.send(bad)).status_code for _ in range(2)] == [401, 429]
     assert counted(door.service, "limits_reached", "refused_tokens") == 5
     assert counted(door.service, "http_refusals", "429") == 5
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
+async def test_the_python_client_shows_that_it_is_throttled(door: Door, mode: Any) -> None:
+    bad = await door.invented()
+    headers = {"authorization": f"Bearer {bad}", "x-forwarded-for": OFFICE}
+    assert [(await door.send(bad)).status_code for _ in range(MOST + 1)] == [401] * MOST + [429]
+    async with httpx2.AsyncClient(headers=headers) as http:
+        with shown("rate_limited"):
+            async with Client(streamable_http_client(f"{door.service.url}/mcp", http_client=http), mode=mode) as client:
+                await client.list_tools()
 
 
 async def test_a_throttled_token_is_not_looked_up(door: Door) -> None:

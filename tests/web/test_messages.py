@@ -118,6 +118,76 @@ async def test_an_unknown_revision_is_refused_with_all_that_are_served(service: 
     assert error["data"]["supported"] == list(SUPPORTED_VERSIONS)
 
 
+async def test_discovery_lists_every_revision_that_is_served(service: Service) -> None:
+    message, headers = envelope("server/discover", {}, MODERN)
+    discovered = (await send(service, message, headers)).json()["result"]
+    assert set(discovered["supportedVersions"]) == set(SUPPORTED_VERSIONS)
+
+
+@pytest.mark.parametrize("version", SUPPORTED_VERSIONS)
+async def test_every_revision_that_is_listed_is_served(service: Service, version: str) -> None:
+    message, headers = envelope("tools/call", CALL["params"], version)
+    assert "16:9" in (await send(service, message, headers)).text
+
+
+META = "io.modelcontextprotocol/"
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        None,
+        "hunter2",
+        {},
+        {f"{META}protocolVersion": MODERN},
+        {f"{META}clientCapabilities": {}, f"{META}hunter2": 1},
+    ],
+    ids=["none", "no object", "empty", "no capabilities", "no version"],
+)
+async def test_a_modern_request_with_an_incomplete_meta_is_told_what_is_needed(service: Service, meta: Any) -> None:
+    message, headers = envelope("tools/call", CALL["params"], MODERN)
+    message["params"]["_meta"] = meta
+    response = await send(service, message, headers)
+    assert response.status_code == 400
+    assert (response.json()["id"], response.json()["error"]["code"]) == (1, -32602)
+    sentence = response.json()["error"]["message"]
+    assert f"{META}protocolVersion" in sentence
+    assert f"{META}clientCapabilities" in sentence
+    assert "MCP-Protocol-Version" in sentence
+    assert not any(word in response.text for word in ("hunter2", "envelope"))
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("MCP-Protocol-Version", MODERN),
+        ("Mcp-Method", "hunter2"),
+        ("Mcp-Method", None),
+        ("Mcp-Name", "hunter2"),
+        ("Mcp-Name", None),
+    ],
+)
+async def test_a_header_that_differs_from_the_body_is_named(service: Service, header: str, value: str | None) -> None:
+    message, headers = envelope("tools/call", CALL["params"], MODERN)
+    del headers[header.lower()]
+    if header == "MCP-Protocol-Version":
+        message["params"]["_meta"][f"{META}protocolVersion"] = "2099-hunter2"
+    response = await send(service, message, {**headers, **({header: value} if value else {})})
+    assert response.status_code == 400
+    assert (response.json()["id"], response.json()["error"]["code"]) == (1, -32020)
+    sentence = response.json()["error"]["message"]
+    assert [name for name in ("MCP-Protocol-Version", "Mcp-Method", "Mcp-Name") if name in sentence] == [header]
+    assert not any(word in response.text for word in ("hunter2", "envelope"))
+
+
+async def test_a_header_that_comes_twice_is_named(service: Service) -> None:
+    message, headers = envelope("tools/call", CALL["params"], MODERN)
+    twice = [("authorization", "Bearer token-a"), *headers.items(), ("mcp-method", "hunter2")]
+    response = await service.http.post(f"{service.url}/mcp", json=message, headers=twice)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, -32020)
+    assert "Mcp-Method" in response.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("version", [None, "2025-03-26"])
 async def test_a_batch_is_answered_in_revision_2025_03_26(service: Service, version: str | None) -> None:
     note = {"jsonrpc": "2.0", "method": "notifications/initialized"}

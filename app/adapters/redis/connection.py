@@ -42,6 +42,9 @@ DENIED = "NOPERM"
 _ERROR_CODE = re.compile(r"(?:^|caused error: \('?|@user_script:\s?\d+: -)([A-Z]{2,20}) ")
 """The code in an error's text: at the start, after a command of a pipeline, or after the line number of a script."""
 
+_DENIED_IN_SCRIPT = ("ACL failure in script", "The user executing the script can't")
+"""Texts of Redis 7 and 6 for a command in a script that the user may not run. Their code is ERR."""
+
 _COMMAND = re.compile(r"'([a-zA-Z|]{1,32})' command")
 """The command in the text of a NOPERM error."""
 
@@ -203,9 +206,11 @@ def _fault_name(exc: BaseException) -> str:
 
 
 def _code_of(exc: BaseException) -> str:
-    """Return the code of an error reply of Redis; "" for any other exception."""
+    """Return the code of an error reply of Redis, DENIED also for a script; "" for any other exception."""
     if not isinstance(exc, ResponseError | BusyLoadingError):
         return ""
+    if any(text in str(exc) for text in _DENIED_IN_SCRIPT):
+        return DENIED
     codes = _ERROR_CODE.findall(str(exc))
     return (codes[-1] if codes else exc.status_code) or "ERR"
 

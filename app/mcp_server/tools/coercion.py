@@ -7,11 +7,12 @@ billable tool refuses unknown arguments, because one may be a misspelt argument 
 import json
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from functools import cache
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from functools import cache, partial
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from app.domain.errors import InvalidRequest
 from app.mcp_server.tools.arguments import SELDOM_PUBLISHED
@@ -22,7 +23,11 @@ ADDED_BY_CLIENTS = frozenset(
 """Arguments that Gemini CLI, Cursor and n8n add to the calls of any tool."""
 
 NO_VALUE = frozenset(("", "null", "none", "undefined"))
-"""Texts, in any case, that clients send for a missing value."""
+"""Texts, in any case, that clients send for a missing value.
+
+They count as left out in every optional text without a default of its own. A choice with one, such as an aspect ratio,
+is refused, because a client may mean something else than the default.
+"""
 
 _SEPARATORS = str.maketrans(",;\n\t", "    ")
 _MAX_QUOTED_LENGTH = 100
@@ -69,15 +74,18 @@ def _unknown(model: type[BaseModel], name: str) -> str:
 
 @cache
 def _coercers(model: type[BaseModel]) -> dict[str, Callable[[Any], Any]]:
-    return {name: _coercer(name, field.annotation) for name, field in model.model_fields.items()}
+    return {name: _coercer(name, field) for name, field in model.model_fields.items()}
 
 
-def _coercer(name: str, annotation: Any) -> Callable[[Any], Any]:
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    kind = get_origin(annotation) or annotation
-    if kind is UnionType:
-        (kind,) = (choice for choice in get_args(annotation) if choice is not NoneType)
+def _coercer(name: str, field: FieldInfo) -> Callable[[Any], Any]:
+    if name == "task_id":
+        return _one_id
+    annotation: Any = field.annotation
+    if NoneType in get_args(annotation):
+        (annotation,) = (choice for choice in get_args(annotation) if choice is not NoneType)
+    kind: Any = get_origin(annotation) or annotation
+    if kind in (str, Literal) and field.default in (None, ""):
+        return partial(_text, default=field.default)
     return {bool: _boolean, float: _number, list: _texts}.get(kind, _unchanged)
 
 
@@ -90,8 +98,9 @@ def _one_id(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else value
 
 
-def _key(value: Any) -> Any:
-    return None if isinstance(value, str) and value.strip().lower() in NO_VALUE else value
+def _text(value: Any, *, default: str | None) -> Any:
+    """Return `default`, which means no value, for the texts in NO_VALUE. None of them is an id, a URL or a time."""
+    return default if isinstance(value, str) and value.strip().lower() in NO_VALUE else value
 
 
 def _boolean(value: Any) -> Any:
@@ -119,10 +128,3 @@ def _parsed_texts(value: str) -> Any:
         except (ValueError, RecursionError):
             return value
     return value.translate(_SEPARATORS).split()
-
-
-_BY_NAME = {
-    "idempotency_key": _key,
-    "task_id": _one_id,
-    **dict.fromkeys(("state", "since", "cursor"), _key),
-}

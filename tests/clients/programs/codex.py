@@ -1,6 +1,7 @@
 """Codex, in its exec mode."""
 
 from tests.clients.agent import PROMPT
+from tests.clients.documented import documented
 from tests.clients.model.server import ScriptedModel
 from tests.clients.world import Finished, World, npm_program
 
@@ -21,11 +22,7 @@ name = "loopback"
 base_url = "{model}/v1"
 wire_api = "responses"
 
-[mcp_servers.luma]
-url = "{url}"
-http_headers = {{ Authorization = "{authorization}" }}
-tool_timeout_sec = 60
-default_tools_approval_mode = "approve"
+{luma}default_tools_approval_mode = "approve"
 """
 
 
@@ -33,6 +30,8 @@ def start(world: World, model: ScriptedModel) -> Finished:
     program = npm_program("codex", "@openai/codex-*/vendor/*/bin/codex")
     folder = world.home / ".codex"
     folder.mkdir()
-    config = CONFIG.format(model=model.url, url=world.mcp_url, authorization=world.authorization)
+    config = CONFIG.format(model=model.url, luma=documented("Codex", "toml", world))
     (folder / "config.toml").write_text(config)
-    return world.run(program, "exec", "--skip-git-repo-check", "--sandbox", "read-only", PROMPT)
+    return world.run(
+        program, "exec", "--skip-git-repo-check", "--sandbox", "read-only", PROMPT, env={"LUMA_TOKEN": world.token}
+    )

@@ -1,8 +1,9 @@
 """Continue's command line."""
 
-import json
+import yaml
 
 from tests.clients.agent import PROMPT
+from tests.clients.documented import documented
 from tests.clients.model.server import ScriptedModel
 from tests.clients.world import NODE, Finished, World, npm_program
 
@@ -24,16 +25,8 @@ def start(world: World, model: ScriptedModel) -> Finished:
                 "roles": ["chat"],
             }
         ],
-        "mcpServers": [
-            {
-                "name": "luma",
-                "type": "streamable-http",
-                "url": world.mcp_url,
-                "requestOptions": {"headers": {"Authorization": world.authorization}},
-            }
-        ],
     }
-    file = world.home / "config.yaml"  # JSON is YAML
-    file.write_text(json.dumps(config))
+    file = world.home / "config.yaml"
+    file.write_text(yaml.safe_dump(config | yaml.safe_load(documented("Continue", "yaml", world))))
     env = {"CONTINUE_TELEMETRY_ENABLED": "0", "CONTINUE_CLI_ENABLE_TELEMETRY": "0"}
     return world.run(NODE, program, "--config", file, "--auto", "--print", PROMPT, env=env)

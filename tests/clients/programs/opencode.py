@@ -3,6 +3,7 @@
 import json
 
 from tests.clients.agent import PROMPT
+from tests.clients.documented import documented
 from tests.clients.model.server import ScriptedModel
 from tests.clients.world import Finished, World, npm_program
 
@@ -14,20 +15,13 @@ def start(world: World, model: ScriptedModel) -> Finished:
         "options": {"baseURL": f"{model.url}/v1", "apiKey": "a-key"},
         "models": {"scripted": {"name": "scripted", "tool_call": True}},
     }
-    luma = {
-        "type": "remote",
-        "url": world.mcp_url,
-        "headers": {"Authorization": world.authorization},
-        "oauth": False,
-        "timeout": 60_000,
-    }
     config = {
         "autoupdate": False,
         "share": "disabled",
         "model": "loopback/scripted",
         "small_model": "loopback/scripted",
         "provider": {"loopback": provider},
-        "mcp": {"luma": luma},
+        **json.loads(documented("opencode", "json", world)),
     }
     (world.home / "opencode.json").write_text(json.dumps(config))
     env = {

@@ -98,7 +98,7 @@ def fastmcp(world: World) -> None:
     """Sign in with fastmcp's client, which listens for the answer itself."""
     python = Path(sys.prefix) / "fastmcp" / "bin" / "python"
     if not python.exists():
-        raise NotHere("make bench prepares its environment")
+        raise NotHere("`make clients` prepares its environment")
     asyncio.run(_fastmcp(world, python))
 
 

@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from app.adapters.sandbox.behaviour import Behaviour
 from app.domain.errors import InvalidRequest
-from app.mcp_server.tools.arguments import tasks_arguments
+from app.mcp_server.tools.arguments import MAX_WAIT_SECONDS, tasks_arguments
 from app.mcp_server.tools.validation import read_arguments
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.service import SECONDS, Service, sandbox, serving, settings, text_of
@@ -48,6 +48,7 @@ BAD_CALLS: list[tuple[str, dict[str, Any], str]] = [
     ("luma_generate_video", {"prompt": "x", "loop": 1}, "`loop` must be true or false."),
     ("luma_generate_video", {"prompt": "x", "timeout": "soon"}, "`timeout` must be a number."),
     ("luma_generate_video", {"prompt": "x", "timeout": 0}, "`timeout` must be a number above 0 and at most 3600."),
+    ("luma_generate_video", {"prompt": "x", "timeout": 3601}, "`timeout` must be a number above 0 and at most 3600."),
     ("luma_generate_video", {"prompt": "x", "idempotency_key": "k" * 129}, "`idempotency_key` must be 1 to 128 char"),
     (
         "luma_generate_video",
@@ -86,6 +87,51 @@ async def test_an_id_pasted_with_blanks_around_it_is_that_id(service: Service) -
     started = await service.ask("luma_generate_video", {"prompt": "x"})
     batch = await service.ask("luma_get_tasks_batch", {"task_ids": [f" {started['task_id']}\n", started["task_id"]]})
     assert [task["task_id"] for task in batch["tasks"]] == [started["task_id"]]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"wait_seconds": "0"},
+        {"wait_seconds": 0.0, "detail": "full"},
+        {"verbose": True, "taskids": ["x"]},
+        {"wait_for_previous": False},
+    ],
+    ids=["number as text", "number with a point", "unknown arguments", "an argument of Gemini CLI"],
+)
+@pytest.mark.parametrize("form", ["{}", '["{}"]', "{},"])
+async def test_a_free_tool_understands_clear_values_over_http(
+    service: Service, form: str, others: dict[str, Any]
+) -> None:
+    task_id = (await service.ask("luma_generate_video", {"prompt": "x", "loop": "true", "timeout": "60"}))["task_id"]
+    batch = await service.ask("luma_get_tasks_batch", {"task_ids": form.replace("{}", task_id), **others})
+    assert [task["task_id"] for task in batch["tasks"]] == [task_id]
+
+
+@pytest.mark.parametrize("given", [60, "60", 1e9])
+async def test_a_wait_that_is_too_long_is_cut_over_http(given: Any) -> None:
+    clock = HandClock()
+    async with serving(settings(), sandbox(clock, seconds=1000), clock) as service:
+        started = await service.ask("luma_generate_video", {"prompt": "x"})
+        asked_at = clock()
+        waiting = service.ask("luma_get_task", {"task_id": started["task_id"], "wait_seconds": given})
+        task = await while_time_passes(clock, waiting)
+    assert task["state"] == "pending"
+    assert MAX_WAIT_SECONDS <= clock() - asked_at < 60
+
+
+@pytest.mark.parametrize("given", ["true", "True", True])
+async def test_a_boolean_in_a_string_buys_what_it_says(given: Any) -> None:
+    clock = HandClock()
+    backend = sandbox(clock)
+    async with serving(settings(), backend, clock) as service:
+        keyed = {"prompt": "x", "idempotency_key": "k"}
+        first = await service.ask("luma_generate_video", {**keyed, "loop": True})
+        again = await service.ask("luma_generate_video", {**keyed, "loop": given})
+        error = await service.fail("luma_generate_video", {**keyed, "loop": "false"})
+    assert first["task_id"] == again["task_id"]
+    assert error["code"] == "invalid_request"
+    assert backend.submissions("token-a") == 1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,11 @@ from pydantic import ValidationError
 
 from app.domain.errors import InvalidRequest
 from app.mcp_server.tools.arguments import (
+    ExtendArguments,
+    ExtendFromUrlArguments,
     GenerateArguments,
+    GenerateFromImageArguments,
+    ListArguments,
     NoArguments,
     TaskArguments,
     TasksArguments,
@@ -55,9 +59,54 @@ def test_a_number_in_a_string_is_that_number_for_billable_tools_too() -> None:
     assert read(GenerateArguments, prompt="x", timeout="60")["timeout"] == 60.0
 
 
+OPTIONAL_TEXTS = [
+    (model, name)
+    for model in (GenerateArguments, GenerateFromImageArguments, ExtendArguments, ExtendFromUrlArguments, ListArguments)
+    for name, field in model.model_fields.items()
+    if not field.is_required() and field.default in (None, "") and name != "timeout"
+]
+
+
+@pytest.mark.parametrize(("model", "name"), OPTIONAL_TEXTS, ids=lambda one: getattr(one, "__name__", one))
 @pytest.mark.parametrize("given", ["", "null", "None", "none", " ", None, "undefined"])
-def test_an_idempotency_key_that_means_no_value_is_none(given: str | None) -> None:
-    assert read(GenerateArguments, prompt="x", idempotency_key=given).get("idempotency_key") is None
+def test_a_text_that_means_no_value_counts_as_left_out(model: Any, name: str, given: str | None) -> None:
+    required = {"prompt": "x", "video_id": "v", "video_url": "https://cdn.example.com/v.mp4"}
+    others = {name: value for name, value in required.items() if name in model.model_fields}
+    read_model = read_arguments(model, {**others, name: given})
+    assert read_model == read_arguments(model, others)
+    assert not getattr(read_model, name)
+
+
+def test_the_optional_texts_of_the_tools_are_known() -> None:
+    assert {name for _, name in OPTIONAL_TEXTS} == {
+        "idempotency_key",
+        "callback_url",
+        "start_image_url",
+        "end_image_url",
+        "state",
+        "member",
+        "since",
+        "cursor",
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments"),
+    [
+        (GenerateArguments, {"prompt": "x", "aspect_ratio": "none"}),
+        (GenerateArguments, {"prompt": "x", "aspect_ratio": ""}),
+        (GenerateArguments, {"prompt": "x", "enhancement": "none"}),
+        (GenerateArguments, {"prompt": " "}),
+        (ExtendFromUrlArguments, {"prompt": "x"}),
+    ],
+)
+def test_no_value_is_refused_where_it_could_change_what_is_bought(model: Any, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        read_arguments(model, arguments)
+
+
+def test_a_prompt_of_one_of_these_words_is_a_prompt() -> None:
+    assert read(GenerateArguments, prompt="None")["prompt"] == "None"
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ async def test_a_message_with_ambiguous_framing_closes_its_connection(service: S
 
 
 @pytest.mark.parametrize(
-    "case", ["upgrade and chunked", "two hosts", "length and chunked", "a chunk longer than its size"]
+    "case", ["upgrade and chunked", "two hosts", "two tokens", "length and chunked", "a chunk longer than its size"]
 )
 async def test_an_ambiguous_message_is_answered_behind_the_requests_before_it(service: Service, case: str) -> None:
     first = post(PING % b"one", b"Content-Length: %d" % len(PING % b"one"))
