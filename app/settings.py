@@ -238,7 +238,7 @@ class Settings(BaseSettings):
         ge=16,
         le=65_536,
         description="memory that requests in flight, unfinished requests and unread responses may use together in each "
-        "process; the requests of one token may use a thirteenth of it",
+        "process; the requests of one token may use a twelfth of it",
     )
     sandbox_seconds: Seconds = Field(8.0, description="how long the sandbox takes for a generation")
     metrics: SwitchOrPort = Field(
