@@ -17,7 +17,7 @@ from app.settings import Settings
 from tests.support.acedata_login import CLIENT_ID, FakeAceData
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.forwarder import Forwarder, forwarding
-from tests.support.service import MODERN, Service, envelope, sandbox, serving, settings
+from tests.support.service import MODERN, Service, envelope, plain_client, sandbox, serving, settings
 
 LOCAL_REDIRECT = "http://127.0.0.1:53111/callback"
 MAX_REDIRECTS = 10
@@ -240,7 +240,7 @@ async def sign_in_fleet(
 
 def _unkept_client() -> httpx.AsyncClient:
     """Return a client that opens a connection for each request, so that the load balancer chooses each time."""
-    return httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
+    return plain_client(limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def sign_in_settings(issuer: str, acedata: FakeAceData, **values: Any) -> Settings:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -179,8 +180,16 @@ async def serving(
         backend=network if not isinstance(network, httpx.AsyncBaseTransport) else None,
         authenticator=authenticator,
     )
-    async with listening(create_app(values, assembly)) as url, httpx.AsyncClient(timeout=30) as client:
+    async with listening(create_app(values, assembly)) as url, plain_client() as client:
         yield Service(url, assembly, client)
+
+
+def plain_client(**options: Any) -> httpx.AsyncClient:
+    """Return a client for plain HTTP. It loads no certificates, which takes 50 ms."""
+    return httpx.AsyncClient(timeout=30, verify=_NO_CERTIFICATES, **options)
+
+
+_NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @asynccontextmanager

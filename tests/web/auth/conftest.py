@@ -8,6 +8,7 @@ import pytest
 from tests.support.acedata_login import FakeAceData, fake_acedata
 from tests.support.clock import HandClock
 from tests.support.oauth import Browser, SignInFleet, sign_in_fleet
+from tests.support.service import plain_client
 
 
 @pytest.fixture
@@ -32,5 +33,5 @@ async def pair(clock: HandClock, acedata: FakeAceData, database_url: str) -> Asy
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_keepalive_connections=0)) as http:
+    async with plain_client(limits=httpx.Limits(max_keepalive_connections=0)) as http:
         yield Browser(http)
