@@ -14,6 +14,7 @@ from app.ports.store import StoreRefuses, StoreUnavailable
 from app.services.tasks.sealed_values import MAX_BYTES
 from tests.support.clock import HandClock
 from tests.support.keeping import CHANNEL, SIGNER, until_heard
+from tests.support.redis_forms import connected
 from tests.support.redis_server import RedisServer
 
 FORMS = ["memory", "redis", "sentinel", "cluster"]
@@ -27,7 +28,7 @@ async def coordination(
     if request.param == "memory":
         yield MemoryCoordination(clock)
         return
-    store = connect(redis_urls[request.param])
+    store = await connected(redis_urls[request.param])
     coordination = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
     coordination.start()
     yield coordination

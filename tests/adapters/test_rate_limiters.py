@@ -20,6 +20,7 @@ from app.ports.rate_limiter import RateLimiter
 from app.ports.store import StoreUnavailable
 from app.services.key_namespace import KeyNamespace
 from tests.support.clock import HandClock
+from tests.support.redis_forms import connected
 from tests.support.redis_server import free_port
 
 FORMS = ["memory", "redis", "cluster"]
@@ -40,7 +41,7 @@ async def limiter(
     if request.param == "memory":
         yield MemoryRateLimiter(clock)
         return
-    store = connect(redis_urls[request.param])
+    store = await connected(redis_urls[request.param])
     await flush(store)
     yield RedisRateLimiter(store.connection, KEYS, clock)
     await store.aclose()

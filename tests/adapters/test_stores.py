@@ -13,6 +13,7 @@ from app.adapters.redis.wire import MAX_REPLY_BYTES
 from app.ports.store import Store, StoreOverfull, StoreUnavailable
 from app.services.tasks.sealed_values import MAX_BYTES
 from tests.support.clock import HandClock
+from tests.support.redis_forms import connected
 from tests.support.redis_server import RedisServer, free_port
 
 KEYS = [f"{{tenant-a}}:task:1:{number}" for number in range(5)]
@@ -22,7 +23,9 @@ FORMS = ["memory", "redis", "unix", "sentinel", "cluster"]
 @pytest.fixture(params=FORMS)
 async def store(request: pytest.FixtureRequest, redis_urls: dict[str, str], clock: HandClock) -> AsyncIterator[Store]:
     form: str = request.param
-    store = MemoryStore(capacity_bytes=1_000_000, clock=clock) if form == "memory" else connect(redis_urls[form])
+    store = (
+        MemoryStore(capacity_bytes=1_000_000, clock=clock) if form == "memory" else await connected(redis_urls[form])
+    )
     yield store
     await store.aclose()
 

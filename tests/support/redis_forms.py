@@ -1,9 +1,12 @@
 """One Redis for each kind of URL that the service accepts: TCP, Unix socket, Sentinel and Cluster."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from urllib.parse import quote
 
+from app.adapters.redis.store import RedisStore, connect
+from app.ports.store import StoreUnavailable
 from tests.support.redis_server import RedisClusterNode, RedisSentinel, RedisServer, free_port
 
 PASSWORD = "p@ss/w:rd#1%"
@@ -27,3 +30,15 @@ def redis_forms() -> Iterator[dict[str, str]]:
             "sentinel": f"redis+sentinel://:{secret}@127.0.0.1:{free_port()},127.0.0.1:{sentinel.port}/luma/2",
             "cluster": f"redis+cluster://:{secret}@127.0.0.1:{free_port()},127.0.0.1:{cluster.port}",
         }
+
+
+async def connected(url: str) -> RedisStore:
+    """Return a store that has connected: a first operation, on a loaded machine, may take longer than one is given."""
+    store = connect(url)
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await store.ping()
+            except StoreUnavailable:
+                continue
+            return store

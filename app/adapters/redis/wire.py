@@ -12,8 +12,8 @@ from redis.connection import HiredisRespSerializer
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
-MAX_REPLY_BYTES = 16 * 1024 * 1024
-"""Size limit of a reply: 200 values of 64 KB each, and the overhead of the protocol."""
+MAX_REPLY_BYTES = 4 * 1024 * 1024
+"""Size limit of a reply: 200 values of 16 KB each, and the overhead of the protocol."""
 
 
 class ReplyTooLarge(InvalidResponse):

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from app.ports.sealing import ValueSealer
 from app.services.key_namespace import KeyNamespace
 
-MAX_BYTES = 64 * 1024
-"""Size limit of a stored value. Larger ones are neither written nor read."""
+MAX_BYTES = 16 * 1024
+"""Size limit of a stored value. Larger ones are neither written nor read. The largest task takes 13 KB."""
 
 
 class SealedValues:

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from app.adapters.acedata.quotes import MAX_QUOTE_LENGTH
 from app.domain.errors import ErrorCode
+from app.domain.foreign_text import MAX_ID_LENGTH, MAX_SHOWN_PROMPT_LENGTH
 from app.domain.freshness import CachePolicy
+from app.domain.public_url import MAX_URL_LENGTH
 from app.domain.task import Failure, Task, TaskState, Video
 from app.mcp_server.tools.rendering import render
 from app.services.key_namespace import KeyNamespace
@@ -241,6 +244,17 @@ async def test_an_expired_value_that_is_written_again_is_a_miss(clock: HandClock
     store.held = captured
     assert (await cache(store, clock, notes).get_many(A, ["a"])).tasks == {}
     assert notes.values_refused == 0
+
+
+async def test_the_largest_task_is_stored(clock: HandClock) -> None:
+    store, url = CountingStore(), "https://cdn.example.com/".ljust(MAX_URL_LENGTH, "a")
+    video = Video(url, "v" * MAX_ID_LENGTH, 99_999, 99_999, url, clock() + 60)
+    failure = Failure(ErrorCode.ACCOUNT_DISABLED, "x" * (MAX_QUOTE_LENGTH + 500))
+    prompt = "\U0001f98a" * MAX_SHOWN_PROMPT_LENGTH
+    largest = Task("t" * MAX_ID_LENGTH, TaskState.COMPLETED, prompt, video, failure, clock(), clock(), 999.9)
+    await cache(store, clock).put_many(A, [largest])
+    (held,) = store.held.values()
+    assert 1.3 * len(held) < MAX_BYTES
 
 
 @pytest.mark.parametrize("too_long", [MAX_BYTES - 80, MAX_BYTES])
