@@ -7,8 +7,16 @@ IDLE_FACTOR = 10
 """Pause after a rendering, in multiples of its duration, so that any number of requests takes a tenth of a core."""
 
 
+MAX_WAITING = 100
+"""Most requests that wait for a rendering: far more than monitoring systems ask at once."""
+
+
 class SharedExposition:
-    """Renders in a thread, once at a time. The result is never older than the request that gets it."""
+    """Renders in a thread, once at a time.
+
+    The result is not older than the request that gets it. While MAX_WAITING requests wait, further ones get the result
+    of the last rendering.
+    """
 
     def __init__(self, render: Callable[[], bytes]) -> None:
         """Render with `render`, which is called in a thread."""
@@ -16,14 +24,25 @@ class SharedExposition:
         self._rendering = asyncio.Lock()
         self._earliest = 0.0
         """Time of the event loop at which the next rendering may begin."""
+        self._waiting = 0
+        self._last = b""
         self._next: asyncio.Task[bytes] | None = None
         """The rendering that has not begun. Requests that come before its start share it."""
 
     async def __call__(self) -> bytes:
-        """Return the metrics as they are now, or as they are after the pause since the last rendering."""
+        """Return the metrics as they are now, or as they are after the pause since the last rendering.
+
+        Return the last rendering if MAX_WAITING requests wait, unless there was none.
+        """
+        if self._waiting >= MAX_WAITING and self._last:
+            return self._last
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._render_next())
-        return await asyncio.shield(self._next)
+        self._waiting += 1
+        try:
+            return await asyncio.shield(self._next)
+        finally:
+            self._waiting -= 1
 
     async def _render_next(self) -> bytes:
         loop = asyncio.get_running_loop()
@@ -31,6 +50,7 @@ class SharedExposition:
             await asyncio.sleep(max(0.0, self._earliest - loop.time()))
             self._next, started_at = None, loop.time()
             try:
-                return await asyncio.to_thread(self._render)
+                self._last = await asyncio.to_thread(self._render)
+                return self._last
             finally:
                 self._earliest = loop.time() + IDLE_FACTOR * (loop.time() - started_at)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from app.observability.shared_exposition import SharedExposition
+from app.observability.shared_exposition import MAX_WAITING, SharedExposition
 
 
 class Rendering:
@@ -36,6 +36,21 @@ async def test_requests_during_a_rendering_share_the_next_one() -> None:
     assert await first == b"1"
     assert set(await asyncio.gather(*later)) == {b"2"}
     assert (rendering.calls, rendering.peak) == (2, 1)
+
+
+async def test_requests_beyond_those_that_may_wait_get_the_last_rendering_at_once() -> None:
+    rendering = Rendering()
+    rendering.may_end.set()
+    exposition = SharedExposition(rendering)
+    assert await exposition() == b"1"
+    rendering.may_end.clear()
+    waiting = [asyncio.create_task(exposition()) for _ in range(MAX_WAITING)]
+    while rendering.calls < 2:
+        await asyncio.sleep(0)
+    assert {await exposition() for _ in range(10)} == {b"1"}
+    rendering.may_end.set()
+    assert set(await asyncio.gather(*waiting)) == {b"2"}
+    assert await exposition() == b"3"
 
 
 async def test_a_rendering_goes_on_when_one_of_its_requests_is_given_up() -> None:

@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from app.adapters.auth.resolver import Resolver
 from app.adapters.network_environment import tls_context
 from app.domain.errors import InvalidRequest
 from app.domain.public_url import check_public_url
@@ -35,7 +35,7 @@ _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})", re.IGNORECASE)
 _UNCACHED = re.compile(r"no-store|no-cache", re.IGNORECASE)
 _OK = 200
 
-Resolver = Callable[[str, int], Awaitable[list[str]]]
+Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Returns the addresses of a host. Raises OSError."""
 
 
@@ -58,12 +58,6 @@ class Fetched:
     fresh_seconds: float | None
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """Return the IP addresses of a host from the system's resolver. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
 class PublicFetcher:
     """Fetches over https from public addresses."""
 
@@ -72,16 +66,16 @@ class PublicFetcher:
         user_agent: str,
         *,
         allows_loopback: bool = False,
-        resolver: Resolver = resolve,
+        resolver: Resolve | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        """`allows_loopback` also allows fetches from this machine, over http or https, for trials without a network.
+        """`allows_loopback` also allows fetches from this machine, for trials without a network, over http or https.
 
-        `context` None trusts the usual certificates, or those that the environment names. Raises EnvironmentFault if
-        they cannot be read.
+        `resolver` None asks the system's. `context` None trusts the usual certificates, or those that the environment
+        names. Raises EnvironmentFault if they cannot be read.
         """
         self._allows_loopback = allows_loopback
-        self._resolver = resolver
+        self._resolver = resolver or Resolver()
         self._places = FairLimiter(PLACES, lambda _network: True)
         self._headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": user_agent}
         self._context = context or tls_context(os.environ)

@@ -21,7 +21,7 @@ from app.services.limits.memory_budget import MemoryBudget
 from app.web.asgi import header
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.connection.refusal_pace import RefusalPace
-from app.web.middleware.request_memory import refuse
+from app.web.middleware.request_memory import HEAD_ALLOWANCE_BYTES, refuse
 
 CONTENTION_SECONDS = 0.25
 """Scheduling stays on for this time after a request whose client differs from that of the request before it."""
@@ -181,20 +181,29 @@ class FairSchedulingMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on when it may start, and a lifespan at once."""
-        if scope["type"] == "http":
-            disconnect: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
-            if disconnect is not None:
-                disconnect.begin()
-            client_key = client_key_of(scope)
-            if not self._scheduler.try_start(client_key):
-                may_start = await self._queue.wait_or_refuse(self._scheduler, client_key, scope, send)
-                if not may_start:
-                    return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        disconnect: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
+        if disconnect is not None:
+            disconnect.begin()
+        client_key = client_key_of(scope)
+        if not self._scheduler.try_start(client_key):
+            may_start = await self._queue.wait_or_refuse(self._scheduler, client_key, scope, send)
+            if not may_start:
+                return
+        if disconnect is not None and disconnect.head_bytes > HEAD_ALLOWANCE_BYTES:
+            await self._queue.run_or_refuse(self._app, client_key, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 class RequestQueue:
-    """Queues requests in the scheduler, and counts their memory in the memory budget, except that of small probes."""
+    """Queues requests in the scheduler, and counts their heads in the memory budget, queued or not.
+
+    Short heads are counted while they are queued, except those of probes. Later they are covered by what
+    RequestMemoryMiddleware counts, or by what each connection may hold.
+    """
 
     def __init__(
         self,
@@ -228,6 +237,19 @@ class RequestQueue:
         finally:
             self._memory.give_back(owner, amount)
         return True
+
+    async def run_or_refuse(self, app: ASGIApp, client_key: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run `app` for a request with a long head. If the budget has no memory for the head, answer 429."""
+        amount = scope[DISCONNECT_SIGNAL].head_bytes - HEAD_ALLOWANCE_BYTES
+        owner = self._owner_of(client_key)
+        if not self._memory.take(owner, amount):
+            self._pace.slow_down(scope)
+            await refuse(send, self._refused)
+            return
+        try:
+            await app(scope, receive, send)
+        finally:
+            self._memory.give_back(owner, amount)
 
 
 def client_key_of(scope: Scope) -> str:

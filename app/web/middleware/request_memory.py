@@ -1,8 +1,8 @@
 """Middleware that limits the memory of requests in flight, per token and in total.
 
-Bytes are limited rather than requests, because the sizes of requests differ widely. A request is counted from its head
-(request line and headers) to the end of its response. Response bytes in the send
-buffer of a connection are counted there, in app/web/connection.
+Bytes are limited rather than requests, because the sizes of requests differ widely. A request is counted to the end of
+its response. FairSchedulingMiddleware counts long heads (request line and headers). Response bytes in the send buffer
+of a connection are counted there, in app/web/connection.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,10 @@ Measured with 600 of them: 46 KB each before 2026-07-28, and 25 KB since.
 """
 
 HEAD_ALLOWANCE_BYTES = 4_000
-"""Size of a head that PARTIAL_REQUEST_BYTES covers. The head of a usual client takes 3 KB."""
+"""Size of a head that PARTIAL_REQUEST_BYTES covers. The head of a usual client takes 3 KB.
+
+FairSchedulingMiddleware counts what is longer, for requests of all paths.
+"""
 
 
 DECODED_FACTOR = 5
@@ -76,14 +79,12 @@ class RequestMemoryMiddleware:
         subject = cast("Caller", scope[CALLER]).principal.subject
         memory = scope[REQUEST_MEMORY] = RequestMemory(self._quota, subject)
         disconnect = scope.get(DISCONNECT_SIGNAL)
-        head_bytes = 0
         if disconnect is not None:
             disconnect.owner = subject
-            head_bytes = max(0, disconnect.head_bytes - HEAD_ALLOWANCE_BYTES)
         lease = MemoryLease(memory.give_back)
         context_token = MEMORY_LEASE.set(lease)
         try:
-            memory.take(PARTIAL_REQUEST_BYTES + head_bytes)
+            memory.take(PARTIAL_REQUEST_BYTES)
             await self._app(scope, memory.counting_receive(receive), send)
         except _QuotaExceeded:
             await refuse(send, self._count_refusal)
