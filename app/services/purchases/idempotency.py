@@ -37,6 +37,7 @@ from app.services.limits.database_turns import DatabaseTurns
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
 from app.services.purchases.outcome_queue import Outcome, OutcomeQueue
+from app.services.purchases.refusals import UNREPORTED, PurchaseRefusals
 from app.services.purchases.refused_spending import over_budget
 from app.services.purchases.request import PurchaseRequest, PurchaseResult, Reconcile, RunShielded, Send
 from app.services.purchases.unaccepted_rows import WINDOW_SECONDS, UnacceptedPurchases
@@ -121,13 +122,15 @@ class PurchaseService:
         backend: BackendDescription,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        refused: PurchaseRefusals = UNREPORTED,
     ) -> None:
         """Record in `purchases`. `turns` limits concurrent operations on it. `signing` hashes keys and requests.
 
         `legacy_keys` are the keys of release 1.0. A key expires `key_lives_seconds` after its purchase. `key_fault`
         returns an error sentence while keys cannot be checked, else None. `unaccepted` limits the rows of tokens that
-        the backend has not accepted. `clock` is monotonic, in seconds.
+        the backend has not accepted. `clock` is monotonic, in seconds. `refused` is told of refusals by limits.
         """
+        self._refused = refused
         self._purchases = purchases
         self._signing = signing
         self._legacy_keys = legacy_keys
@@ -164,6 +167,7 @@ class PurchaseService:
         cancelled with the call. Raises what `send` and `reconcile` raise, and LumaError if nothing may be submitted.
         """
         if not self._unaccepted.may_record(request.caller):
+            self._refused.unknown_outcomes()
             raise RateLimited(self._backend.say(TOO_MANY_UNKNOWN), retry_after_seconds=WINDOW_SECONDS)
         new = self._new(request, callback_id)
         if not new.keys:
@@ -171,6 +175,7 @@ class PurchaseService:
         if (error := self._key_fault()) is not None:
             raise InternalError(error)
         if self._calls[request.caller] >= MAX_CALLS:
+            self._refused.keyed_calls()
             raise RateLimited(TOO_MANY_CALLS)
         self._calls[request.caller] += 1
         try:
@@ -244,7 +249,7 @@ class PurchaseService:
         give_up_at, pause, key = self._clock() + MAX_WAIT_SECONDS, FIRST_PAUSE_SECONDS, call.new.keys[0]
         while (released := self._keys_in_use.get(key)) is not None:
             if (remaining := give_up_at - self._clock()) <= 0:
-                raise RateLimited(STILL_UNDER_WAY)
+                raise self._still_under_way()
             await wait_for_event(released, remaining, self._sleep)
         released = self._keys_in_use[key] = asyncio.Event()
         try:
@@ -252,12 +257,16 @@ class PurchaseService:
                 if (bought := await run_shielded(self._attempt(call))) is not None:
                     return bought
                 if self._clock() >= give_up_at:
-                    raise RateLimited(STILL_UNDER_WAY)
+                    raise self._still_under_way()
                 await self._sleep(pause)
                 pause = min(pause * BACKOFF_FACTOR, MAX_PAUSE_SECONDS)
         finally:
             del self._keys_in_use[key]
             released.set()
+
+    def _still_under_way(self) -> RateLimited:
+        self._refused.key_in_use()
+        return RateLimited(STILL_UNDER_WAY)
 
     async def _attempt(self, call: _Call) -> PurchaseResult | None:
         """Buy if the key is free, or return the earlier result; None while another call with the key is in flight."""
