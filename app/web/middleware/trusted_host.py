@@ -20,8 +20,8 @@ class TrustedHostMiddleware:
         app: ASGIApp,
         browser_app: ASGIApp,
         *,
-        hosts: Sequence[str],
-        origins: Sequence[str],
+        hosts: "AllowList",
+        origins: "AllowList",
         refused: Callable[[int], None],
     ) -> None:
         """Wrap `app`. Requests with an allowed Origin header, which browsers send, go to `browser_app`.
@@ -30,8 +30,8 @@ class TrustedHostMiddleware:
         """
         self._app = app
         self._browser_app = browser_app
-        self._hosts = AllowList(hosts)
-        self._origins = AllowList(origins)
+        self._hosts = hosts
+        self._origins = origins
         self._refused = refused
         self._log = ThrottledLog(logging.getLogger(__name__))
 
