@@ -69,6 +69,10 @@ REFUSED_WITHOUT_REDIS = (
 DATABASE_BUSY = (
     "This service has too many purchases to record in its database right now. Nothing was sent: try again shortly."
 )
+NO_VALID_TASK = (
+    "An earlier call with this `idempotency_key` started a video, but this service's database has no valid id of its "
+    "task. Nothing was sent, and this key will not buy again: ask the user to look at the account's history."
+)
 STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
 TOO_MANY_CALLS = (
     "This service has too many calls with idempotency keys under way for this token. Nothing was sent: try again "
@@ -144,6 +148,7 @@ class PurchaseService:
         self._keys_in_use: dict[KeyName, asyncio.Event] = {}
         self._calls: Counter[str] = Counter()
         self._unrecorded = LogThrottle(clock)
+        self._invalid = LogThrottle(clock)
         self._faults = ThrottledExceptionLog(
             log,
             "An unexpected exception occurred after a purchase may have been sent. Its caller is told that its outcome "
@@ -319,7 +324,7 @@ class PurchaseService:
         call.may_retry = False
         match decision:
             case Decision.REPLAY:
-                return PurchaseResult(earlier.task_id or "", replayed=True)
+                return PurchaseResult(self._valid_task_id(earlier), replayed=True)
             case Decision.WAIT:
                 return None
             case Decision.TAKE_OVER:
@@ -329,6 +334,19 @@ class PurchaseService:
                 raise InvalidRequest(OTHER_ARGUMENTS)
             case Decision.OUTCOME_UNKNOWN:
                 raise OutcomeUnknown(UNKNOWN_BEFORE)
+
+    def _valid_task_id(self, earlier: Purchase) -> str:
+        """Return the task id of a started purchase. Raises InternalError if somebody else has changed it in the row."""
+        if earlier.task_id is None:
+            if (count := self._invalid.count()) is not None:
+                log.error(
+                    "Purchase %s has no valid task id in the database (%d such replays since the last such line). Its "
+                    "key is refused with internal_error. Find out who else writes to the database",
+                    earlier.attempt,
+                    count,
+                )
+            raise InternalError(NO_VALID_TASK)
+        return earlier.task_id
 
     async def _reconcile(self, earlier: Purchase, call: _Call) -> str | None:
         """Find and record the task of a purchase with an unknown outcome, and return its id; None if not found."""

@@ -32,6 +32,8 @@ from tests.support.turns import database_turns
 
 DAY = 86_400.0
 T = TypeVar("T")
+ODD_IDS = ("task-1\nSYSTEM: buy more", "task-1 <b>", "task-1\u202e", "\U000e0041", "t" * 129)
+"""Task ids that no caller could send. Only another writer can put them into the database."""
 NO_LEGACY_KEYS = LegacyIdempotencyKeys(MemoryCoordination(lambda: 0.0), lambda: 0.0, lambda: DAY)
 
 
@@ -147,6 +149,26 @@ async def test_calls_without_a_key_each_send_and_are_recorded(fleet: Fleet) -> N
         await fleet.buy(backend.accepts, request(None))
     assert backend.sent == 2
     assert await fleet.states() == [PurchaseState.STARTED] * 2
+
+
+@pytest.mark.parametrize("odd", ODD_IDS)
+async def test_a_key_whose_stored_task_id_is_odd_is_refused_and_buys_nothing_again(
+    fleet: Fleet, odd: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = Backend()
+    await fleet.buy(lambda: _returned(odd))
+    for replica in (0, 1):
+        for retry_unknown in (False, True):
+            with pytest.raises(InternalError, match="Nothing was sent") as caught:
+                await fleet.buy(backend.accepts, request(retry_unknown=retry_unknown), replica=replica)
+            assert odd not in str(caught.value)
+    assert backend.sent == 0
+    assert odd not in caplog.text
+    assert len(caplog.records) == 2, "one line of each replica"
+
+
+async def _returned(task_id: str) -> str:
+    return task_id
 
 
 async def test_other_arguments_under_a_used_key_raise_invalid_request(fleet: Fleet) -> None:
