@@ -20,7 +20,13 @@ from app.domain.errors import (
     Unauthorized,
 )
 from app.domain.purchase import SENDING_SECONDS, PurchaseState
-from app.services.purchases.idempotency import MAX_CALLS, PurchaseService
+from app.services.purchases.idempotency import (
+    MAX_CALLS,
+    MAX_PAUSE_SECONDS,
+    MAX_WAIT_SECONDS,
+    STILL_UNDER_WAY,
+    PurchaseService,
+)
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
 from app.services.purchases.request import PurchaseRequest, PurchaseResult, Reconcile, fingerprint
 from app.services.purchases.unaccepted_rows import UnacceptedPurchases
@@ -233,6 +239,26 @@ async def test_retry_unknown_does_not_replace_a_purchase_still_in_flight(fleet: 
     waiting = asyncio.create_task(fleet.buy(backend.accepts, request(retry_unknown=True), replica=1))
     with pytest.raises((OutcomeUnknown, RateLimited)):
         await while_time_passes(fleet.clock, waiting)
+    backend.go_on.set()
+    assert (await first).task_id == "task-1"
+    assert backend.sent == 1
+
+
+@pytest.mark.parametrize("replica", [0, 1])
+async def test_calls_that_wait_for_one_with_their_key_end_in_time_and_ask_the_database_as_one(
+    fleet: Fleet, replica: int
+) -> None:
+    """In the process of the first call they ask it nothing. In another one, of which one asks, with growing pauses."""
+    backend = Backend()
+    backend.go_on.clear()
+    first = asyncio.create_task(fleet.buy(backend.accepts))
+    await backend.reached.wait()
+    asked, began = fleet.databases[replica].asked, fleet.clock()
+    calls = [asyncio.create_task(fleet.buy(backend.accepts, replica=replica)) for _ in range(30)]
+    await while_time_passes(fleet.clock, asyncio.wait(calls), is_busy=lambda: fleet.databases[replica].running > 0)
+    assert {str(call.exception()) for call in calls} == {STILL_UNDER_WAY}
+    assert MAX_WAIT_SECONDS <= fleet.clock() - began <= MAX_WAIT_SECONDS + MAX_PAUSE_SECONDS + 1
+    assert fleet.databases[replica].asked - asked <= (0, MAX_WAIT_SECONDS)[replica]
     backend.go_on.set()
     assert (await first).task_id == "task-1"
     assert backend.sent == 1
