@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 from app.domain.public_url import is_in_private_network
 from app.observability.metrics import Metrics
 from app.settings import Settings
-from app.web.middleware.trusted_host import AllowList, TrustedHostMiddleware
+from app.web.middleware.trusted_host import MAX_LENGTH, AllowList, TrustedHostMiddleware
 from app.web.routes import metrics_route
 
 
@@ -21,7 +21,7 @@ class ScrapedHosts(AllowList):
 
     def allows(self, value: str) -> bool:
         """Return whether a Host header is an IP address, a name of a private network, or on the list."""
-        return is_in_private_network(value) or super().allows(value)
+        return super().allows(value) or (len(value) <= MAX_LENGTH and is_in_private_network(value))
 
 
 def metrics_app(settings: Settings, metrics: Metrics) -> ASGIApp:

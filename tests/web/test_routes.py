@@ -43,6 +43,18 @@ async def test_a_path_with_a_further_slash_is_404_and_no_redirect_repeats_the_ho
     assert "evil.example.com" not in str(response.headers) + response.text
 
 
+async def test_a_host_longer_than_a_name_can_be_is_refused_even_if_any_host_is_allowed() -> None:
+    longest = ".".join(["a" * 61] * 4) + ":65535"
+    async with serving(settings(allowed_hosts="*"), sandbox(HandClock())) as service:
+        shown = await service.http.get(service.url, headers={"host": longest})
+        refused = [
+            await service.http.request(method, service.url + path, headers={"host": "a" * 301})
+            for method, path in (("GET", "/"), ("GET", "/readyz"), ("POST", "/mcp"))
+        ]
+    assert longest in shown.text
+    assert [response.status_code for response in refused] == [421] * 3
+
+
 async def test_a_process_is_starting_then_ready_and_draining_from_the_moment_of_sigterm() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _frame: heard.append(number))

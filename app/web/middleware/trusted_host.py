@@ -80,8 +80,15 @@ class PageTrustedHostMiddleware:
         await send_error(send, 421, "misdirected_request", "This service does not answer for this Host.")
 
 
+MAX_LENGTH = 300
+"""Characters of a host or an origin. A DNS name has at most 253. The landing page is cached for each host under `*`."""
+
+
 class AllowList:
-    """An allow-list of hosts or origins. A pattern `*` matches everything; a suffix `:*` matches any port or none."""
+    """An allow-list of hosts or origins. A pattern `*` matches everything; a suffix `:*` matches any port or none.
+
+    Nothing longer than MAX_LENGTH is allowed.
+    """
 
     def __init__(self, patterns: Sequence[str]) -> None:
         """Allow `patterns`, case-insensitively."""
@@ -91,6 +98,8 @@ class AllowList:
 
     def allows(self, value: str) -> bool:
         """Return whether `value` is allowed."""
+        if len(value) > MAX_LENGTH:
+            return False
         lowered = value.lower()
         if self._allows_all or lowered in self._exact or lowered in self._any_port:
             return True
