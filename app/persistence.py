@@ -20,6 +20,7 @@ from app.services.key_namespace import KeyNamespace
 from app.services.limits.database_turns import DatabaseTurns
 from app.services.purchases.idempotency import PurchaseService
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
+from app.services.purchases.refusals import PurchaseRefusals
 from app.services.purchases.shared_database import SharedDatabase
 from app.services.purchases.unaccepted_rows import UnacceptedPurchases
 from app.services.retention import DAY_SECONDS, OldRows, delete_old_rows
@@ -162,6 +163,7 @@ def build_persistence(  # noqa: PLR0913 - the dependencies of purchases
     is_accepted: Callable[[str], bool],
     backend: BackendDescription,
     turns: DatabaseTurns,
+    refused: PurchaseRefusals,
 ) -> Persistence:
     """Return the database that `settings` name, and its services. Raises SettingsError for an unsupported URL."""
     database = _database_at(settings.database())
@@ -182,6 +184,7 @@ def build_persistence(  # noqa: PLR0913 - the dependencies of purchases
         backend=backend,
         clock=clock,
         sleep=sleep,
+        refused=refused,
     )
     try_database = SharedProbe(database.ping, clock)
     old_rows = _old_rows(settings, database, purchases, database_clock)

@@ -81,7 +81,9 @@ def test_settings_made_without_a_file_read_none(tmp_path: Path) -> None:
         assert load_settings(".env").batch_limit == 20
 
 
-@pytest.mark.parametrize("name", ["ACEDATA_URL", "PUBLIC_URL"])
+@pytest.mark.parametrize(
+    "name", ["ACEDATA_URL", "PUBLIC_URL", "ACEDATA_AUTH_URL", "ACEDATA_PLATFORM_URL", "OIDC_ISSUER", "JWT_ISSUER"]
+)
 @pytest.mark.parametrize(
     ("url", "taken"),
     [

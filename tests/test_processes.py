@@ -247,7 +247,34 @@ def test_metrics_move_to_a_port_of_their_own(tmp_path: Path) -> None:
     with serving_process("--sandbox", cwd=tmp_path, env=environment(metrics=str(port))) as server:
         ask(server.url, "luma_list_actions")
         assert httpx.get(f"{server.url}/metrics").status_code == 404
-        assert total(httpx.get(f"http://127.0.0.1:{port}/metrics").text, "luma_mcp_calls_total") == 1
+        url = f"http://127.0.0.1:{port}"
+        assert total(httpx.get(f"{url}/metrics").text, "luma_mcp_calls_total") == 1
+        for path in ("/mcp", "/livez", "/", "/metrics/"):
+            assert httpx.get(f"{url}{path}").status_code == 404
+        statuses = {host: httpx.get(f"{url}/metrics", headers={"host": host}).status_code for host in SCRAPED}
+        assert statuses == SCRAPED
+        page = httpx.get(f"{url}/metrics", headers={"origin": "https://pages.example.com"})
+        assert page.status_code == 403
+
+
+SCRAPED = {"10.1.2.3:9090": 200, "[fd00::7]:9090": 200, "luma-mcp.tools.svc:9090": 200, "rebound.example.org": 421}
+"""Hosts of requests to the port of metrics, and the status of their answers."""
+
+
+def test_the_port_of_metrics_has_the_limits_of_the_main_one(tmp_path: Path) -> None:
+    port = free_port()
+    env = environment(metrics=str(port), head_seconds="0.3", connections="4")
+    with serving_process("--sandbox", cwd=tmp_path, env=env) as server:
+        until_ready(server.url)
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as half_sent:
+            half_sent.sendall(b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n")
+            assert half_sent.recv(65536).startswith(b"HTTP/1.1 408")
+            assert half_sent.recv(65536) == b""
+        idle = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(8)]
+        assert idle[0].recv(1) == b"", "closed for a newer one"
+        assert httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
+        for one in idle:
+            one.close()
 
 
 def test_a_folder_of_metrics_starts_without_the_counts_of_ended_processes(tmp_path: Path) -> None:

@@ -177,7 +177,8 @@ def test_a_taken_port_ends_with_a_sentence_and_2(tmp_path: Path) -> None:
         metrics = run("serve", "--sandbox", "--port", "0", cwd=tmp_path, env=environment(metrics=taken))
     assert (ended.returncode, metrics.returncode) == (2, 2)
     assert f"Cannot listen on 127.0.0.1:{taken}" in ended.stderr
-    assert f"LUMA_MCP_METRICS: cannot listen on 127.0.0.1:{taken}" in metrics.stderr
+    assert f"Cannot listen on 127.0.0.1:{taken}" in metrics.stderr
+    assert "choose another LUMA_MCP_METRICS" in metrics.stderr
     assert "Traceback" not in ended.stderr + metrics.stderr
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
 import uvicorn
-from prometheus_client import CollectorRegistry, start_http_server
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
@@ -21,7 +20,6 @@ from app.cli.process_tuning import tune_process
 from app.composition.application import assemble
 from app.local_secret import with_local_secret
 from app.observability.logging import configure_logging
-from app.observability.metrics import registry_of_all_workers
 from app.observability.metrics_folder import MULTIPROCESS_VARIABLE, delete_files_of_ended_processes
 from app.observability.tracing import export_spans
 from app.persistence import prepare_database
@@ -110,12 +108,10 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
     config = _config(settings, host=host, port=port)
     listening = listening_socket(host, port)
     base_url = _base_url(host, listening)
-    sockets = [*duplicates(listening), *_admin_socket(settings, host)]
+    sockets = [*duplicates(listening), *_other_sockets(settings, host)]
     export_spans()
     assembly = assemble(settings, base_url=base_url)
     config.app = create_app(settings, assembly)
-    if isinstance(settings.metrics, int):
-        _serve_metrics(settings.metrics, host, assembly.metrics.registry)
     log.info("Serving MCP at %s/mcp (backend %s)", base_url, settings.backend)
     server = uvicorn.Server(config)
     # These handlers stop the server until uvicorn installs its own. After draining, uvicorn restores these and raises
@@ -152,20 +148,9 @@ def _serve_many(settings: Settings, *, host: str, port: int, workers: int, env_f
         config = _config(settings, host=host, port=port, workers=workers)
         config.app = partial(build_worker, env_file, host)
         listening = listening_socket(host, port)
-        if isinstance(settings.metrics, int) and (registry := registry_of_all_workers()) is not None:
-            _serve_metrics(settings.metrics, host, registry)
-        sockets = [*duplicates(listening), *_admin_socket(settings, host)]
+        sockets = [*duplicates(listening), *_other_sockets(settings, host)]
         log.info("Serving MCP at %s/mcp with %d workers", _base_url(host, listening), workers)
         _Workers(config, sockets=sockets).run()
-
-
-def _serve_metrics(port: int, host: str, registry: CollectorRegistry) -> None:
-    try:
-        start_http_server(port, addr=host, registry=registry)
-    except OSError as exc:
-        raise SettingsError(
-            f"LUMA_MCP_METRICS: cannot listen on {host}:{port} ({exc.strerror}): choose a free port."
-        ) from None
 
 
 def duplicates(listening: socket) -> list[socket]:
@@ -173,9 +158,10 @@ def duplicates(listening: socket) -> list[socket]:
     return [listening, *(listening.dup() for _ in range(ACCEPTED_TOGETHER - 1))]
 
 
-def _admin_socket(settings: Settings, host: str) -> list[socket]:
-    """Return the socket of administration, if it has a port of its own; else nothing."""
-    return [listening_socket(host, settings.admin, "LUMA_MCP_ADMIN")] if isinstance(settings.admin, int) else []
+def _other_sockets(settings: Settings, host: str) -> list[socket]:
+    """Return the sockets of administration and metrics, if they have ports of their own."""
+    ports = {"LUMA_MCP_ADMIN": settings.admin, "LUMA_MCP_METRICS": settings.metrics}
+    return [listening_socket(host, port, name) for name, port in ports.items() if isinstance(port, int)]
 
 
 def build_worker(env_file: str | None, host: str = "127.0.0.1") -> ASGIApp:

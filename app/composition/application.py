@@ -24,6 +24,7 @@ from app.composition.quotas import (
     listener_quota,
     waiting_quota,
 )
+from app.composition.refusal_reporters import backend_reporter
 from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
 from app.composition.state import SharedState, build_shared_state
 from app.composition.teams import TeamWork, build_settlement, build_team_work, build_usage
@@ -168,16 +169,22 @@ def assemble(  # noqa: PLR0913 - the parts that tests replace
     the settings. Raises SettingsError for an unsupported URL of Redis or the database, and for a proxy or certificate
     variable that cannot be used.
     """
-    clocks, metrics = clocks or Clocks(), Metrics()
+    clocks, timeouts, metrics = clocks or Clocks(), timeouts or Timeouts(), Metrics()
+    refusals = Refusals(metrics, clocks.monotonic)
     sandbox = build_sandbox(settings, base_url, clocks) if settings.backend == "sandbox" else None
     description = backend.description if backend is not None else backend_description(settings)
     backend_limits = BackendLimits(clocks.monotonic, description.policy.generations_at_once)
     if backend is None:
         client = build_acedata_client(
-            settings, metrics, backend_limits, timeouts or Timeouts(), backend_transport(sandbox, transport)
+            settings,
+            metrics,
+            backend_limits,
+            timeouts,
+            backend_transport(sandbox, transport),
+            backend_reporter(description, refusals, timeouts.pool),
         )
         backend = AceDataBackend(client, clocks.wall, description=description, own_media_url=media_url_of(sandbox))
-    return _assemble_with(backend, authenticator, sandbox, settings, metrics, clocks, backend_limits)
+    return _assemble_with(backend, authenticator, sandbox, settings, refusals, clocks, backend_limits)
 
 
 def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has chosen
@@ -185,14 +192,14 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     authenticator: Authenticator | None,
     sandbox: Sandbox | None,
     settings: Settings,
-    metrics: Metrics,
+    refusals: Refusals,
     clocks: Clocks,
     backend_limits: BackendLimits,
 ) -> Assembly:
-    description, refusals = backend.description, Refusals(metrics, clocks.monotonic)
+    description, metrics = backend.description, refusals.metrics
     shared = build_shared_state(settings, description, metrics, clocks, backend_limits)
     turns = database_limits(description, refusals, backend_limits)
-    persistence = persistence_of(settings, description, shared, clocks, backend_limits, turns.purchases)
+    persistence = persistence_of(settings, description, shared, clocks, backend_limits, turns.purchases, refusals)
     callbacks = build_callbacks(settings, description, shared, persistence, turns, clocks)
     flights: SingleFlight[FlightKey, TaskResult] = SingleFlight()
     token_status = backend_limits.token_status
@@ -203,7 +210,8 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         backend, shared.cache, shared.snapshots, flights, token_status, queued, access, on_read=settlement.enqueue
     )
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
-    directory, issuer = build_directory(settings, persistence, clocks), optional_issuer_keys(settings, clocks)
+    directory = build_directory(settings, persistence, clocks, refusals)
+    issuer = optional_issuer_keys(settings, clocks, refusals)
     sign_in = optional_sign_in(settings, persistence, directory, description, token_status, clocks, refusals)
     signed_in = sign_in.authenticator if sign_in is not None else None
     authenticator = authenticator or build_authenticator(

@@ -15,11 +15,13 @@ from app.adapters.webhook_signature import seal_urls_again
 from app.composition.clocks import Clocks
 from app.composition.memberships import build_memberships, member_credentials
 from app.composition.optional import jwt_authenticator
+from app.composition.refusal_reporters import directory_reporter
 from app.domain.access import Credential
 from app.domain.api_key_format import PREFIX
 from app.domain.backend import BackendDescription
 from app.domain.teams import TeamCredential
 from app.observability.metrics import Metrics
+from app.observability.refusals import Refusals
 from app.persistence import Persistence
 from app.ports.alerts import AlertUrls
 from app.ports.auth import Authenticator, TokenCheck
@@ -44,7 +46,9 @@ DOTS_IN_JWT = 2
 log = logging.getLogger(__name__)
 
 
-def build_directory(settings: Settings, persistence: Persistence, clocks: Clocks) -> OpenDirectory[KeyDigest] | None:
+def build_directory(
+    settings: Settings, persistence: Persistence, clocks: Clocks, refusals: Refusals
+) -> OpenDirectory[KeyDigest] | None:
     """Return the directory of teams; None if no way to authenticate uses teams."""
     has_members = "keys" in settings.auth or "jwt" in settings.auth or settings.sign_in == "oidc"
     # `luma-mcp check` does not read the key file beside an SQLite database.
@@ -53,7 +57,7 @@ def build_directory(settings: Settings, persistence: Persistence, clocks: Clocks
     directory, vault = sql_directory(persistence.database, clocks.database), Vault(*settings.secret_keys())
     credential_of = partial(_open_credential, vault, PassthroughAuthenticator(*settings.secret_keys()))
     times = CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep)
-    cache = DirectoryCache(directory, credential_of, settings.backend, times)
+    cache = DirectoryCache(directory, credential_of, settings.backend, times, directory_reporter(refusals))
     return OpenDirectory(
         cache, directory, partial(_load_digest, directory, SqlAlerts(persistence.database), vault), clocks.sleep
     )

@@ -3,6 +3,7 @@
 The sandbox runs in this process and speaks AceDataCloud's HTTP API, so the same client and adapter serve both.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import httpx
@@ -40,15 +41,17 @@ def backend_transport(
     return transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
 
 
-def build_acedata_client(
+def build_acedata_client(  # noqa: PLR0913, PLR0917 - the dependencies of a client
     settings: Settings,
     metrics: Metrics,
     backend_limits: BackendLimits,
     timeouts: Timeouts,
     network: httpx.AsyncBaseTransport | None,
+    refused: Callable[[], None],
 ) -> AceDataClient:
     """Return a client with separate connection pools for reads and submissions.
 
+    `refused` is called for each submission that waits too long for a connection.
     Raises SettingsError for a proxy or certificate variable that cannot be used.
     """
     new_client = partial(shared_client, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=network)
@@ -57,4 +60,4 @@ def build_acedata_client(
         purchases = new_client(connections=backend_limits.purchase_connections, keeps_connections=False)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
-    return AceDataClient(reads, metrics, timeouts, backend_limits, submission_http=purchases)
+    return AceDataClient(reads, metrics, timeouts, backend_limits, submission_http=purchases, refused=refused)

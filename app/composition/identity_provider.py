@@ -6,21 +6,23 @@ from collections.abc import Callable
 from app.adapters.auth.jwt.authenticator import JwtAuthenticator, TokenClocks
 from app.adapters.auth.jwt.claims import ClaimNames
 from app.adapters.auth.jwt.issuer_client import IssuerClient
-from app.adapters.auth.jwt.issuer_keys import IssuerKeys
+from app.adapters.auth.jwt.issuer_keys import MAX_WAITING, IssuerKeys
 from app.adapters.auth.jwt.verifier import Audiences, TokenVerifier
 from app.adapters.network_environment import EnvironmentFault
 from app.composition.clocks import Clocks
 from app.composition.description import VERSION
+from app.composition.refusal_reporters import issuer_keys_reporter
 from app.composition.scope_names import scope_names
 from app.domain.access import Scope
 from app.domain.oauth import MCP_PATH, READ_ONLY_PATH
 from app.domain.teams import Membership
+from app.observability.refusals import Refusals
 from app.ports.auth import CredentialSource
 from app.services.teams.memberships import Memberships
 from app.settings import Settings, SettingsError
 
 
-def build_issuer_keys(issuer: str, clocks: Clocks) -> IssuerKeys:
+def build_issuer_keys(issuer: str, clocks: Clocks, refusals: Refusals) -> IssuerKeys:
     """Return the keys of an identity provider.
 
     Raises SettingsError for a proxy or certificate variable that cannot be used.
@@ -29,7 +31,7 @@ def build_issuer_keys(issuer: str, clocks: Clocks) -> IssuerKeys:
         client = IssuerClient(issuer, f"luma-mcp/{VERSION}", os.environ)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
-    return IssuerKeys(client.read_keys, clocks.monotonic, clocks.sleep)
+    return IssuerKeys(client.read_keys, clocks.monotonic, clocks.sleep, issuer_keys_reporter(refusals, MAX_WAITING))
 
 
 def build_jwt_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of JwtAuthenticator

@@ -10,7 +10,7 @@ from app.adapters.acedata.login import AceDataLogin, ClientRegistration
 from app.adapters.acedata.login_http import LoginHttp
 from app.adapters.acedata.platform import Platform
 from app.adapters.auth.jwt.issuer_client import IssuerClient
-from app.adapters.auth.jwt.issuer_keys import IssuerKeys
+from app.adapters.auth.jwt.issuer_keys import MAX_WAITING, IssuerKeys
 from app.adapters.auth.key_digest import KeyDigest
 from app.adapters.auth.oidc_login import OidcClientRegistration, OidcLogin
 from app.adapters.auth.passthrough import PassthroughAuthenticator
@@ -20,6 +20,7 @@ from app.adapters.secret_maker import VaultSecretMaker
 from app.composition.clocks import Clocks
 from app.composition.description import VERSION
 from app.composition.memberships import build_memberships, member_credentials
+from app.composition.refusal_reporters import issuer_keys_reporter
 from app.domain.backend import BackendDescription
 from app.observability.refusals import Refusals
 from app.ports.admission import Admission
@@ -105,7 +106,8 @@ def _oidc(settings: Settings, redirect_uri: str, people: "_OidcPeople", clocks: 
         settings.oidc_team_claim,
     )
     client = IssuerClient(registration.issuer, USER_AGENT, os.environ)
-    keys = IssuerKeys(client.read_keys, clocks.monotonic, clocks.sleep)
+    refused = issuer_keys_reporter(people.refusals, MAX_WAITING)
+    keys = IssuerKeys(client.read_keys, clocks.monotonic, clocks.sleep, refused)
     memberships = build_memberships(settings, people.directory)
     return Login(
         upstream=OidcLogin(registration, client, keys, clocks),

@@ -44,7 +44,7 @@ def build_mcp_server(settings: Settings, assembly: Assembly, context: RequestCon
         tools, backend, context, call_log, extension, result_meta(server), assembly.rate_limits
     )
     subscriptions = SubscriptionStreams(
-        assembly.tasks.access, assembly.pollers, assembly.listeners, extension, context, clocks.sleep
+        assembly.tasks, assembly.pollers, assembly.listeners, extension, context, clocks.sleep
     )
     add_request_handlers(server, call_handler, subscriptions, extension)
     replace_spans(server, set(tools))

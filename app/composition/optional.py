@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from app.composition.sign_in import SignIn
 
 
-def optional_issuer_keys(settings: Settings, clocks: Clocks) -> "IssuerKeys | None":
+def optional_issuer_keys(settings: Settings, clocks: Clocks, refusals: Refusals) -> "IssuerKeys | None":
     """Return the keys of the identity provider; None if its tokens are not accepted.
 
     Raises SettingsError for a proxy or certificate variable that cannot be used.
@@ -31,7 +31,7 @@ def optional_issuer_keys(settings: Settings, clocks: Clocks) -> "IssuerKeys | No
         return None
     from app.composition.identity_provider import build_issuer_keys  # noqa: PLC0415
 
-    return build_issuer_keys(settings.jwt_issuer, clocks)
+    return build_issuer_keys(settings.jwt_issuer, clocks, refusals)
 
 
 def jwt_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of JwtAuthenticator

@@ -11,7 +11,7 @@ from app.observability.refusals import Refusals
 from app.ports.rate_limiter import RateLimiter
 from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
-from app.services.limits.database_turns import DatabaseLimits, DatabaseTurns
+from app.services.limits.database_turns import MAX_WAIT_SECONDS, DatabaseLimits, DatabaseTurns
 from app.services.limits.fair_limiter import FairLimiter, Shares
 from app.services.limits.memory_budget import SHARE_OF_CONNECTIONS, SHARE_OF_ONE_CALLER, MemoryBudget
 from app.services.limits.rate_limits import RateLimits
@@ -37,10 +37,16 @@ MAX_QUEUED_CALLBACKS_PER_CALLER = 20
 """Limits of operations of each kind that wait for the database."""
 
 
-def database_limits(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> DatabaseLimits:
+def database_limits(
+    backend: BackendDescription,
+    refusals: Refusals,
+    backend_limits: BackendLimits,
+    longest_wait_seconds: float = MAX_WAIT_SECONDS,
+) -> DatabaseLimits:
     """Return the limits of callers' operations on the database.
 
     For callbacks, all tenants count as accepted, because only the backend knows the tickets in callback URLs.
+    An operation waits `longest_wait_seconds` for its turn.
     """
     is_accepted = backend_limits.token_status.is_accepted
     effect = (
@@ -54,13 +60,22 @@ def database_limits(backend: BackendDescription, refusals: Refusals, backend_lim
         f"Refused a callback with 503: {MAX_QUEUED_CALLBACKS_PER_CALLER} of one token, or {MAX_QUEUED_CALLBACKS} in "
         "all, wait for the database already. Its task is read on schedule."
     )
+    refused_callback = refusals.reporter("callbacks", effect)
+    waited = f"it waited {longest_wait_seconds:.0f} s for its turn. The database is slow, or many callers use it."
+    slow = refusals.reporter("database_waits", f"Refused a database operation: {waited}")
+    effect = f"Refused a callback with 503: {waited} Its task is read on schedule."
+    slow_callback = refusals.reporter("callback_waits", effect)
+
+    def turns(shares: Shares) -> DatabaseTurns:
+        waiting = CallerQuota(quota, is_accepted, refused)
+        return DatabaseTurns(FairLimiter(shares, is_accepted), waiting, slow, longest_wait_seconds)
+
+    callbacks = FairLimiter(DATABASE_CALLBACKS, _all_accepted)
+    waiting = CallerQuota(of_callbacks, _all_accepted, refused_callback)
     return DatabaseLimits(
-        reads=DatabaseTurns(FairLimiter(DATABASE_READS, is_accepted), CallerQuota(quota, is_accepted, refused)),
-        purchases=DatabaseTurns(FairLimiter(DATABASE_PURCHASES, is_accepted), CallerQuota(quota, is_accepted, refused)),
-        callbacks=DatabaseTurns(
-            FairLimiter(DATABASE_CALLBACKS, _all_accepted),
-            CallerQuota(of_callbacks, _all_accepted, refusals.reporter("callbacks", effect)),
-        ),
+        reads=turns(DATABASE_READS),
+        purchases=turns(DATABASE_PURCHASES),
+        callbacks=DatabaseTurns(callbacks, waiting, slow_callback, longest_wait_seconds),
     )
 
 

@@ -2,6 +2,7 @@
 
 from app.composition.clocks import Clocks
 from app.composition.quotas import submission_quota
+from app.composition.refusal_reporters import purchase_refusals, queue_reporter
 from app.composition.state import SharedState
 from app.domain.backend import BackendDescription
 from app.observability.refusals import Refusals
@@ -29,6 +30,7 @@ def persistence_of(  # noqa: PLR0913, PLR0917 - the dependencies of purchases
     clocks: Clocks,
     backend_limits: BackendLimits,
     turns: DatabaseTurns,
+    refusals: Refusals,
 ) -> Persistence:
     """Return the database and the services that use it. Raises SettingsError for an unsupported database URL."""
     return build_persistence(
@@ -43,6 +45,7 @@ def persistence_of(  # noqa: PLR0913, PLR0917 - the dependencies of purchases
         is_accepted=backend_limits.token_status.is_accepted,
         backend=backend,
         turns=turns,
+        refused=purchase_refusals(backend, refusals),
     )
 
 
@@ -95,6 +98,17 @@ def build_callbacks(  # noqa: PLR0913, PLR0917 - a callback uses every kind of s
     )
 
 
+def submission_limiter(backend: BackendDescription, clocks: Clocks, refusals: Refusals) -> ConcurrencyLimiter:
+    """Return the limiter of concurrent submissions per credential."""
+    return ConcurrencyLimiter(
+        backend,
+        clocks.monotonic,
+        clocks.sleep,
+        free=refusals.metrics.show_free_places,
+        refused=queue_reporter(backend, refusals),
+    )
+
+
 def build_videos(  # noqa: PLR0913, PLR0917 - the dependencies of a purchase
     backend: VideoBackend,
     shared: SharedState,
@@ -106,14 +120,11 @@ def build_videos(  # noqa: PLR0913, PLR0917 - the dependencies of a purchase
     rate_limits: RateLimits,
 ) -> VideoService:
     """Return the service that submits generations."""
-    limiter = ConcurrencyLimiter(
-        backend.description, clocks.monotonic, clocks.sleep, free=refusals.metrics.show_free_places
-    )
     return VideoService(
         backend,
         shared.snapshots,
         persistence.service,
-        limiter,
+        submission_limiter(backend.description, clocks, refusals),
         callbacks=callbacks,
         token_status=backend_limits.token_status,
         places=submission_quota(backend.description, refusals, backend_limits),

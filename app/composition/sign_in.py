@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from app.adapters.auth.access_tokens import AccessTokenAuthenticator, CredentialHooks
 from app.adapters.auth.assertions import JwtAssertions
-from app.adapters.auth.client_documents import HttpClientDocuments
+from app.adapters.auth.client_documents import HOST_SECONDS, HOSTS, PER_HOST, HttpClientDocuments
 from app.adapters.auth.content_sealer import VaultContentSealer
 from app.adapters.auth.key_digest import KeyDigest, load_pepper
 from app.adapters.auth.passthrough import PassthroughAuthenticator
@@ -34,7 +34,7 @@ from app.services.sign_in.account import Account
 from app.services.sign_in.client_auth import ClientAuthenticator
 from app.services.sign_in.clients import ClientRegistry
 from app.services.sign_in.flow import SignInFlow
-from app.services.sign_in.grant_cache import GrantCache
+from app.services.sign_in.grant_cache import MAX_WAITING, GrantCache
 from app.services.sign_in.joining import Joining
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.sign_in.liveness import LoginCheck, SuspectLogins
@@ -133,7 +133,7 @@ def build_sign_in(  # noqa: PLR0913, PLR0917 - the dependencies of sign-in
     try:
         store = sql_sign_in(persistence.database, clocks.database)
         login = build_login(settings, people, store.people, directory, backend, clocks, refusals)
-        documents = _documents(public_url, clocks)
+        documents = _documents(public_url, clocks, refusals)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
     parts = _Parts(settings, public_url, persistence, clocks, refusals, people, store, login, documents)
@@ -165,7 +165,7 @@ class _Parts:
         logins = LoginCheck(upstream, store, self.people, telemetry, clocks.wall)
         suspects = SuspectLogins(logins, store, clocks.sleep)
         times = CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep)
-        cache = GrantCache(store.grants, self.login.callers, times, telemetry)
+        cache = GrantCache(store.grants, self.login.callers, times, telemetry, _token_reporter(self.refusals))
         hooks = CredentialHooks(token_status.was_refused, token_status.accept, suspects.enqueue)
         names = PassthroughAuthenticator(*self.settings.secret_keys())
         lifetimes = _lifetimes(self.settings)
@@ -195,13 +195,26 @@ class _Parts:
         return JwtAssertions(audiences, self.clocks.wall)
 
 
-def _documents(public_url: str, clocks: Clocks) -> HttpClientDocuments:
+def _documents(public_url: str, clocks: Clocks, refusals: Refusals) -> HttpClientDocuments:
     """Return the fetcher of client ID metadata documents.
 
     A service on plain http runs on loopback, and may then fetch documents from loopback as well.
     """
     fetcher = PublicFetcher(USER_AGENT, allows_loopback=public_url.startswith("http:"))
-    return HttpClientDocuments(fetcher, clocks.monotonic)
+    effect = (
+        f"Refused to fetch the description of an app: the limits are {PER_HOST} fetches from one host in "
+        f"{HOST_SECONDS:.0f} s, and {PER_HOST * HOSTS} in all. Descriptions that are cached are used."
+    )
+    return HttpClientDocuments(fetcher, clocks.monotonic, refusals.reporter("document_fetches", effect))
+
+
+def _token_reporter(refusals: Refusals) -> Callable[[], None]:
+    """Return the reporter of look-ups of access tokens."""
+    effect = (
+        f"Answered 503 to an access token: {MAX_WAITING} look-ups wait for the database already. Tokens that are "
+        "cached are served. The database is slow, or somebody sends made-up tokens."
+    )
+    return refusals.reporter("token_lookups", effect)
 
 
 def _lifetimes(settings: Settings) -> TokenLifetimes:

@@ -6,7 +6,7 @@ not on the public internet, and names that exist only in private networks.
 
 import re
 from collections.abc import Iterable
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from unicodedata import normalize
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -109,6 +109,26 @@ def is_plain_url(value: str) -> bool:
         and value.isprintable()
         and _AMBIGUOUS.search(value) is None
     )
+
+
+def is_in_private_network(address: str) -> bool:
+    """Return whether a host, with or without a port, is an IP address or a name that the public DNS does not have."""
+    try:
+        host = _host(urlsplit(f"//{address}"))
+    except ValueError:
+        return False
+    labels = host.split(".")
+    return _is_ip_address(host) or (
+        all(map(_is_label, labels)) and (len(labels) == 1 or labels[-1] in _PRIVATE_SUFFIXES)
+    )
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _host(parts: SplitResult) -> str:

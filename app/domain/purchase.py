@@ -99,7 +99,7 @@ class Purchase:
     Attributes:
         request_hash: digest of the tool and its arguments. If the purchase was found by an idempotency key, the digest
             is under the same secret key as the KeyName that matched.
-        task_id: the task that was started; None in every state except `started`.
+        task_id: the task that was started; None in every state except `started`, and if the stored id is not valid.
         age_seconds: time since the last change of state, at the time of the read.
         member_name: name of the team member who bought; None outside of teams, and if the name was not read.
 

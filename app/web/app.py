@@ -3,9 +3,10 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ from app.web.callbacks import callback_route
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
 from app.web.connection.refusal_pace import RefusalPace
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
+from app.web.metrics_port import metrics_app
 from app.web.middleware.bearer_auth import BearerAuthMiddleware
 from app.web.middleware.fair_scheduling import (
     BEARER,
@@ -46,7 +48,7 @@ from app.web.middleware.rate_limit import RateLimitMiddleware
 from app.web.middleware.raw_json import RawJsonMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
 from app.web.middleware.request_memory import RequestMemoryMiddleware
-from app.web.middleware.trusted_host import PageTrustedHostMiddleware, TrustedHostMiddleware
+from app.web.middleware.trusted_host import AllowList, PageTrustedHostMiddleware, TrustedHostMiddleware
 from app.web.narrowing import READ_ONLY_KEY, READ_ONLY_PATHS
 from app.web.pages.landing import page
 from app.web.readiness import Readiness
@@ -64,17 +66,26 @@ MCP_PATHS = (MCP_PATH, f"{MCP_PATH}/", *READ_ONLY_PATHS)
 
 
 class RootApp:
-    """Dispatches requests to the MCP endpoint (MCP_PATHS), to administration, and to the other routes.
+    """Dispatches requests to the port of metrics, the MCP endpoint (MCP_PATHS), administration, and the other routes.
 
     A reverse proxy may serve this service under a path prefix. Requests are accepted with and without the prefix,
     because some proxies strip it.
     """
 
-    def __init__(self, mcp: ASGIApp, pages: ASGIApp, prefix: str = "", admin: "AdminApp | None" = None) -> None:
+    def __init__(
+        self,
+        mcp: ASGIApp,
+        pages: ASGIApp,
+        prefix: str = "",
+        admin: "AdminApp | None" = None,
+        by_port: Mapping[int | None, ASGIApp] = MappingProxyType({}),
+    ) -> None:
         """Dispatch to `mcp`, `admin` and `pages`, which serves everything else.
 
-        `prefix` is the path of the public URL, such as /luma, or empty.
+        `prefix` is the path of the public URL, such as /luma, or empty. `by_port` has the applications of ports that
+        serve nothing else.
         """
+        self._by_port = by_port
         self._mcp = mcp
         self._pages = pages
         self._prefix = prefix
@@ -83,6 +94,9 @@ class RootApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass a lifespan to `pages`."""
         is_request = scope["type"] == "http"
+        if is_request and self._by_port and (app := self._by_port.get(port_of(scope))) is not None:
+            await app(scope, receive, send)
+            return
         if is_request and self._prefix and scope["path"].startswith(self._prefix):
             scope = {**scope, "path": _strip_prefix(scope["path"], self._prefix)}
         if is_request and self._admin is not None and self._admin.is_admin_request(scope):
@@ -93,6 +107,12 @@ class RootApp:
             await self._mcp(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
+
+
+def port_of(scope: Scope) -> int | None:
+    """Return the port at which a request arrived; None if it did not come by TCP."""
+    server = scope.get("server")
+    return None if server is None else server[1]
 
 
 def _strip_prefix(path: str, prefix: str) -> str:
@@ -181,13 +201,16 @@ def _behind_middleware(
     guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
     guarded_mcp = _guarded(endpoint, settings, assembly)
+    by_port: dict[int | None, ASGIApp] = {}
+    if isinstance(settings.metrics, int):
+        by_port[settings.metrics] = metrics_app(settings, assembly.metrics)
     if assembly.administration is None:
-        return scheduled(RootApp(guarded_mcp, guarded_pages, prefix))
+        return scheduled(RootApp(guarded_mcp, guarded_pages, prefix, by_port=by_port))
     from app.web.admin.app import admin_app  # noqa: PLC0415 - saves its memory if it is off
     from app.web.admin.problems import ProblemDetailsMiddleware  # noqa: PLC0415
 
     admin = admin_app(settings, assembly, assembly.administration, prefix)
-    root = RootApp(guarded_mcp, guarded_pages, prefix, admin)
+    root = RootApp(guarded_mcp, guarded_pages, prefix, admin, by_port)
     return ProblemDetailsMiddleware(scheduled(root), admin.is_admin_request)
 
 
@@ -251,7 +274,11 @@ def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> A
     )
     return RequestIdMiddleware(
         TrustedHostMiddleware(
-            authenticated, cors, hosts=settings.hosts(), origins=settings.origins(), refused=assembly.metrics.refused
+            authenticated,
+            cors,
+            hosts=AllowList(settings.hosts()),
+            origins=AllowList(settings.origins()),
+            refused=assembly.metrics.refused,
         )
     )
 

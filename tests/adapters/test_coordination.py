@@ -165,6 +165,17 @@ async def test_redis_keys_expire(redis_server: RedisServer) -> None:
     assert 10_000 < left <= 15_000
 
 
+async def test_a_set_in_redis_expires_with_its_newest_member(redis_server: RedisServer, clock: HandClock) -> None:
+    store = connect(redis_server.url)
+    coordination = RedisCoordination(store.connection, SIGNER, CHANNEL, clock)
+    left = []
+    for seconds in (15, 600):
+        await coordination.add_members(KEY, ["a"], seconds)
+        left.append(await store.client.pttl(KEY) / 1000)
+    await store.aclose()
+    assert 0 < left[0] <= 15 < left[1] <= 600
+
+
 async def test_every_operation_raises_store_unavailable_without_redis(fragile_redis: RedisServer) -> None:
     store = connect(fragile_redis.url)
     coordination = RedisCoordination(store.connection, SIGNER, CHANNEL)

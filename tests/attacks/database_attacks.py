@@ -2,27 +2,23 @@
 
 import asyncio
 import json
-import sqlite3
 import statistics
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
 from typing import Any
 
 import httpx
 
-from tests.attacks.attacks import Row
+from tests.attacks.attacks import FILE, Row, rows
 from tests.attacks.flooding import flood
 from tests.attacks.target import Figure, Target, connect, raw
 from tests.support.service import MODERN, envelope
 
 PURCHASES = 20
 SLOWEST_MS = 1000
-FILE = {"database_url": "sqlite:///{folder}/attacked.db"}
-"""The usual database: a file."""
-
 CALLED_BACK = {**FILE, "public_url": "https://luma.example.com", "allowed_hosts": "*"}
 NUMBERS = count()
 
@@ -83,8 +79,7 @@ async def purchases_of_refused(target: Target) -> AsyncIterator[None]:
         await _measure_purchases(target)
         yield
     await asyncio.sleep(2)  # the rest of the purchases ends
-    with closing(sqlite3.connect(target.folder / "attacked.db")) as database:
-        [(left,)] = database.execute("SELECT count(*) FROM purchases WHERE state = 'refused'")
+    left = rows(target, "purchases", "state = 'refused'")
     target.figures.append(Figure(left, "rows of refused purchases", 0))
 
 

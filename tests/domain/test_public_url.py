@@ -3,7 +3,14 @@
 import pytest
 
 from app.domain.errors import InvalidRequest
-from app.domain.public_url import MAX_URL_LENGTH, check_public_url, hosts_in, is_plain_url, shown_url
+from app.domain.public_url import (
+    MAX_URL_LENGTH,
+    check_public_url,
+    hosts_in,
+    is_in_private_network,
+    is_plain_url,
+    shown_url,
+)
 
 OWN = "http://127.0.0.1:8000/sandbox/media"
 
@@ -352,6 +359,33 @@ OWN_HOSTS = hosts_in(["http://[::ffff:8.8.8.8]:8000", "mcp.example.com:*", "[200
 def test_every_spelling_of_an_own_host_is_refused(host: str) -> None:
     with pytest.raises(InvalidRequest, match="this service itself"):
         check_public_url(f"http://{host}/a.jpg", "callback_url", own_hosts=OWN_HOSTS)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_private"),
+    [
+        ("10.1.2.3:9090", True),
+        ("8.8.4.4", True),
+        ("[fd00::7]:9090", True),
+        ("localhost:9090", True),
+        ("luma-mcp:9090", True),
+        ("luma-mcp.tools.svc.cluster.local.", True),
+        ("LUMA.Internal", True),
+        ("luma.example.com:9090", False),
+        ("local.attacker.dev", False),
+        ("10.1.2.3.attacker.dev", False),
+        ("a_b.attacker.dev", False),
+        ("10.1.2.3@attacker.dev", False),
+        ("attacker.dev/.svc", False),
+        ("attacker.dev#.svc", False),
+        ("[::1", False),
+        ("", False),
+    ],
+)
+def test_is_in_private_network_accepts_addresses_and_names_outside_of_the_public_dns(
+    address: str, is_private: bool
+) -> None:
+    assert is_in_private_network(address) is is_private
 
 
 @pytest.mark.parametrize("host", ["8.8.4.4", "[::ffff:8.8.4.4]", "[2001:4860:4860::8844]", "a.mcp.example.com"])

@@ -143,8 +143,8 @@ def call_bytes(tool: str, arguments: Mapping[str, Any], token: str) -> bytes:
     return request_bytes(message, {**headers, "accept": "application/json"}, token)
 
 
-def request_bytes(message: Mapping[str, Any], headers: Mapping[str, str], token: str) -> bytes:
-    """Return an HTTP request, head and body, that POSTs one JSON-RPC message to /mcp."""
+def request_bytes(message: Mapping[str, Any] | list[Any], headers: Mapping[str, str], token: str) -> bytes:
+    """Return an HTTP request, head and body, that POSTs one JSON-RPC message, or an array of them, to /mcp."""
     body = json.dumps(message)
     fields = {
         **headers,

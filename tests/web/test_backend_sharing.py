@@ -9,12 +9,15 @@ from typing import Any
 import httpx
 
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
+from app.adapters.sandbox.backend import sandbox_app
 from app.services.limits.backend_limits import PURCHASE_PLACES, READS, UNACCEPTED_PURCHASES
 from app.services.limits.token_status import REFUSED_SECONDS
 from app.services.tasks.queued_ids import LOOKUP_WEIGHT, MAX_UNACCEPTED
 from tests.support.acedata import finding_every_task
-from tests.support.clock import HandClock
-from tests.support.service import serving, settings
+from tests.support.clock import HandClock, while_time_passes
+from tests.support.redis_server import RedisServer
+from tests.support.service import sandbox, serving, settings
+from tests.web.test_subscriptions import listening
 
 TOKEN_REFUSED = {"error": {"code": "invalid_token", "message": "No."}}
 
@@ -166,6 +169,57 @@ async def test_a_revoked_token_gets_nothing_by_other_requests_and_each_is_counte
         ("ok", "tasks/cancel"),
         ("unauthorized", "tasks/get"),
     ]
+
+
+async def test_a_refused_token_gets_no_stream_until_the_backend_accepts_it_again(clock: HandClock) -> None:
+    backend, watched = SharedBackend(), {"resourceSubscriptions": ["luma://tasks/task-1"]}
+    async with serving(settings(), backend, clock) as service:
+        await service.ask("luma_get_task", {"task_id": "task-1"}, token="mine")
+        backend.revoked = {"mine"}
+        await service.fail("luma_get_task", {"task_id": "task-2"}, token="mine")
+        refused = await service.request("subscriptions/listen", {"notifications": watched}, token="mine")
+        backend.revoked = set()
+        clock.advance(REFUSED_SECONDS)
+        async with listening(service.url, service.http, watched, "mine") as events:
+            accepted = [(await events.next_message())["method"] for _ in range(2)]
+        page = (await service.http.get(f"{service.url}/metrics")).text
+    assert "token" in refused["error"]["message"]
+    assert "task-1" not in str(refused)
+    assert accepted == ["notifications/subscriptions/acknowledged", "notifications/resources/updated"]
+    assert 'outcome="unauthorized",tool="subscriptions/listen"} 1.0' in page
+
+
+async def test_an_open_stream_of_a_token_that_is_refused_ends_without_news_from_the_cache(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
+    """The other replica learns the end of the task under the same token, which this one has seen refused."""
+    made, values = sandbox(clock, seconds=30), settings(redis_url=redis_server.url)
+    backend = Revoking(httpx.ASGITransport(sandbox_app(made)))
+    async with serving(values, backend, clock) as service, serving(values, made, clock) as other:
+        started = await service.ask("luma_generate_video", {"prompt": "A fox"}, token="mine")
+        watched = {"resourceSubscriptions": [f"luma://tasks/{started['task_id']}"]}
+        async with listening(service.url, service.http, watched, "mine") as events:
+            await events.next_message()
+            backend.is_revoked = True
+            await service.fail("luma_get_task", {"task_id": "another"}, token="mine")
+            arguments = {"task_id": started["task_id"], "wait_seconds": 50}
+            found = await while_time_passes(clock, other.ask("luma_get_task", arguments, token="mine"))
+            last = await while_time_passes(clock, events.next_message())
+    assert found["state"] == "completed"
+    assert "result" in last, last
+
+
+class Revoking(httpx.AsyncBaseTransport):
+    """A network to a backend that refuses every token while `is_revoked`."""
+
+    def __init__(self, network: httpx.AsyncBaseTransport) -> None:
+        self._network = network
+        self.is_revoked = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.is_revoked:
+            return httpx.Response(401, json=TOKEN_REFUSED)
+        return await self._network.handle_async_request(request)
 
 
 def test_purchases_have_a_concurrency_limit_of_their_own() -> None:

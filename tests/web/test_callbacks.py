@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from app.adapters.sandbox.backend import sandbox_app
+from app.adapters.sandbox.backend import create_sandbox, sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.adapters.sql.purchases import MAX_CLAIMS
 from app.services.tasks.snapshots import SNAPSHOT_KIND
@@ -21,7 +21,7 @@ from tests.support.clock import HandClock, while_time_passes
 from tests.support.postgres_server import PostgresServer
 from tests.support.process import environment, serving_process
 from tests.support.redis_server import RedisServer
-from tests.support.service import FREE, SECONDS, Service, sandbox, serving, settings
+from tests.support.service import FREE, MODERN, SECONDS, Service, envelope, listening, sandbox, serving, settings
 
 PUBLIC = "https://luma.example.com"
 
@@ -481,6 +481,48 @@ async def test_redis_contains_no_usable_callback_url(
         assert sealed.encode() not in held
         assert await call(service, f"/callbacks/{sealed}", {"task_id": network.lost[0]["task_id"]}) == 202
         assert (await service.ask("luma_generate_video", KEYED))["task_id"] == network.lost[0]["task_id"]
+
+
+def content_of(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
+async def test_the_database_contains_no_usable_callback_url(clock: HandClock, backend: Sandbox, tmp_path: Path) -> None:
+    network, url = Breaking(backend), f"sqlite:///{tmp_path}/luma.db"
+    async with serving(settings(public_url=PUBLIC, database_url=url), network, clock) as service:
+        assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
+        await start(service, "Another fox")
+        sealed = network.lost[0]["url"].rpartition("/")[2]
+        held = content_of(tmp_path)
+        assert await call(service, f"/callbacks/{sealed}", {"task_id": network.lost[0]["task_id"]}) == 202
+    held += content_of(tmp_path)
+    assert b"purchases" in held
+    assert sealed.encode() not in held
+    assert b"/callbacks/" not in held
+
+
+async def test_no_log_of_a_process_holds_the_ticket_of_a_callback(tmp_path: Path) -> None:
+    """Good, late, repeated, foreign and broken callbacks: the path of each is the ticket."""
+    backend = create_sandbox(seconds=1000, media_url="https://cdn.example.com")
+    async with listening(backend) as backend_url:
+        values = environment(public_url=PUBLIC, acedata_url=backend_url, allowed_hosts="*", log_level="DEBUG")
+        with serving_process(cwd=tmp_path, env=values) as server:
+            url = await asyncio.to_thread(lambda: server.url)
+            async with httpx.AsyncClient(timeout=30) as client:
+                message, headers = envelope("tools/call", {"name": "luma_generate_video", "arguments": KEYED}, MODERN)
+                sent = {**headers, "authorization": "Bearer token-a", "accept": "application/json"}
+                bought = (await client.post(f"{url}/mcp", json=message, headers=sent)).json()
+                task_id = bought["result"]["structuredContent"]["result"]["task_id"]
+                path = called_on(backend.state.sandbox, task_id)
+                bodies: list[Any] = [{"task_id": task_id}, {"task_id": task_id}, {"task_id": "foreign"}, []]
+                statuses = [(await client.post(url + path, json=body)).status_code for body in bodies]
+                statuses.append((await client.get(url + path)).status_code)
+                statuses.append((await client.post(f"{url}{path}x", json={})).status_code)
+        log = await asyncio.to_thread(server.log)
+    assert statuses == [204, 204, 409, 400, 405, 404]
+    assert "luma_generate_video" in log
+    assert path.rpartition("/")[2] not in log
+    assert "/callbacks/" not in log
 
 
 @pytest.mark.parametrize("foreign", [{"prompt": "A cat"}, {"prompt": "A fox", "start_image_url": "https://e.com/a"}])

@@ -97,6 +97,19 @@ async def test_browser_pages_are_answered_by_origin(service: Service, origin: st
     assert response.status_code == status
 
 
+async def test_a_burst_of_refused_origins_is_logged_once(clock: HandClock, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service:
+        with caplog.at_level(logging.WARNING):
+            for number in range(5):
+                origin = f"https://{number}.{'a' * 300}.example.com"
+                response = await send_with_headers(service, {"authorization": "Bearer token-a", "origin": origin})
+                assert response.status_code == 403
+        page = (await service.http.get(f"{service.url}/metrics")).text
+    assert caplog.text.count("LUMA_MCP_ALLOWED_ORIGINS") == 1
+    assert "a" * 201 not in caplog.text
+    assert 'luma_mcp_http_refusals_total{status="403"} 5.0' in page
+
+
 async def test_a_preflight_is_answered_without_a_token_for_allowed_origins_only(service: Service) -> None:
     asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,mcp-method"}
     allowed = await send_with_headers(service, {"origin": "http://localhost:6274", **asked}, "OPTIONS")

@@ -131,10 +131,17 @@ async def test_waits_are_limited_for_each_token(clock: HandClock) -> None:
             "ok",
         ),
         ("tasks/get", {"taskId": "v1.forged"}, "invalid_request"),
+        ("tasks/update", {"taskId": "v1.forged", "inputResponses": {}}, "invalid_request"),
+        ("tasks/cancel", {"taskId": "v1.forged"}, "invalid_request"),
+        (
+            "subscriptions/listen",
+            {"notifications": {"resourceSubscriptions": ["luma://tasks/nobody-knows"] * 101}},
+            "invalid_request",
+        ),
     ],
 )
-async def test_requests_about_tasks_are_counted_like_tool_calls(
-    method: str, params: dict[str, object], outcome: str, clock: HandClock
+async def test_requests_about_tasks_are_counted_and_logged_like_tool_calls(
+    method: str, params: dict[str, object], outcome: str, clock: HandClock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     declared: dict[str, object] = {
         "io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}
@@ -143,6 +150,20 @@ async def test_requests_about_tasks_are_counted_like_tool_calls(
         await service.request(method, {**params, "_meta": declared})
         page = (await service.http.get(f"{service.url}/metrics")).text
     assert f'luma_mcp_calls_total{{era="2026",outcome="{outcome}",tool="{method}"}} 1.0' in page
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith('{"event":"call"')]
+    assert [(line["tool"], line["outcome"]) for line in lines] == [(method, outcome)]
+    assert "nobody-knows" not in str(lines)
+
+
+async def test_a_stream_is_counted_and_logged_when_it_ends(clock: HandClock, capfd: pytest.CaptureFixture[str]) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service:
+        async with listener(service, "token-a") as response:
+            assert "acknowledged" in await first_line(response.aiter_lines())
+        while service.assembly.listeners.in_use:
+            await asyncio.sleep(0)
+        page = (await service.http.get(f"{service.url}/metrics")).text
+    assert 'luma_mcp_calls_total{era="2026",outcome="cancelled",tool="subscriptions/listen"} 1.0' in page
+    assert '"tool":"subscriptions/listen","outcome":"cancelled"' in capfd.readouterr().err
 
 
 async def test_a_long_client_name_is_cut_before_it_is_stored(clock: HandClock) -> None:

@@ -35,6 +35,26 @@ async def test_livez_answers_any_host_and_readyz_those_that_are_allowed(service:
     assert response.json() == {"status": "ready", "store": "memory", "store_status": "up", "database_status": "up"}
 
 
+@pytest.mark.parametrize("path", ["/metrics/", "/readyz/", "/mcp/server-card/", "//evil.example.com/", "/livez//"])
+async def test_a_path_with_a_further_slash_is_404_and_no_redirect_repeats_the_host(path: str) -> None:
+    async with serving(settings(allowed_hosts="*"), sandbox(HandClock())) as service:
+        response = await service.http.get(service.url + path, headers={"host": "evil.example.com"})
+    assert response.status_code == 404
+    assert "evil.example.com" not in str(response.headers) + response.text
+
+
+async def test_a_host_longer_than_a_name_can_be_is_refused_even_if_any_host_is_allowed() -> None:
+    longest = ".".join(["a" * 61] * 4) + ":65535"
+    async with serving(settings(allowed_hosts="*"), sandbox(HandClock())) as service:
+        shown = await service.http.get(service.url, headers={"host": longest})
+        refused = [
+            await service.http.request(method, service.url + path, headers={"host": "a" * 301})
+            for method, path in (("GET", "/"), ("GET", "/readyz"), ("POST", "/mcp"))
+        ]
+    assert longest in shown.text
+    assert [response.status_code for response in refused] == [421] * 3
+
+
 async def test_a_process_is_starting_then_ready_and_draining_from_the_moment_of_sigterm() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _frame: heard.append(number))

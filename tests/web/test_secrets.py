@@ -4,12 +4,16 @@ import asyncio
 import json
 import logging
 import os
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 
-from app.domain.errors import BackendError
+from app.domain.errors import BackendError, InvalidRequest
+from app.domain.generation import GenerateVideo
 from tests.support.acedata import CREDENTIAL, Backend, adapter_over, completed, listing, replying
 from tests.support.clock import HandClock
 from tests.support.fleet import running_fleet
@@ -53,6 +57,59 @@ async def test_a_malformed_record_is_not_quoted_in_the_log(status: int, caplog: 
     assert [record["status"] for record in said] == [status] * reading.calls
     assert not any("complaint" in record for record in said)
     assert PROMPT not in str(said) + caplog.text
+
+
+ECHOES = [PROMPT, PROMPT.upper(), quote(PROMPT), quote_plus(PROMPT), PROMPT.encode().hex(), " ".join(PROMPT)]
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_a_complaint_that_echoes_the_prompt_is_logged_by_code_status_and_length(
+    is_read: bool, echo: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = json.dumps({"error": {"code": "bad_request", "message": f"Not a good prompt: {echo}"}, "trace_id": "t"})
+    with caplog.at_level(logging.DEBUG):
+        async with adapter_over(Backend(replying(400, content))) as adapter:
+            if is_read:
+                await adapter.find_tasks(CREDENTIAL, ["task-0"])
+            else:
+                with pytest.raises(InvalidRequest):
+                    await adapter.submit(CREDENTIAL, GenerateVideo(PROMPT))
+    [said] = [vars(record) for record in caplog.records if record.message == "AceDataCloud returned an error"]
+    assert (said["code"], said["status"], said["bytes"]) == ("bad_request", 400, len(content))
+    assert echo not in str([vars(record) for record in caplog.records])
+    assert "good prompt" not in str([vars(record) for record in caplog.records])
+
+
+async def test_rows_of_purchases_hold_no_hashes_that_could_be_guessed(clock: HandClock, tmp_path: Path) -> None:
+    """Two services with two secrets, one caller and one call: no value of the rows is the same, but words and times."""
+    values = []
+    for number in range(2):
+        file, backend = tmp_path / f"{number}.db", sandbox(clock)
+        given = settings(
+            database_url=f"sqlite:///{file}", secret_key=f"secret {number} of a service that is long enough"
+        )
+        async with serving(given, backend, clock) as service:
+            await service.ask("luma_generate_video", {"prompt": PROMPT, "idempotency_key": KEY_OF_CALL}, token=TOKEN)
+        values.append(digests_in(file))
+    assert set(values[0]) == {
+        "purchases.owner",
+        "purchases.request_hash",
+        *(f"purchase_keys.{one}" for one in KEY_COLUMNS),
+    }
+    assert all(values[0][name] != values[1][name] for name in values[0]), values
+
+
+KEY_COLUMNS = ("owner", "key_hash", "request_hash")
+
+
+def digests_in(file: Path) -> dict[str, str]:
+    """Return the digests in the only purchase of a database and in its key, by table and column."""
+    with closing(sqlite3.connect(file)) as database:
+        [purchase] = database.execute("SELECT owner, request_hash FROM purchases")
+        [key] = database.execute("SELECT owner, key_hash, request_hash FROM purchase_keys")
+    names = ("purchases.owner", "purchases.request_hash", *(f"purchase_keys.{one}" for one in KEY_COLUMNS))
+    return dict(zip(names, (*purchase, *key), strict=True))
 
 
 async def test_redis_holds_no_token_in_any_key_or_value(clock: HandClock, redis_server: RedisServer) -> None:

@@ -1,7 +1,7 @@
 """Admits calls to AceDataCloud: limits their concurrency, and rejects tokens that it has just refused."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from app.adapters.acedata.errors import BackendErrorFields, shows_invalid_token, shows_valid_token
@@ -17,8 +17,18 @@ TOO_MANY_SUBMISSIONS = "This service has too many submissions in progress. Nothi
 class BackendAdmission:
     """Admits calls within `BackendLimits`, and records whether AceDataCloud accepted the token of each response."""
 
-    def __init__(self, backend_limits: BackendLimits, telemetry: Telemetry, longest_wait_seconds: float) -> None:
-        """Limit the time of submissions in the queue to `longest_wait_seconds`. The caller limits that of reads."""
+    def __init__(
+        self,
+        backend_limits: BackendLimits,
+        telemetry: Telemetry,
+        longest_wait_seconds: float,
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Limit the time of submissions in the queue to `longest_wait_seconds`. The caller limits that of reads.
+
+        `refused` is called for each submission that waited for so long.
+        """
+        self._refused = refused
         self._backend_limits = backend_limits
         self._telemetry = telemetry
         self._longest_wait_seconds = longest_wait_seconds
@@ -45,6 +55,7 @@ class BackendAdmission:
                     await stack.enter_async_context(self._backend_limits.purchases.place(credential.id))
             except TimeoutError:
                 self._telemetry.call_withheld("queue_slow")
+                self._refused()
                 raise RateLimited(TOO_MANY_SUBMISSIONS) from None
             self._check_token_status(credential)
             yield

@@ -92,7 +92,7 @@ class CallCounter:
 class AceDataClient:
     """Sends reads and submissions to AceDataCloud, with timeouts, retries and concurrency limits."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - two connection pools
         self,
         http: httpx.AsyncClient,
         telemetry: Telemetry,
@@ -100,9 +100,13 @@ class AceDataClient:
         backend_limits: BackendLimits,
         *,
         submission_http: httpx.AsyncClient | None = None,
+        refused: Callable[[], None] = lambda: None,
     ) -> None:
-        """Send submissions through `submission_http`, if given, and other calls through `http`, with its base URL."""
-        self._admission = BackendAdmission(backend_limits, telemetry, timeouts.pool)
+        """Send submissions through `submission_http`, if given, and other calls through `http`, with its base URL.
+
+        `refused` is called for each submission that was refused because it waited too long for its turn.
+        """
+        self._admission = BackendAdmission(backend_limits, telemetry, timeouts.pool, refused)
         self._sender = RequestSender(http, submission_http or http, self._admission, telemetry)
         self._timeouts = timeouts
         self._unexpected_exceptions = ThrottledExceptionLog(

@@ -26,6 +26,9 @@ MAX_KEY_SETS = 200
 PER_HOST, HOST_SECONDS = 30, 60.0
 """Most fetches from one host in this time. Without a limit, this service could be used to flood a host."""
 
+HOSTS = 10
+"""All hosts together have the limit of this many."""
+
 MAX_REDIRECT_URIS = 20
 """Redirect URIs of a document that are read. Further ones are ignored."""
 
@@ -33,10 +36,12 @@ MAX_REDIRECT_URIS = 20
 class HttpClientDocuments:
     """Fetches documents and key sets. Concurrent fetches of one URL share a single request."""
 
-    def __init__(self, fetcher: PublicFetcher, clock: Callable[[], float]) -> None:
-        """Fetch with `fetcher`. `clock` is monotonic."""
+    def __init__(
+        self, fetcher: PublicFetcher, clock: Callable[[], float], refused: Callable[[], None] = lambda: None
+    ) -> None:
+        """Fetch with `fetcher`. `clock` is monotonic. `refused` is called for each fetch that a limit refuses."""
         self._fetcher = fetcher
-        self._host_limit = AddressLimit(PER_HOST, 10 * PER_HOST, HOST_SECONDS, clock)
+        self._host_limit = AddressLimit(PER_HOST, HOSTS * PER_HOST, HOST_SECONDS, clock, refused)
         self._fetches: dict[str, asyncio.Task[Fetched]] = {}
         self._keys: TTLCache[str, Mapping[str, Any]] = TTLCache(MAX_KEY_SETS, KEYS_SECONDS, clock)
 

@@ -16,14 +16,19 @@ MAX_WAITING = 2_000
 """Most operations in the queue. Further ones fail with StoreBusy."""
 
 MAX_WAIT_SECONDS = 2.0
-"""Time in the queue after which an operation fails with StoreBusy."""
+"""Default of the time in the queue after which an operation fails with StoreBusy."""
 
 
 class CommandQueue(FairLimiter):
     """Runs operations, round-robin over the waiting tenants. The queue is bounded in length and waiting time."""
 
-    def __init__(self, on_refusal: Callable[[str], None] = lambda _reason: None) -> None:
-        """Call `on_refusal` with the reason of each StoreBusy."""
+    def __init__(
+        self,
+        on_refusal: Callable[[str], None] = lambda _reason: None,
+        longest_wait_seconds: float = MAX_WAIT_SECONDS,
+    ) -> None:
+        """Call `on_refusal` with the reason of each StoreBusy. An operation waits `longest_wait_seconds` at most."""
+        self._longest_wait_seconds = longest_wait_seconds
         super().__init__(Shares(CONNECTIONS, PER_TENANT, CONNECTIONS), lambda _tenant: True)
         self._on_refusal = on_refusal
         self._waiting = 0
@@ -37,7 +42,7 @@ class CommandQueue(FairLimiter):
             return accepted
         self._waiting += 1
         try:
-            async with asyncio.timeout(MAX_WAIT_SECONDS):
+            async with asyncio.timeout(self._longest_wait_seconds):
                 return await super().take(tenant)
         except TimeoutError:
             raise self._busy("an operation waited too long") from None

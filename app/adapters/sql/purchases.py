@@ -19,6 +19,7 @@ from app.adapters.sql.idempotency_keys import give_key_back, key_holder, take_ke
 from app.adapters.sql.inserts import insert_of
 from app.adapters.sql.tables import callback_claims, purchases
 from app.domain.budget import BudgetExceeded
+from app.domain.foreign_text import is_plain_id
 from app.domain.purchase import ALLOWED_MOVES, SENDING_SECONDS, NewPurchase, Purchase, PurchaseState
 from app.ports.repositories import DatabaseUnavailable
 
@@ -201,7 +202,7 @@ class SqlPurchases:
             .where(callback_claims.c.callback_id == callback_id)
             .order_by(callback_claims.c.created_at)
         )
-        return list(found.scalars())
+        return list(filter(is_plain_id, found.scalars()))
 
     async def newest(  # noqa: PLR0913 - a list is narrowed in several ways
         self,
@@ -308,7 +309,7 @@ class SqlPurchases:
                 .order_by(purchases.c.created_at.desc())
                 .limit(limit)
             )
-            return list(found.scalars())
+            return list(filter(is_plain_id, found.scalars()))
 
         return await self._database.run(operation)
 
@@ -399,6 +400,14 @@ async def _is_inserted(connection: AsyncConnection, row: Insert) -> bool:
     return (await connection.execute(row.returning(purchases.c.attempt))).first() is not None
 
 
+def _task_id(row: Row[Any]) -> str | None:
+    """Return the task id of a row; None if callers could not send it. Only another writer can have stored such an id.
+
+    It would reach a model, which could take it for an instruction.
+    """
+    return row.task_id if row.task_id is not None and is_plain_id(row.task_id) else None
+
+
 def _purchase(row: Row[Any]) -> Purchase:
     return Purchase(
         attempt=row.attempt,
@@ -407,7 +416,7 @@ def _purchase(row: Row[Any]) -> Purchase:
         request_hash=row.request_hash,
         callback_id=row.callback_id,
         state=PurchaseState(row.state),
-        task_id=row.task_id,
+        task_id=_task_id(row),
         created_at=row.created_at,
         changed_at=row.changed_at,
         age_seconds=max(row.age_seconds, 0.0),

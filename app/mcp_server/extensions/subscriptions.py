@@ -39,7 +39,7 @@ from app.services.concurrency import wait_first
 from app.services.limits.caller_quota import CallerQuota
 from app.services.polling.registry import PollerRegistry
 from app.services.polling.waiter import CHECK_SECONDS
-from app.services.tasks.access import TaskAccess
+from app.services.tasks.lookup import TaskService
 
 MAX_TASKS = 100
 
@@ -86,18 +86,18 @@ class SubscriptionStreams:
 
     def __init__(  # noqa: PLR0913, PLR0917 - the dependencies of a stream
         self,
-        access: TaskAccess,
+        tasks: TaskService,
         pollers: PollerRegistry,
         places: CallerQuota,
         tasks_extension: TasksExtension,
         context: RequestContext,
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """`access` decides which tasks a caller may see, and `pollers` provides their changes.
+        """`tasks` decides which tasks a caller may see, and `pollers` provides their changes.
 
         Each stream holds one place of `places`. `context` provides the caller of each request. `sleep` takes seconds.
         """
-        self._access = access
+        self._tasks = tasks
         self._pollers = pollers
         self._places = places
         self._tasks_extension = tasks_extension
@@ -106,13 +106,14 @@ class SubscriptionStreams:
         self._streams: set[asyncio.Event] = set()
 
     async def __call__(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
-        """Serve one stream. Raises MCPError if there are too many streams or too many tasks."""
+        """Serve one stream. Raises MCPError if there are too many streams or tasks, or for a token that was refused."""
         if ctx.request_id is None:
             raise MCPError(INVALID_REQUEST, "subscriptions/listen needs a request id.")
         caller = self._context.caller(ctx)
         subscription = self._listened_tasks(ctx, caller.principal, params.notifications)
-        denied = await self._access.denied(caller.principal, subscription.task_ids)
+        denied = await self._tasks.access.denied(caller.principal, subscription.task_ids)
         subscription = subscription.without(denied)
+        await self._check_token(caller, subscription)
         try:
             with self._places.place(caller.principal.subject, TOO_MANY_LISTENERS):
                 await self._serve(ctx, ctx.request_id, params.notifications, caller, subscription)
@@ -120,6 +121,17 @@ class SubscriptionStreams:
             data = {"code": exc.code.value, "retry_after_seconds": exc.retry_after_seconds}
             raise MCPError(INTERNAL_ERROR, str(exc), data) from exc
         return SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
+
+    async def _check_token(self, caller: Caller, subscription: ListenedTasks) -> None:
+        """Raise MCPError if the backend has refused the token, and does not accept it now.
+
+        The token is verified with a read of one task, if that is due.
+        """
+        if not subscription.task_ids or not self._tasks.was_refused(caller.principal.subject):
+            return
+        (answer,) = (await self._tasks.find(caller, subscription.task_ids[:1])).answers.values()
+        if isinstance(answer, LumaError) and self._tasks.was_refused(caller.principal.subject):
+            raise MCPError(INTERNAL_ERROR, str(answer)) from answer
 
     def close(self) -> None:
         """End every stream. Each sends its result as the last message."""
@@ -184,7 +196,10 @@ class SubscriptionStreams:
     async def _send_changes(
         self, ctx: Context, caller: Caller, subscription: ListenedTasks, closing: asyncio.Event
     ) -> None:
-        """Notify of changes until `closing` is set, or the caller's token is no longer accepted."""
+        """Notify of changes until `closing` is set, or the caller's token is no longer accepted.
+
+        The changes may come from the cache, so a token that another call has shown to be refused ends the stream too.
+        """
         if not subscription.task_ids:
             await closing.wait()
             return
@@ -195,7 +210,7 @@ class SubscriptionStreams:
                 answers = changes.answers()
                 if any(isinstance(answer, Unauthorized) for answer in answers.values()):
                     return
-                if not await _may_go_on(caller):
+                if self._tasks.was_refused(caller.principal.subject) or not await _may_go_on(caller):
                     return
                 for task_id, answer in answers.items():
                     if _must_notify(previous.get(task_id), answer):

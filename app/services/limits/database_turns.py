@@ -13,7 +13,7 @@ from app.services.limits.caller_quota import CallerQuota
 from app.services.limits.fair_limiter import FairLimiter
 
 MAX_WAIT_SECONDS = 8.0
-"""Longest wait for a turn."""
+"""Default of the longest wait for a turn. Clients give up after about a minute."""
 
 T = TypeVar("T")
 
@@ -24,8 +24,19 @@ class DatabaseTurns:
     Callers whose token the backend has not accepted share a part of the places.
     """
 
-    def __init__(self, places: FairLimiter, waiting: CallerQuota) -> None:
-        """Run operations in `places`. `waiting` limits the number of waiting operations."""
+    def __init__(
+        self,
+        places: FairLimiter,
+        waiting: CallerQuota,
+        waited_too_long: Callable[[], None] = lambda: None,
+        longest_wait_seconds: float = MAX_WAIT_SECONDS,
+    ) -> None:
+        """Run operations in `places`. `waiting` limits the number of waiting operations.
+
+        `waited_too_long` is called for each operation without a turn within `longest_wait_seconds`.
+        """
+        self._longest_wait_seconds = longest_wait_seconds
+        self._waited_too_long = waited_too_long
         self._places = places
         self._waiting = waiting
         self._running: set[asyncio.Task[Any]] = set()
@@ -33,8 +44,8 @@ class DatabaseTurns:
     async def run(self, caller: str, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Wait for a turn of `caller`, run `operation`, and return its result.
 
-        Raises DatabaseBusy, without starting the operation, if too many wait or no turn comes within
-        MAX_WAIT_SECONDS. Raises whatever the operation raises.
+        Raises DatabaseBusy, without starting the operation, if too many wait or no turn comes in time.
+        Raises whatever the operation raises.
         """
         accepted = self._places.take_at_once(caller)
         if accepted is None:
@@ -57,9 +68,10 @@ class DatabaseTurns:
         if not self._waiting.take(caller):
             raise DatabaseBusy
         try:
-            async with asyncio.timeout(MAX_WAIT_SECONDS):
+            async with asyncio.timeout(self._longest_wait_seconds):
                 return await self._places.take(caller)
         except TimeoutError:
+            self._waited_too_long()
             raise DatabaseBusy from None
         finally:
             self._waiting.give_back(caller)

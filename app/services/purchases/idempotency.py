@@ -37,6 +37,7 @@ from app.services.limits.database_turns import DatabaseTurns
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
 from app.services.purchases.outcome_queue import Outcome, OutcomeQueue
+from app.services.purchases.refusals import UNREPORTED, PurchaseRefusals
 from app.services.purchases.refused_spending import over_budget
 from app.services.purchases.request import PurchaseRequest, PurchaseResult, Reconcile, RunShielded, Send
 from app.services.purchases.unaccepted_rows import WINDOW_SECONDS, UnacceptedPurchases
@@ -67,6 +68,10 @@ REFUSED_WITHOUT_REDIS = (
 )
 DATABASE_BUSY = (
     "This service has too many purchases to record in its database right now. Nothing was sent: try again shortly."
+)
+NO_VALID_TASK = (
+    "An earlier call with this `idempotency_key` started a video, but this service's database has no valid id of its "
+    "task. Nothing was sent, and this key will not buy again: ask the user to look at the account's history."
 )
 STILL_UNDER_WAY = "Another call with this `idempotency_key` is still under way. Try again shortly with the same key."
 TOO_MANY_CALLS = (
@@ -121,13 +126,15 @@ class PurchaseService:
         backend: BackendDescription,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        refused: PurchaseRefusals = UNREPORTED,
     ) -> None:
         """Record in `purchases`. `turns` limits concurrent operations on it. `signing` hashes keys and requests.
 
         `legacy_keys` are the keys of release 1.0. A key expires `key_lives_seconds` after its purchase. `key_fault`
         returns an error sentence while keys cannot be checked, else None. `unaccepted` limits the rows of tokens that
-        the backend has not accepted. `clock` is monotonic, in seconds.
+        the backend has not accepted. `clock` is monotonic, in seconds. `refused` is told of refusals by limits.
         """
+        self._refused = refused
         self._purchases = purchases
         self._signing = signing
         self._legacy_keys = legacy_keys
@@ -141,6 +148,7 @@ class PurchaseService:
         self._keys_in_use: dict[KeyName, asyncio.Event] = {}
         self._calls: Counter[str] = Counter()
         self._unrecorded = LogThrottle(clock)
+        self._invalid = LogThrottle(clock)
         self._faults = ThrottledExceptionLog(
             log,
             "An unexpected exception occurred after a purchase may have been sent. Its caller is told that its outcome "
@@ -164,6 +172,7 @@ class PurchaseService:
         cancelled with the call. Raises what `send` and `reconcile` raise, and LumaError if nothing may be submitted.
         """
         if not self._unaccepted.may_record(request.caller):
+            self._refused.unknown_outcomes()
             raise RateLimited(self._backend.say(TOO_MANY_UNKNOWN), retry_after_seconds=WINDOW_SECONDS)
         new = self._new(request, callback_id)
         if not new.keys:
@@ -171,6 +180,7 @@ class PurchaseService:
         if (error := self._key_fault()) is not None:
             raise InternalError(error)
         if self._calls[request.caller] >= MAX_CALLS:
+            self._refused.keyed_calls()
             raise RateLimited(TOO_MANY_CALLS)
         self._calls[request.caller] += 1
         try:
@@ -244,7 +254,7 @@ class PurchaseService:
         give_up_at, pause, key = self._clock() + MAX_WAIT_SECONDS, FIRST_PAUSE_SECONDS, call.new.keys[0]
         while (released := self._keys_in_use.get(key)) is not None:
             if (remaining := give_up_at - self._clock()) <= 0:
-                raise RateLimited(STILL_UNDER_WAY)
+                raise self._still_under_way()
             await wait_for_event(released, remaining, self._sleep)
         released = self._keys_in_use[key] = asyncio.Event()
         try:
@@ -252,12 +262,16 @@ class PurchaseService:
                 if (bought := await run_shielded(self._attempt(call))) is not None:
                     return bought
                 if self._clock() >= give_up_at:
-                    raise RateLimited(STILL_UNDER_WAY)
+                    raise self._still_under_way()
                 await self._sleep(pause)
                 pause = min(pause * BACKOFF_FACTOR, MAX_PAUSE_SECONDS)
         finally:
             del self._keys_in_use[key]
             released.set()
+
+    def _still_under_way(self) -> RateLimited:
+        self._refused.key_in_use()
+        return RateLimited(STILL_UNDER_WAY)
 
     async def _attempt(self, call: _Call) -> PurchaseResult | None:
         """Buy if the key is free, or return the earlier result; None while another call with the key is in flight."""
@@ -310,7 +324,7 @@ class PurchaseService:
         call.may_retry = False
         match decision:
             case Decision.REPLAY:
-                return PurchaseResult(earlier.task_id or "", replayed=True)
+                return PurchaseResult(self._valid_task_id(earlier), replayed=True)
             case Decision.WAIT:
                 return None
             case Decision.TAKE_OVER:
@@ -320,6 +334,19 @@ class PurchaseService:
                 raise InvalidRequest(OTHER_ARGUMENTS)
             case Decision.OUTCOME_UNKNOWN:
                 raise OutcomeUnknown(UNKNOWN_BEFORE)
+
+    def _valid_task_id(self, earlier: Purchase) -> str:
+        """Return the task id of a started purchase. Raises InternalError if somebody else has changed it in the row."""
+        if earlier.task_id is None:
+            if (count := self._invalid.count()) is not None:
+                log.error(
+                    "Purchase %s has no valid task id in the database (%d such replays since the last such line). Its "
+                    "key is refused with internal_error. Find out who else writes to the database",
+                    earlier.attempt,
+                    count,
+                )
+            raise InternalError(NO_VALID_TASK)
+        return earlier.task_id
 
     async def _reconcile(self, earlier: Purchase, call: _Call) -> str | None:
         """Find and record the task of a purchase with an unknown outcome, and return its id; None if not found."""

@@ -48,13 +48,16 @@ class ConcurrencyLimiter:
         sleep: Callable[[float], Awaitable[None]],
         *,
         free: Callable[[int, int], None] = lambda _number, _free: None,
+        refused: Callable[[], None] = lambda: None,
     ) -> None:
         """Enforce the limits of `backend`. `clock` is monotonic, in seconds; `sleep` uses the same clock.
 
         `free` is called whenever the free places of a team's credential change: with the credential's number, from 1 on
-        in the order of first use, and the number of free places.
+        in the order of first use, and the number of free places. `refused` is called for each call that finds too many
+        waiting, or waits too long.
         """
         self._free = free
+        self._refused = refused
         self._numbers: dict[str, int] = {}
         self._backend = backend
         self._clock = clock
@@ -71,6 +74,7 @@ class ConcurrencyLimiter:
         give_up_at = self._clock() + MAX_WAIT_SECONDS
         queue = self._queue_of(caller.owner, credentials)
         if queue.users >= queue.places + MAX_WAITING:
+            self._refused()
             raise RateLimited(self._backend.say(TOO_MANY_WAIT))
         queue.users += 1
         try:
@@ -102,6 +106,7 @@ class ConcurrencyLimiter:
         try:
             await asyncio.wait([timer, place], return_when=asyncio.FIRST_COMPLETED)
             if not place.done():
+                self._refused()
                 raise self._backend.error(RateLimited)
             return place.result()
         except asyncio.CancelledError:

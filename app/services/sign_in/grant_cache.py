@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -81,11 +82,20 @@ class KnownToken:
 class GrantCache:
     """Access tokens by digest. All are dropped when a grant ends. In an outage, they are used for OUTAGE_SECONDS."""
 
-    def __init__(self, grants: Grants, callers: Callers, clocks: CacheClocks, telemetry: SignInTelemetry) -> None:
+    def __init__(
+        self,
+        grants: Grants,
+        callers: Callers,
+        clocks: CacheClocks,
+        telemetry: SignInTelemetry,
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
         """Cache the access tokens in `grants`. `callers` makes the caller of each.
 
-        `telemetry` counts the grants that ended in another process, such as a command.
+        `telemetry` counts the grants that ended in another process, such as a command. `refused` is called for each
+        look-up that is refused because too many wait.
         """
+        self._refused = refused
         self._grants = grants
         self._callers = callers
         self._clock = clocks.monotonic
@@ -128,6 +138,7 @@ class GrantCache:
         if digest in self._unknown:
             return None
         if self._waiting >= MAX_WAITING:
+            self._refused()
             raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
         self._waiting += 1
         try:

@@ -1,5 +1,6 @@
 """A two-level cache of rendered tasks: the memory of this process, then the store that replicas share."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,10 @@ from app.services.tasks.stored_format import CLOCKS_DIFFER_SECONDS, Malformed, p
 
 TASK_KIND = "task:5"
 """Part of every key. Raise the number when the stored format changes, so that two releases can share a store."""
+
+
+MAX_WAIT_SECONDS = 2.0
+"""Default of the longest wait for a read of the store. The tasks then count as absent, and the backend is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +58,14 @@ class TaskCache:
         reads: FairLimiter,
         local_bytes: int,
         wall_clock: Callable[[], float],
+        longest_wait_seconds: float = MAX_WAIT_SECONDS,
     ) -> None:
         """Hold at most `local_bytes` of final tasks in this process. `wall_clock` returns unix seconds.
 
         `reads` limits concurrent reads of the store, because each may return the values of hundreds of tasks.
+        A read waits `longest_wait_seconds` for its turn.
         """
+        self._longest_wait_seconds = longest_wait_seconds
         self._store = store
         self._sealed = sealed_values
         self._policy = policy
@@ -81,17 +89,35 @@ class TaskCache:
         if len(local) == len(task_ids):
             return CacheHits(local, len(local), 0)
         local = {}  # drops the references: hundreds of callers may wait below, and would keep evicted tasks in memory
-        async with self._reads.place(tenant):
+        accepted = self._reads.take_at_once(tenant)
+        if accepted is None and (accepted := await self._wait_for_turn(tenant)) is None:
+            local = self._local(keys)
+            return CacheHits(local, len(local), 0)
+        try:
             local = self._local(keys)
             absent = task_ids if not local else [task_id for task_id in task_ids if task_id not in local]
             if absent is not task_ids:
                 keys = [prefix + task_id for task_id in absent]
             shared = self._unpacked(keys, absent, await self._store.get_many(keys)) if absent else {}
+        finally:
+            self._reads.give_back(tenant, accepted=accepted)
         if not local:
             return CacheHits(shared, 0, len(shared))
         found = local | shared
         in_order = {task_id: found[task_id] for task_id in task_ids if task_id in found}
         return CacheHits(in_order, len(local), len(shared))
+
+    async def _wait_for_turn(self, tenant: str) -> bool | None:
+        """Wait for a turn to read the store. Return the argument `accepted` for `give_back`; None if it took too long.
+
+        The wait is counted as a failure of the store, which the caller of a read takes for a miss.
+        """
+        try:
+            async with asyncio.timeout(self._longest_wait_seconds):
+                return await self._reads.take(tenant)
+        except TimeoutError:
+            self._telemetry.store_failed("wait")
+            return None
 
     def _local(self, keys: Sequence[str]) -> dict[str, RenderedTask]:
         """Return the fresh tasks in this process, by id."""

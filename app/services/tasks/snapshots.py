@@ -21,6 +21,9 @@ from app.services.tasks.stored_format import Malformed, pack_snapshot, unpack_sn
 SNAPSHOT_KIND = "record:5"
 """Part of every key. Raise the number when the stored format changes, so that two releases can share a store."""
 
+MAX_NEW = 10_000
+"""Size of the cache of new tasks, about 1 KB an entry: a new task has no link and no prompt yet."""
+
 
 class TaskSnapshots:
     """Stores snapshots. Those of new tasks are also kept in this process for GRACE_SECONDS, in case the store fails."""
@@ -39,7 +42,7 @@ class TaskSnapshots:
         self._sealed = sealed_values
         self._render = render
         self._wall_clock = wall_clock
-        self._local: TTLCache[str, TaskSnapshot] = TTLCache(10_000, GRACE_SECONDS, timer=monotonic_clock)
+        self._local: TTLCache[str, TaskSnapshot] = TTLCache(MAX_NEW, GRACE_SECONDS, timer=monotonic_clock)
 
     async def put_many(self, tenant: str, snapshots: Sequence[TaskSnapshot]) -> None:
         """Store `snapshots` for SNAPSHOT_LIFE_SECONDS. New tasks' are also kept in this process."""

@@ -83,8 +83,13 @@ class DirectoryCache:
         opened: Callable[[TeamCredential], Credential | None],
         backend: str,
         clocks: CacheClocks,
+        refused: Callable[[], None] = lambda: None,
     ) -> None:
-        """Cache `directory`. `opened` unseals a credential for `backend`; it returns None if that is not possible."""
+        """Cache `directory`. `opened` unseals a credential for `backend`; it returns None if that is not possible.
+
+        `refused` is called for each look-up that is refused because too many wait.
+        """
+        self._refused = refused
         self._directory = directory
         self._opened = opened
         self._backend = backend
@@ -96,7 +101,7 @@ class DirectoryCache:
         self._keys: LRUCache[str, KnownKey] = LRUCache(MAX_KEYS)
         self._unknown: LRUCache[str, None] = LRUCache(MAX_KEYS)
         self._credentials: LRUCache[str, tuple[Credential, ...]] = LRUCache(MAX_TEAMS)
-        self._lookups = KeyLookups(self._look_up)
+        self._lookups = KeyLookups(self._look_up, refused)
         self._member_lookups = asyncio.Semaphore(MAX_LOOKUPS)
         self._waiting = 0
         self._used: set[str] = set()
@@ -156,6 +161,7 @@ class DirectoryCache:
     async def run_lookup(self, lookup: Callable[[], Awaitable[T]]) -> T:
         """Run `lookup`, which reads the database, within the concurrency limit. Raises AuthenticationUnavailable."""
         if self._waiting >= MAX_WAITING:
+            self._refused()
             raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
         self._waiting += 1
         try:

@@ -27,7 +27,7 @@ from app.web.auth.challenges import Challenges
 from app.web.middleware.bearer_auth import CALLER, BearerAuthMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
 from app.web.middleware.request_memory import RequestMemoryMiddleware
-from app.web.middleware.trusted_host import TrustedHostMiddleware
+from app.web.middleware.trusted_host import AllowList, TrustedHostMiddleware
 
 
 class AdminRequestMatcher:
@@ -88,7 +88,7 @@ def _guarded(settings: Settings, assembly: Assembly, app: ASGIApp) -> ASGIApp:
     authenticated = BearerAuthMiddleware(
         counted, assembly.authenticator, challenges, assembly.metrics, assembly.refused_tokens
     )
-    hosts, origins = settings.hosts(), settings.origins()
+    hosts, origins = AllowList(settings.hosts()), AllowList(settings.origins())
     return RequestIdMiddleware(
         TrustedHostMiddleware(authenticated, authenticated, hosts=hosts, origins=origins, refused=refused)
     )

@@ -20,8 +20,8 @@ class TrustedHostMiddleware:
         app: ASGIApp,
         browser_app: ASGIApp,
         *,
-        hosts: Sequence[str],
-        origins: Sequence[str],
+        hosts: "AllowList",
+        origins: "AllowList",
         refused: Callable[[int], None],
     ) -> None:
         """Wrap `app`. Requests with an allowed Origin header, which browsers send, go to `browser_app`.
@@ -30,8 +30,8 @@ class TrustedHostMiddleware:
         """
         self._app = app
         self._browser_app = browser_app
-        self._hosts = AllowList(hosts)
-        self._origins = AllowList(origins)
+        self._hosts = hosts
+        self._origins = origins
         self._refused = refused
         self._log = ThrottledLog(logging.getLogger(__name__))
 
@@ -80,8 +80,15 @@ class PageTrustedHostMiddleware:
         await send_error(send, 421, "misdirected_request", "This service does not answer for this Host.")
 
 
+MAX_LENGTH = 300
+"""Characters of a host or an origin. A DNS name has at most 253. The landing page is cached for each host under `*`."""
+
+
 class AllowList:
-    """An allow-list of hosts or origins. A pattern `*` matches everything; a suffix `:*` matches any port or none."""
+    """An allow-list of hosts or origins. A pattern `*` matches everything; a suffix `:*` matches any port or none.
+
+    Nothing longer than MAX_LENGTH is allowed.
+    """
 
     def __init__(self, patterns: Sequence[str]) -> None:
         """Allow `patterns`, case-insensitively."""
@@ -91,6 +98,8 @@ class AllowList:
 
     def allows(self, value: str) -> bool:
         """Return whether `value` is allowed."""
+        if len(value) > MAX_LENGTH:
+            return False
         lowered = value.lower()
         if self._allows_all or lowered in self._exact or lowered in self._any_port:
             return True

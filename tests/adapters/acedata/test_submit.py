@@ -1,5 +1,6 @@
 """Submissions: each is sent once, and its error shows whether a generation may have been started."""
 
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import httpx
 import pytest
 
 from app.adapters.acedata.client import UNREACHABLE
+from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.domain.errors import (
     BackendError,
     InvalidRequest,
@@ -18,8 +20,10 @@ from app.domain.errors import (
     Unauthorized,
 )
 from app.domain.generation import Command, ExtendVideo, GenerateVideo
+from app.services.limits.backend_limits import BackendLimits
 from tests.support.acedata import (
     CREDENTIAL,
+    NOW,
     QUICK,
     Answer,
     Backend,
@@ -30,6 +34,7 @@ from tests.support.acedata import (
     hanging,
     replying,
 )
+from tests.support.telemetry import Notes
 
 COMMAND = GenerateVideo("A fox")
 URLS = ("start_image_url", "end_image_url", "callback_url", "video_url")
@@ -66,6 +71,20 @@ async def test_every_form_of_success_is_its_task_id(body: dict[str, Any]) -> Non
     (request,) = backend.requests
     assert (request.url.path, request.headers["authorization"]) == ("/luma/videos", "Bearer token-a")
     assert backend.bodies[0]["prompt"] == "A fox"
+
+
+async def test_a_submission_without_a_turn_in_time_is_refused_and_not_sent() -> None:
+    backend, notes = Backend(replying(200, {"task_id": "task-0"})), Notes()
+    limits = BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)
+    async with adapter_over(backend, replace(QUICK, pool=0.001), notes, limits) as adapter:
+        async with AsyncExitStack() as places:
+            for _ in range(GENERATIONS_AT_ONCE):
+                await places.enter_async_context(limits.purchases.place(CREDENTIAL.id))
+            with pytest.raises(RateLimited, match="Nothing was sent"):
+                await adapter.submit(CREDENTIAL, COMMAND)
+        assert (backend.requests, notes.withheld) == ([], ["queue_slow"])
+        assert limits.purchases.is_idle
+        assert await adapter.submit(CREDENTIAL, COMMAND) == "task-0"
 
 
 @pytest.mark.parametrize("kind", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError])

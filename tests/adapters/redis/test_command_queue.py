@@ -45,6 +45,24 @@ async def test_one_tenant_cannot_use_all_connections() -> None:
     await asyncio.gather(*tasks)
 
 
+async def test_an_operation_that_waits_too_long_is_refused_and_leaves_the_queue() -> None:
+    reasons, over = list[str](), asyncio.Event()
+    queue = CommandQueue(reasons.append, longest_wait_seconds=0.001)
+
+    async def operation() -> None:
+        async with queue.place("flood"):
+            await over.wait()
+
+    tasks = [asyncio.create_task(operation()) for _ in range(PER_TENANT)]
+    await asyncio.sleep(0)
+    with pytest.raises(StoreBusy, match="waited too long"):
+        await queue.take("flood")
+    assert reasons == ["an operation waited too long"]
+    over.set()
+    await asyncio.gather(*tasks)
+    assert queue.is_idle, "the refused operation holds no place, and waits for none"
+
+
 async def test_a_full_queue_is_not_an_outage_of_redis(redis_server: RedisServer, clock: HandClock) -> None:
     refusals = list[str]()
     store, notes, over = connect(redis_server.url), Notes(), asyncio.Event()

@@ -19,10 +19,11 @@ from app.adapters.sandbox.engine import Sandbox
 from app.ports.coordination import EventKind
 from app.services.key_namespace import key_namespace
 from app.settings import Settings
-from tests.support.clock import HandClock
+from tests.support.clock import HandClock, while_time_passes
 from tests.support.keeping import CHANNEL, KEYS, SIGNER, until_heard
 from tests.support.redis_server import RedisServer
 from tests.support.service import KEY, SECONDS, sandbox, serving, settings
+from tests.web.test_tasks_extension import handle_of, send
 
 KEYED = {"prompt": "A fox", "idempotency_key": "fox-1"}
 SET = KEYS.key("tenant-a", "awaited")
@@ -56,6 +57,25 @@ async def test_every_key_begins_with_the_prefix(clock: HandClock, redis_server: 
         names = [name.decode() for name in client.scan_iter()]
     assert names
     assert [name for name in names if not name.startswith("team:luma:https:a.example.com:{")] == []
+
+
+async def test_no_key_is_without_a_time_to_live(clock: HandClock, redis_server: RedisServer) -> None:
+    """Keys of purchases, handles, cancelled tasks, cached results, running tasks, and of a wait that goes on."""
+    async with serving(settings(redis_url=redis_server.url), sandbox(clock), clock) as service:
+        finished = (await service.ask("luma_generate_video", KEYED))["task_id"]
+        handle = await handle_of(service)
+        await send(service, "tasks/cancel", {"taskId": handle["taskId"]})
+        clock.advance(SECONDS)
+        await service.ask("luma_get_task", {"task_id": finished})
+        running = (await service.ask("luma_generate_video", {"prompt": "A dog"}))["task_id"]
+        waiting = asyncio.create_task(service.ask("luma_get_task", {"task_id": running, "wait_seconds": 50}))
+        with redis_server.client() as client:
+            while not any(b":awaited" in name for name in client.scan_iter()):
+                await asyncio.sleep(0.01)
+            lives = {name: client.ttl(name) for name in client.scan_iter()}
+        await while_time_passes(clock, waiting)
+    assert len(lives) >= 4, lives
+    assert [name for name, seconds in lives.items() if seconds < 0] == []
 
 
 def transport_under_path(url: str, backend: Sandbox) -> httpx.ASGITransport:
@@ -106,6 +126,26 @@ def test_each_database_has_its_own_channel(redis_server: RedisServer) -> None:
     databases = [connect(redis_server.url.replace("/0", f"/{number}")).connection.database for number in (0, 3)]
     assert databases == [0, 3]
     assert KEYS.channel(0) != KEYS.channel(3)
+
+
+async def test_deployments_on_two_databases_of_one_redis_do_not_hear_each_other(
+    clock: HandClock, redis_server: RedisServer
+) -> None:
+    """Channels of Redis belong to no database. The two replicas have one secret, so each would believe the other."""
+    urls = [redis_server.url.replace("/0", f"/{number}") for number in (0, 3)]
+    heard = list[bytes]()
+    async with (
+        serving(settings(redis_url=urls[0]), sandbox(clock), clock) as here,
+        serving(settings(redis_url=urls[1]), sandbox(clock), clock) as there,
+    ):
+        speaker, listener = (service.assembly.shared.coordination for service in (here, there))
+        await until_heard(listener, listener)
+        await until_heard(speaker, speaker)
+        listener.subscribe(EventKind.PROBE, heard.append)
+        await speaker.publish(EventKind.PROBE, b"from database 0")
+        await until_heard(listener, listener)
+    assert b"hello" in heard
+    assert b"from database 0" not in heard
 
 
 def kept_by_release_1_0(server: RedisServer, clock: HandClock, **fields: str) -> None:

@@ -76,6 +76,22 @@ async def test_an_operation_is_refused_and_does_not_run_when_the_queue_is_full()
     assert "late" not in operations.began
 
 
+async def test_an_operation_without_a_turn_in_time_is_refused_and_does_not_run() -> None:
+    too_slow = list[str]()
+    places, is_accepted = FairLimiter(Shares(1, 1, 1), "caller".__eq__), "caller".__eq__
+    waiting = CallerQuota(QuotaLimits(10, 10, 10), is_accepted)
+    turns = DatabaseTurns(places, waiting, lambda: too_slow.append("too slow"), longest_wait_seconds=0.001)
+    operations = Operations()
+    first = asyncio.create_task(turns.run("caller", lambda: operations.run("first")))
+    await turn_of_the_loop()
+    with pytest.raises(DatabaseBusy):
+        await turns.run("caller", lambda: operations.run("late"))
+    operations.may_end.set()
+    assert await first == "first"
+    assert (operations.began, too_slow, waiting.in_use) == (["first"], ["too slow"], 0)
+    assert places.is_idle
+
+
 async def test_run_raises_the_exception_of_the_operation() -> None:
     async def fails() -> None:
         raise LookupError

@@ -1,6 +1,8 @@
 """TaskCache: hits in both levels, times to live, bounds, and altered values."""
 
+import asyncio
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +33,12 @@ KEY_A = TASKS.key(A, "a")
 
 
 def cache(
-    store: CountingStore, clock: HandClock, notes: Notes | None = None, *, local_bytes: int = 1_000_000
+    store: CountingStore,
+    clock: HandClock,
+    notes: Notes | None = None,
+    *,
+    local_bytes: int = 1_000_000,
+    longest_wait_seconds: float = 60.0,
 ) -> TaskCache:
     return TaskCache(
         store,
@@ -42,6 +49,7 @@ def cache(
         reads=FairLimiter(STORE_READS, lambda _tenant: True),
         local_bytes=local_bytes,
         wall_clock=clock,
+        longest_wait_seconds=longest_wait_seconds,
     )
 
 
@@ -77,6 +85,48 @@ async def test_get_many_and_put_many_are_one_round_trip_each(clock: HandClock) -
     await one.put_many(A, [running(str(number)) for number in range(120)])
     await one.get_many(A, [str(number) for number in range(120)])
     assert (len(store.asked), store.puts) == (1, 1)
+
+
+class SlowStore(CountingStore):
+    """A CountingStore whose reads are answered when the test sets `may_answer`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = asyncio.Event()
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        found = await super().get_many(keys)
+        await self.may_answer.wait()
+        return found
+
+
+async def test_reads_of_the_store_are_shared_between_tenants(clock: HandClock) -> None:
+    store = SlowStore()
+    one = cache(store, clock)
+    reads = [asyncio.create_task(one.get_many(A, [str(number)])) for number in range(50)]
+    await asyncio.sleep(0)
+    assert len(store.asked) == STORE_READS.per_tenant
+    reads.append(asyncio.create_task(one.get_many(B, ["b"])))
+    await asyncio.sleep(0)
+    assert store.asked[-1] == [TASKS.key(B, "b")]
+    store.may_answer.set()
+    await asyncio.gather(*reads)
+    assert len(store.asked) == 51
+
+
+async def test_a_read_without_a_turn_in_time_finds_what_this_process_has(clock: HandClock) -> None:
+    store, notes = SlowStore(), Notes()
+    one = cache(store, clock, notes, longest_wait_seconds=0.001)
+    await one.put_many(A, [completed("mine", clock)])
+    reads = [asyncio.create_task(one.get_many(A, [str(number)])) for number in range(STORE_READS.per_tenant)]
+    await asyncio.sleep(0)
+    found = await one.get_many(A, ["mine", "other"])
+    assert (list(found.tasks), found.local_hits, notes.store_failures) == (["mine"], 1, ["wait"])
+    assert len(store.asked) == STORE_READS.per_tenant
+    store.may_answer.set()
+    await asyncio.gather(*reads)
+    await one.get_many(A, ["other"])
+    assert store.asked[-1] == [TASKS.key(A, "other")], "the next read has a turn again"
 
 
 async def test_final_tasks_are_found_in_the_process_without_a_round_trip(clock: HandClock) -> None:

@@ -115,6 +115,29 @@ async def test_a_wait_ends_soon_after_a_half_close(clock: HandClock) -> None:
         writer.close()
 
 
+async def test_a_disconnect_ends_the_wait_and_the_rest_of_a_json_rpc_array(clock: HandClock) -> None:
+    backend = sandbox(clock)
+    async with serving(settings(), backend, clock) as service, asyncio.timeout(20):
+        started = await service.ask("luma_generate_video", {"prompt": "A fox"}, token="token")
+        calls = [
+            {"name": "luma_get_task", "arguments": {"task_id": started["task_id"], "wait_seconds": 50}},
+            {"name": "luma_generate_video", "arguments": {"prompt": "Never bought"}},
+        ]
+        array = [
+            {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": call}
+            for number, call in enumerate(calls)
+        ]
+        _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
+        writer.write(request_bytes(array, {"accept": "application/json"}, "token"))
+        while not service.assembly.pollers.callers:
+            await asyncio.sleep(0.001)
+        writer.close()
+        while service.assembly.pollers.callers or service.assembly.request_memory.in_use:
+            await asyncio.sleep(0.001)
+        await service.ask("luma_get_task", {"task_id": started["task_id"]}, token="token")
+        assert backend.submissions("token") == 1
+
+
 async def test_a_purchase_completes_although_its_client_disconnects(clock: HandClock) -> None:
     backend = HeldBackend()
     async with serving(settings(), backend, clock) as service:

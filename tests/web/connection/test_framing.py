@@ -2,8 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from typing import Self
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +17,7 @@ from tests.support.service import Service, sandbox, serving, settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+ROOT = Path(__file__).parents[3]
 PING = b'{"jsonrpc":"2.0","id":"%s","method":"tools/list"}'
 LAST = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 HIDDEN = b"DELETE /hidden HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -227,31 +230,55 @@ async def test_the_number_of_pipelined_requests_is_limited(service: Service) -> 
     assert len(answers) < 30
 
 
-async def test_callers_behind_a_proxy_that_reuses_a_connection_get_their_own_answers(service: Service) -> None:
-    """The proxy passes Upgrade on, and sends the next caller's request as soon as the answer before it has come."""
-    async with _Proxy(urlsplit(service.url).port or 0) as proxy:
-        for hidden in (HIDDEN, post(PING % b"stolen", b"Content-Length: 400")):
-            for offer in (b"h2c", b"websocket", b"foo"):
-                assert (await proxy.ask(upgrading(hidden, offer))).status == 400
-                mine = await proxy.ask(post(PING % b"mine", b"Content-Length: %d" % len(PING % b"mine")))
-                assert ids([mine]) == ["mine"]
+async def test_callers_behind_a_proxy_process_that_shares_a_connection_get_their_own_answers(service: Service) -> None:
+    """One caller hides requests in bodies behind offers of an upgrade. The other one's requests come in between."""
+    offers, rounds = (b"h2c", b"websocket", b"foo"), 30
+    async with _proxy(urlsplit(service.url).port or 0) as port, _caller(port) as attacker, _caller(port) as victim:
+
+        async def attack() -> list[RawAnswer]:
+            stolen = post(PING % b"stolen", b"Content-Length: %d" % len(PING % b"stolen"))
+            hidden = [HIDDEN, stolen, post(PING % b"stolen", b"Content-Length: 400")]
+            return [await attacker(upgrading(hidden[number % 3], offers[number // 3 % 3])) for number in range(rounds)]
+
+        async def work() -> list[RawAnswer]:
+            bodies = [PING % b"mine-%d" % number for number in range(rounds)]
+            return [await victim(post(body, b"Content-Length: %d" % len(body))) for body in bodies]
+
+        attacks, works = await asyncio.gather(attack(), work())
+    assert ids(works) == [f"mine-{number}" for number in range(rounds)]
+    assert statuses(works) == [200] * rounds
+    assert statuses(attacks) == [400] * rounds
+    assert b"stolen" not in b"".join(answer.body for answer in attacks)
+    connections = {answer.head.partition(b"x-upstream: ")[2].partition(b"\r\n")[0] for answer in (*attacks, *works)}
+    assert len(connections) < rounds, "the callers shared connections"
 
 
-class _Proxy:
-    """A proxy that uses one upstream connection for all callers, until the service closes it."""
+@asynccontextmanager
+async def _proxy(upstream_port: int) -> AsyncIterator[int]:
+    """Run a proxy in a process of its own until the block ends. Yield its port."""
+    command = (sys.executable, "-m", "tests.support.reusing_proxy", str(upstream_port))
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, cwd=ROOT)
+    assert process.stdout is not None
+    try:
+        yield int(await process.stdout.readline())
+    finally:
+        await process.communicate(b"")
 
-    def __init__(self, port: int) -> None:
-        self._port = port
 
-    async def __aenter__(self) -> Self:
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
-        return self
+@asynccontextmanager
+async def _caller(port: int) -> AsyncIterator[Callable[[bytes], Awaitable[RawAnswer]]]:
+    """Open a connection. Yield a function that sends a request on it and returns the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
-    async def __aexit__(self, *_exc: object) -> None:
-        self._writer.close()
+    async def ask(request: bytes) -> RawAnswer:
+        writer.write(request)
+        async with asyncio.timeout(20):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            return next(iter(answers_in(head + await reader.readexactly(length))))
 
-    async def ask(self, request: bytes) -> RawAnswer:
-        self._writer.write(request)
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        return next(iter(answers_in(head + await self._reader.readexactly(length))))
+    try:
+        yield ask
+    finally:
+        writer.close()

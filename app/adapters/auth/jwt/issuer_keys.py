@@ -38,8 +38,13 @@ class IssuerKeys:
         read: Callable[[], Awaitable[KeySet]],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        refused: Callable[[], None] = lambda: None,
     ) -> None:
-        """Read keys with `read`, which raises IssuerUnavailable. `clock` is monotonic, in seconds."""
+        """Read keys with `read`, which raises IssuerUnavailable. `clock` is monotonic, in seconds.
+
+        `refused` is called for each request that is refused because too many wait.
+        """
+        self._refused = refused
         self._read = read
         self._clock = clock
         self._sleep = sleep
@@ -108,6 +113,7 @@ class IssuerKeys:
         if (refresh := self._refresh_if_due()) is None:
             return
         if self._waiting >= MAX_WAITING:
+            self._refused()
             raise AuthenticationUnavailable(NO_KEYS)
         self._waiting += 1
         try:
