@@ -226,6 +226,7 @@ async def test_a_connection_is_reused_for_reads_and_never_for_submissions() -> N
 ENDLESS = {
     "interim answers": b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 100_000,
     "tiny chunks": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 300_000,
+    "tiny fields": response_bytes(completed("task-0")).replace(b"\r\n", b"\r\n" + b"a:\r\n" * 500, 1),
     "many records": response_bytes({"items": [completed("task-0") for _ in range(40)], "count": 40}),
     "many objects": response_bytes({"items": [{}] * 15_000, "count": 1}),
     "far more than one task needs": response_bytes({**completed("task-0"), "more": "x" * 300_000}),
