@@ -6,7 +6,8 @@ import os
 import resource
 import signal
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -36,6 +37,12 @@ A purchase may wait 20 s for a free place and 35 s for the backend. Calls that w
 
 OTHER_OPEN_FILES = 256
 """File descriptors other than callers' connections: connections to the backend and Redis, files, and the log."""
+
+WORKER_SILENT_SECONDS = 30
+"""Time after which a silent worker is replaced. A worker that imports is silent, for 10 s on a loaded machine.
+
+With uvicorn's 5 s, workers of such a machine would be replaced before they have started, again and again.
+"""
 
 BACKLOG = 2048
 """Length of the queue of connections that the kernel has accepted and the process has not."""
@@ -129,16 +136,28 @@ class _Workers(Multiprocess):
     """
 
     def init_processes(self) -> None:
-        """Start the workers, which inherit the signal mask.
+        """Start the workers.
 
         The resource tracker of multiprocessing must be started first, because its start unblocks SIGINT.
         """
         resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _sigint_blocked():
             super().init_processes()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that have ended, or do not answer for WORKER_SILENT_SECONDS."""
+        with _sigint_blocked():
+            super().keep_subprocess_alive()
+
+
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Block SIGINT, also in processes that are started meanwhile, which inherit the signal mask."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _serve_many(settings: Settings, *, host: str, port: int, workers: int, env_file: str | None) -> None:
@@ -188,6 +207,7 @@ def _config(settings: Settings, *, host: str, port: int, workers: int = 1) -> uv
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_worker_healthcheck=WORKER_SILENT_SECONDS,
         backlog=BACKLOG,
         loop="auto",
         http=DisconnectAwareProtocol,
