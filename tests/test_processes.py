@@ -6,7 +6,7 @@ import signal
 import socket
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from starlette.routing import Route
 from app.adapters.sandbox.backend import create_sandbox
 from app.cli.serve import OTHER_OPEN_FILES
 from app.observability.metrics_folder import MULTIPROCESS_VARIABLE
+from tests.support.eventually import eventually
 from tests.support.process import Server, environment, run, serving_process
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.service import KEY, listening
@@ -126,7 +127,7 @@ async def test_sigterm_lets_calls_in_flight_finish(tmp_path: Path, accept: str) 
             async with asyncio.timeout(20):
                 await arrived.wait()
             server.process.send_signal(signal.SIGTERM)
-            await until(lambda: refused(client, url))
+            await eventually(lambda: refused(client, url))
             go_on.set()
             answer = await asking
             code = await asyncio.to_thread(server.process.wait, 30)
@@ -168,12 +169,6 @@ async def refused(client: httpx.AsyncClient, url: str) -> bool:
     except httpx.TransportError:
         return True
     return False
-
-
-async def until(happened: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await happened():
-            await asyncio.sleep(0.02)
 
 
 async def test_ctrl_c_ends_workers_and_their_waits_without_a_traceback(

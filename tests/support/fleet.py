@@ -1,13 +1,12 @@
 """Two replicas that share a database, with two teams: film and ads."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from app.adapters.sql.budget_administration import SqlBudgets
-from app.services.version_follower import VERSION_SECONDS
-from tests.support.clock import HandClock, while_time_passes
+from tests.support.clock import HandClock
 from tests.support.service import Service, sandbox, serving, settings
+from tests.support.settling import settle
 from tests.support.teams import Teams, teams_in
 
 
@@ -20,23 +19,7 @@ class Fleet:
 
     async def settle(self) -> None:
         """Let the replicas see what has changed."""
-        await settle(self.clock, self.teams, self.one, self.other)
-
-
-async def settle(clock: HandClock, teams: Teams, *replicas: Service) -> None:
-    """Let `replicas` see what has changed: by the clock of the test in one look, however long the look takes."""
-    wanted = await teams.directory.facts.version()
-    await while_time_passes(clock, clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
-    for _ in range(500):
-        if all(_version(service) == wanted for service in replicas):
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("a replica has not seen what has changed")
-
-
-def _version(service: Service) -> int | None:
-    assert service.assembly.directory is not None
-    return service.assembly.directory.cache.version
+        await settle(self.clock, self.one, self.other)
 
 
 @asynccontextmanager

@@ -1,6 +1,5 @@
 """A fleet whose people sign in with an OpenID issuer, and its teams."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,9 +7,8 @@ from typing import Any
 from app.adapters.secret_maker import VaultSecretMaker
 from app.domain.invitations import INVITATION_SECONDS, Invitation, join_url
 from app.services.teams.invitations import InvitationMaker
-from app.services.version_follower import VERSION_SECONDS
 from tests.support.acedata_login import FakeAceData
-from tests.support.clock import HandClock, while_time_passes
+from tests.support.clock import HandClock
 from tests.support.issuer import Realm
 from tests.support.oauth import Browser, Page, SignInFleet, sign_in_fleet
 from tests.support.service import KEY
@@ -25,14 +23,7 @@ class World:
 
     async def settle(self) -> None:
         """Let the replicas see what has changed."""
-        wanted = await self.teams.directory.facts.version()
-        await while_time_passes(self.clock, self.clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
-        caches = [one.assembly.directory.cache for one in self.fleet.replicas if one.assembly.directory]
-        for _ in range(500):
-            if all(cache.version == wanted for cache in caches):
-                return await self.fleet.settle()
-            await asyncio.sleep(0.01)
-        raise AssertionError("a replica has not seen what has changed")
+        await self.fleet.settle()
 
     def log_in(self, subject: str, *, team: object = None) -> None:
         """Let a person be logged in at the issuer, whose claim names `team`."""

@@ -15,9 +15,10 @@ import httpx
 from app.domain.oauth import s256
 from app.settings import Settings
 from tests.support.acedata_login import CLIENT_ID, FakeAceData
-from tests.support.clock import HandClock, while_time_passes
+from tests.support.clock import HandClock
 from tests.support.forwarder import Forwarder, forwarding
 from tests.support.service import MODERN, Service, envelope, plain_client, sandbox, serving, settings
+from tests.support.settling import settle
 
 LOCAL_REDIRECT = "http://127.0.0.1:53111/callback"
 MAX_REDIRECTS = 10
@@ -187,14 +188,8 @@ class SignInFleet:
         return Browser(await self.open_clients.enter_async_context(_unkept_client()), *client_redirects)
 
     async def settle(self) -> None:
-        """Let time pass until every replica has seen which grants have ended."""
-        since, caches = self.clock(), [one.assembly.sign_in.cache for one in self.replicas if one.assembly.sign_in]
-
-        async def seen() -> None:
-            while any(cache.confirmed_at <= since for cache in caches):
-                await self.clock.sleep(0.5)
-
-        await while_time_passes(self.clock, seen(), step=0.5)
+        """Let every replica see what has changed: which grants have ended, and who belongs to a team."""
+        await settle(self.clock, *self.replicas)
 
     def use(self, number: int) -> None:
         """Send new connections to one replica."""

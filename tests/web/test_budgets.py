@@ -1,6 +1,5 @@
 """Budgets of teams over HTTP: reserved when a generation is submitted, taken or given back when it ends."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,6 +12,7 @@ from app.domain.teams import AuditEntry
 from app.ports.budgets import BudgetOwner, BudgetTerms
 from app.services.teams.settlement import POLL_SECONDS
 from tests.support.clock import HandClock, while_time_passes
+from tests.support.eventually import eventually
 from tests.support.fleet import Fleet, running_fleet
 from tests.support.service import SECONDS, Service
 from tests.support.teams import ACTOR
@@ -40,11 +40,11 @@ async def counts(fleet: Fleet) -> tuple[float, float]:
 
 async def settled(fleet: Fleet, wanted: tuple[float, float]) -> None:
     """Return when what is spent and reserved is as `wanted`: ended tasks are settled in the background."""
-    for _ in range(200):
-        if await counts(fleet) == wanted:
-            return
-        await asyncio.sleep(0.01)
-    assert await counts(fleet) == wanted
+
+    async def are_as_wanted() -> bool:
+        return await counts(fleet) == wanted
+
+    await eventually(are_as_wanted)
 
 
 async def started(service: Service, key: str, prompt: str = "A fox", **arguments: object) -> str:
@@ -126,6 +126,9 @@ async def test_the_use_of_budgets_is_a_metric_where_it_is_wanted(clock: HandCloc
         await limit(fleet, 4, member="anna")
         await started(fleet.one, anna)
         await while_time_passes(clock, clock.sleep(31), step=2)
-        shown = fleet.other.assembly.metrics.exposition().decode()
-    assert 'luma_mcp_budget_used{team="film",window="month"} 0.25' in shown
-    assert shown.count("luma_mcp_budget_used{") == 1
+
+        def shown() -> list[str]:
+            lines = fleet.other.assembly.metrics.exposition().decode().splitlines()
+            return [line for line in lines if line.startswith("luma_mcp_budget_used{")]
+
+        await eventually(lambda: shown() == ['luma_mcp_budget_used{team="film",window="month"} 0.25'])

@@ -13,11 +13,11 @@ from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.domain.rate_limit import Limits
 from app.ports.budgets import BudgetOwner
 from app.services.limits.rate_limits import FLOOD_REFUSALS
-from app.services.version_follower import VERSION_SECONDS
-from tests.support.clock import HandClock, while_time_passes
+from tests.support.clock import HandClock
 from tests.support.issuer import Realm
 from tests.support.raw_client import exchange
 from tests.support.service import Service, sandbox, serving, settings
+from tests.support.settling import settle
 from tests.support.teams import ACTOR, Teams, teams_in
 from tests.web.test_clients import shown
 from tests.web.test_jwt import world_of
@@ -38,7 +38,7 @@ class Door:
         self.teams: Teams = teams_in(self.database, clock)
 
     async def settle(self) -> None:
-        await while_time_passes(self.clock, self.clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
+        await settle(self.clock, self.service)
 
     async def send(self, token: str, address: str = OFFICE) -> httpx.Response:
         return await self.service.post(LIST, token=token, headers={"x-forwarded-for": address})

@@ -16,11 +16,11 @@ from app.adapters.auth.jwt.issuer_keys import REFRESH_SECONDS, RETRY_SECONDS
 from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.domain.rate_limit import Limits
 from app.ports.budgets import BudgetOwner
-from app.services.version_follower import VERSION_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.issuer import AUDIENCE, Realm, written
 from tests.support.issuer_app import new_private_key
 from tests.support.service import SECONDS, Service, sandbox, serving, settings
+from tests.support.settling import settle
 from tests.support.teams import ACTOR, Teams, teams_in
 
 PUBLIC = "https://luma.example.com"
@@ -33,9 +33,10 @@ class World:
     def __init__(self, service: Service, realm: Realm, teams: Teams, clock: HandClock) -> None:
         self.service, self.realm, self.teams, self.clock = service, realm, teams, clock
 
-    async def settle(self, seconds: float = VERSION_SECONDS + 0.5) -> None:
-        """Let time pass, so that the service sees what has changed."""
-        await while_time_passes(self.clock, self.clock.sleep(seconds), step=0.5 if seconds < 20 else 4.0)
+    async def settle(self, seconds: float = 0.0) -> None:
+        """Let `seconds` pass and then as much time as it takes until the service has seen what has changed."""
+        await while_time_passes(self.clock, self.clock.sleep(seconds), step=4.0)
+        await settle(self.clock, self.service)
 
     def token(self, **changes: Any) -> str:
         return self.realm.token(self.clock(), **changes)

@@ -1,7 +1,7 @@
 """A team key that is revoked ends the long calls that were made with it, within five seconds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -10,6 +10,7 @@ from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.domain.errors import ErrorCode
 from tests.support.clock import HandClock, while_time_passes
+from tests.support.eventually import eventually
 from tests.support.fleet import Fleet, running_fleet
 from tests.support.service import LEGACY, Service, sandbox, serving, settings
 from tests.support.teams import ACTOR, Teams, teams_in
@@ -30,12 +31,6 @@ async def started(service: Service, key: str) -> str:
 
 async def revoke(teams: Teams, key: str) -> None:
     await teams.directory.keys.revoke(await teams.id_of(key), ACTOR)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():
-            await asyncio.sleep(0)
 
 
 def waits_in(service: Service) -> int:
@@ -62,7 +57,7 @@ async def test_a_wait_ends_when_its_key_does(fleet: Fleet) -> None:
     anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
     arguments = {"task_id": await started(fleet.one, anna), "wait_seconds": 50}
     waiting = asyncio.create_task(fleet.one.fail("luma_get_task", arguments, token=ben))
-    await until(lambda: waits_in(fleet.one) == 1)
+    await eventually(lambda: waits_in(fleet.one) == 1)
     began = fleet.clock.now
     await revoke(fleet.teams, ben)
     error = await while_time_passes(fleet.clock, waiting, step=0.5)
@@ -85,7 +80,7 @@ async def test_the_rest_of_a_batch_is_not_answered_when_its_key_has_ended(fleet:
     headers = {"authorization": f"Bearer {ben}", "accept": "application/json", "mcp-protocol-version": LEGACY[0]}
     sent = fleet.one.http.post(f"{fleet.one.url}/mcp", json=messages, headers=headers)
     asking = asyncio.create_task(sent)
-    await until(lambda: waits_in(fleet.one) == 1)
+    await eventually(lambda: waits_in(fleet.one) == 1)
     await revoke(fleet.teams, ben)
     first, second = (await while_time_passes(fleet.clock, asking, step=0.5)).json()
     assert first["result"]["isError"] is True
@@ -120,10 +115,10 @@ async def test_a_purchase_that_waits_for_its_place_is_not_sent_when_its_key_has_
         anna, ben = await teams.member("film", "anna"), await teams.member("film", "ben")
         places = service.assembly.backend.description.policy.generations_at_once
         first = [asyncio.create_task(started(service, anna)) for _ in range(places)]
-        await until(lambda: network.sent == places)
+        await eventually(lambda: network.sent == places)
         waiting = asyncio.create_task(service.fail("luma_generate_video", {"prompt": "A wolf"}, token=ben))
         in_flight = service.assembly.metrics.registry.get_sample_value
-        await until(lambda: in_flight("luma_mcp_submissions_in_flight") == places + 1)
+        await eventually(lambda: in_flight("luma_mcp_submissions_in_flight") == places + 1)
         if how == "revoked":
             await revoke(teams, ben)
         else:

@@ -17,6 +17,7 @@ from app.services.purchases.unaccepted_rows import MAX_PER_TOKEN, WINDOW_SECONDS
 from app.web.app import create_app
 from app.web.middleware.request_memory import REQUEST_BYTES
 from tests.support.clock import HandClock, while_time_passes
+from tests.support.eventually import eventually
 from tests.support.postgres_server import PostgresServer
 from tests.support.service import Service, listening, sandbox, serving, settings
 
@@ -65,12 +66,6 @@ async def rows(service: Service, token: str = "token-a") -> int:
     return len(await service.assembly.persistence.purchases.newest([tenant], 100))
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():
-            await asyncio.sleep(0)
-
-
 async def make_accepted(service: Service, token: str) -> None:
     """Make a read, after which the service counts the token as accepted by the backend."""
     await service.call("luma_get_task", {"task_id": "anything"}, token=token)
@@ -88,11 +83,11 @@ async def test_request_memory_is_held_until_the_purchase_ends(
         leaving.cancel()
         await asyncio.wait([leaving])
         in_flight = service.assembly.metrics.registry.get_sample_value
-        await until(lambda: in_flight("luma_mcp_calls_in_flight") == 0)
+        await eventually(lambda: in_flight("luma_mcp_calls_in_flight") == 0)
         await service.http.get(f"{service.url}/livez")
         assert lent.in_use >= REQUEST_BYTES
         network.go_on.set()
-        await until(lambda: lent.in_use == 0)
+        await eventually(lambda: lent.in_use == 0)
 
 
 @pytest.mark.parametrize("key", ["fox-1", None])
@@ -113,9 +108,9 @@ async def test_invented_tokens_share_a_part_of_the_purchases_in_flight(
             asyncio.create_task(service.fail("luma_generate_video", arguments, token=f"invented-{number}"))
             for number in range(share + 10)
         ]
-        await until(lambda: any(call.done() for call in calls))
+        await eventually(lambda: any(call.done() for call in calls))
         honest = asyncio.create_task(service.fail("luma_generate_video", arguments, token="honest"))
-        await until(lambda: "honest" in network.tokens)
+        await eventually(lambda: "honest" in network.tokens)
         network.end = refusing
         network.go_on.set()
         errors = await while_time_passes(clock, asyncio.gather(*calls))

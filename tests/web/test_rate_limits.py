@@ -11,10 +11,10 @@ from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.domain.rate_limit import LimitKind, Limits
 from app.ports.budgets import BudgetOwner
 from tests.support.clock import HandClock
-from tests.support.fleet import settle
 from tests.support.issuer import Realm
 from tests.support.redis_server import RedisServer
 from tests.support.service import ERAS, SECONDS, Service, sandbox, serving, settings
+from tests.support.settling import settle
 from tests.support.teams import ACTOR, Teams, teams_in
 from tests.web.test_jwt import world_of
 
@@ -34,7 +34,7 @@ class Fleet:
 
     async def settle(self) -> None:
         """Let the replicas see what has changed."""
-        await settle(self.clock, self.teams, self.one, self.other)
+        await settle(self.clock, self.one, self.other)
 
     async def settled(self) -> None:
         """Wait until what the team has bought is paid, which a replica does after an answer."""

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.domain.access import Scope
-from app.services.version_follower import VERSION_SECONDS
-from tests.support.clock import HandClock, while_time_passes
+from tests.support.clock import HandClock
 from tests.support.fleet import Fleet, running_fleet
 from tests.support.service import SECONDS, Service, sandbox, serving, settings
+from tests.support.settling import settle
 from tests.support.teams import ACTOR, mistyped, teams_in
 
 KEYED = {"prompt": "A fox", "idempotency_key": "fox"}
@@ -149,7 +149,7 @@ async def test_only_configured_ways_to_authenticate_are_accepted(
         teams = teams_in(service.assembly.persistence.database, clock)
         await teams.team("film", "token-film")
         anna = await teams.member("film", "anna")
-        await while_time_passes(clock, clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
+        await settle(clock, service)
         assert [await status(service, token) for token in ("token-a", anna)] == statuses
 
 

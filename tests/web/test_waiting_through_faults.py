@@ -12,6 +12,7 @@ from app.ports.coordination import EventKind
 from app.services.polling.events import TaskEvent, pack
 from app.services.polling.poller import HINT_SECONDS
 from tests.support.clock import HandClock, while_time_passes
+from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
 from tests.support.service import ERAS, MODERN, Service, envelope, sandbox, serving, settings
 
@@ -184,9 +185,7 @@ async def test_a_disconnect_ends_the_clients_own_wait_only(era: str, accept: str
 
 
 async def until_waiting(service: Service, callers: int) -> None:
-    async with asyncio.timeout(10):
-        while service.assembly.pollers.callers != callers:
-            await asyncio.sleep(0)
+    await eventually(lambda: service.assembly.pollers.callers == callers)
 
 
 @pytest.mark.parametrize("era", ERAS)

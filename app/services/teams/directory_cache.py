@@ -111,9 +111,9 @@ class DirectoryCache:
         await follow_version(FollowedCache(self._follow, self._record_use, OUTAGE, FAULT), self._clocks, log)
 
     @property
-    def version(self) -> int | None:
-        """The version of the cached directory; None before the first read."""
-        return self._version
+    def confirmed_at(self) -> float:
+        """The monotonic time at which the last successful read of the version began."""
+        return self._confirmed_at
 
     @property
     def generation(self) -> int:

@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from app.adapters.auth.resolver import MAX_WAITING, PLACES, Resolver
+from tests.support.eventually import eventually
 
 
 class Names:
@@ -35,12 +36,6 @@ def slow_names() -> Iterator[Names]:
         names.may_end.set()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 async def test_addresses_and_errors_reach_the_caller() -> None:
     resolve = Resolver(Names())
     assert await resolve("client.example.com", 443) == ["address of client.example.com:443"]
@@ -56,7 +51,7 @@ async def test_slow_names_of_one_domain_leave_threads_to_others() -> None:
     with slow_names() as names:
         resolve = Resolver(names)
         slow = [asyncio.create_task(resolve(f"{number}.slow-example.com", 443)) for number in range(20)]
-        await until(lambda: len(names.asked) == PLACES.per_tenant)
+        await eventually(lambda: len(names.asked) == PLACES.per_tenant)
         assert await resolve("client.example.org", 443)
         assert len(names.asked) == PLACES.per_tenant + 1
         names.may_end.set()
@@ -81,7 +76,7 @@ async def test_names_that_wait_are_bounded() -> None:
         resolve = Resolver(names)
         amount = PLACES.per_tenant + MAX_WAITING
         slow = [asyncio.create_task(resolve(f"{number}.slow-example.com", 443)) for number in range(amount)]
-        await until(lambda: len(names.asked) == PLACES.per_tenant)
+        await eventually(lambda: len(names.asked) == PLACES.per_tenant)
         with pytest.raises(OSError, match="too many"):
             await resolve("one-more.example.com", 443)
         names.may_end.set()

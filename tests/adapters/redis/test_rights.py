@@ -1,11 +1,11 @@
 """A Redis user without all permissions: the service keeps working, and the missing permission is logged and counted."""
 
-import asyncio
 import logging
 
 import pytest
 
 from tests.support.clock import HandClock, while_time_passes
+from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
 from tests.support.service import Service, sandbox, serving, settings
 
@@ -21,12 +21,12 @@ def url_of_user(server: RedisServer, *rules: str) -> str:
 async def wait_until_counted(service: Service, kind: str, most: int) -> None:
     """Wait until this number of failures of a kind is counted."""
     name = f'luma_mcp_redis_link_failures_total{{kind="{kind}"}} '
-    async with asyncio.timeout(20):
-        while True:
-            lines = service.assembly.metrics.exposition().decode().splitlines()
-            if any(line.startswith(name) and float(line.removeprefix(name)) >= most for line in lines):
-                return
-            await asyncio.sleep(0.01)
+
+    def is_counted() -> bool:
+        lines = service.assembly.metrics.exposition().decode().splitlines()
+        return any(line.startswith(name) and float(line.removeprefix(name)) >= most for line in lines)
+
+    await eventually(is_counted)
 
 
 @pytest.mark.parametrize(

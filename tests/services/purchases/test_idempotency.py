@@ -32,6 +32,7 @@ from app.services.purchases.request import PurchaseRequest, PurchaseResult, Reco
 from app.services.purchases.unaccepted_rows import UnacceptedPurchases
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import opened, purchases_at
+from tests.support.eventually import eventually
 from tests.support.faulty_purchases import FaultyPurchases
 from tests.support.keeping import SIGNER
 from tests.support.turns import database_turns
@@ -336,7 +337,7 @@ async def test_without_a_database_calls_with_a_key_are_refused_and_others_sent(f
     assert (await fleet.buy(backend.accepts, request(None))).task_id == "task-1"
     assert await fleet.states() == []
     fleet.databases[0].is_out = False
-    await while_time_passes(fleet.clock, _until(lambda: _are(fleet, [PurchaseState.REFUSED, PurchaseState.STARTED])))
+    await while_time_passes(fleet.clock, eventually(_are(fleet, [PurchaseState.REFUSED, PurchaseState.STARTED])))
 
 
 async def test_a_claim_whose_answer_was_lost_sends_nothing_and_releases_the_key(fleet: Fleet) -> None:
@@ -353,7 +354,7 @@ async def test_a_lost_claim_of_an_unaccepted_token_releases_the_key_and_leaves_n
         fleet.databases[0].faults = ["after"]
         with pytest.raises(InternalError, match="Nothing was sent"):
             await fleet.buy(backend.accepts)
-        await while_time_passes(clock, _until(lambda: _are(fleet, [])))
+        await while_time_passes(clock, eventually(_are(fleet, [])))
         assert (await fleet.buy(backend.accepts)).task_id == "task-1"
         await asyncio.gather(*(replica.aclose() for replica in fleet.replicas))
 
@@ -367,14 +368,14 @@ async def test_a_call_waits_for_a_failing_database_only_once(fleet: Fleet) -> No
         assert fleet.databases[replica].asked == 1
     for database in fleet.databases:
         database.is_out = False
-    await while_time_passes(fleet.clock, _until(lambda: _are(fleet, [PurchaseState.REFUSED, PurchaseState.STARTED])))
+    await while_time_passes(fleet.clock, eventually(_are(fleet, [PurchaseState.REFUSED, PurchaseState.STARTED])))
 
 
 async def test_an_outcome_that_could_not_be_written_is_retried(fleet: Fleet) -> None:
     backend = Backend()
     fleet.databases[0].faults = [None, "before", "before", "before"]
     assert (await fleet.buy(backend.accepts)).task_id == "task-1"
-    await while_time_passes(fleet.clock, _until(lambda: _are(fleet, [PurchaseState.STARTED])))
+    await while_time_passes(fleet.clock, eventually(_are(fleet, [PurchaseState.STARTED])))
     assert (await fleet.buy(backend.accepts, replica=1)).task_id == "task-1"
     assert backend.sent == 1
 
@@ -400,10 +401,8 @@ async def test_calls_with_keys_are_limited_per_token(fleet: Fleet) -> None:
     assert (await fleet.buy(backend.accepts, request("one more"))).task_id == f"task-{MAX_CALLS + 1}"
 
 
-async def _are(fleet: Fleet, states: list[PurchaseState]) -> bool:
-    return sorted(await fleet.states()) == states
+def _are(fleet: Fleet, wanted: list[PurchaseState]) -> Callable[[], Awaitable[bool]]:
+    async def are() -> bool:
+        return sorted(await fleet.states()) == wanted
 
-
-async def _until(happened: Callable[[], Awaitable[bool]]) -> None:
-    while not await happened():
-        await asyncio.sleep(0)
+    return are

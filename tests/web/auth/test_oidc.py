@@ -9,7 +9,6 @@ from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.domain.rate_limit import Limits
 from app.ports.budgets import BudgetOwner
 from app.services.sign_in.liveness import CHECK_INTERVAL_SECONDS
-from app.services.version_follower import VERSION_SECONDS
 from tests.support.acedata_login import FakeAceData
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.issuer import Realm
@@ -27,7 +26,6 @@ class World:
 
     async def settle(self) -> None:
         """Let the replicas see what has changed."""
-        await while_time_passes(self.clock, self.clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
         await self.fleet.settle()
 
     async def approved(self, browser: Browser) -> Page | dict[str, str]:
@@ -85,7 +83,7 @@ async def test_a_confidential_client_sends_its_secret_where_the_issuer_takes_it(
         clock, FakeAceData(), database_url=database_url, oidc_client_secret="s3cret", **values
     ) as fleet:
         await teams_in(fleet.one.assembly.persistence.database, clock).team("film", "token-film")
-        await while_time_passes(clock, clock.sleep(VERSION_SECONDS + 0.5), step=0.5)
+        await fleet.settle()
         await (await fleet.registered()).connect(browser)
     [form] = realm.forms()
     assert form.get("client_secret") == ("s3cret" if where == "post" else None)
