@@ -51,7 +51,7 @@ from app.services.tasks.access import TaskAccess
 from app.services.tasks.lookup import FlightKey, TaskService
 from app.services.tasks.queued_ids import QueuedIds
 from app.services.tasks.single_flight import SingleFlight
-from app.services.teams.opening import OpenDirectory
+from app.services.teams.opening import TeamDirectory
 from app.services.teams.usage import UsageReports
 from app.settings import Settings
 
@@ -107,7 +107,7 @@ class Assembly:
     sandbox: Sandbox | None
     callbacks: Callbacks | None
     persistence: Persistence
-    directory: OpenDirectory[KeyDigest] | None
+    directory: TeamDirectory[KeyDigest] | None
     team_work: TeamWork | None
     issuer: "IssuerKeys | None"
     sign_in: "SignIn | None"

@@ -32,7 +32,7 @@ from app.services.sign_in.grant_cache import Callers
 from app.services.teams.admission import TeamAdmission
 from app.services.teams.departures import TeamDepartures
 from app.services.teams.memberships import Memberships
-from app.services.teams.opening import OpenDirectory
+from app.services.teams.opening import TeamDirectory
 from app.services.teams.person_account import PersonAccount
 from app.settings import Settings
 
@@ -74,7 +74,7 @@ def build_login(  # noqa: PLR0913, PLR0917 - the dependencies of a login
     settings: Settings,
     people: VaultPersonSealer,
     signed_in: People,
-    directory: OpenDirectory[KeyDigest] | None,
+    directory: TeamDirectory[KeyDigest] | None,
     backend: BackendDescription,
     clocks: Clocks,
     refusals: Refusals,
@@ -92,8 +92,8 @@ def build_login(  # noqa: PLR0913, PLR0917 - the dependencies of a login
     auth = LoginHttp(settings.acedata_auth_url, USER_AGENT)
     platform = Platform(http, f"luma-mcp {name}")
     upstream = AceDataLogin(settings.acedata_auth_url, auth, platform, registration, clocks.wall)
-    names = PassthroughAuthenticator(*settings.secret_keys())
-    return Login(upstream, PersonCallers(people, names.name), OpenAdmission(), None, _nothing())
+    hasher = PassthroughAuthenticator(*settings.secret_keys())
+    return Login(upstream, PersonCallers(people, hasher.hash_token), OpenAdmission(), None, _nothing())
 
 
 def _oidc(settings: Settings, redirect_uri: str, people: "_OidcPeople", clocks: Clocks) -> Login:
@@ -125,7 +125,7 @@ class _OidcPeople:
     settings: Settings
     vault: VaultPersonSealer
     signed_in: People
-    directory: OpenDirectory[KeyDigest]
+    directory: TeamDirectory[KeyDigest]
     backend: BackendDescription
     refusals: Refusals
 

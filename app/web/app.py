@@ -226,7 +226,7 @@ def _make_owner_of(assembly: Assembly) -> Callable[[str], str]:
     def owner_of(client_key: str) -> str:
         if not client_key.startswith(BEARER):
             return NOBODY
-        return assembly.authenticator.name(client_key.removeprefix(BEARER))
+        return assembly.authenticator.hash_token(client_key.removeprefix(BEARER))
 
     return owner_of
 

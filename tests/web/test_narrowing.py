@@ -43,9 +43,9 @@ class Doors(Doorkeeper):
 
     async def authenticate(self, token: str) -> Caller | None:
         if token == "both":
-            return caller(self.name(token), token)
+            return caller(self.hash_token(token), token)
         if token == "asks":
-            asking = caller(self.name(token), token)
+            asking = caller(self.hash_token(token), token)
             return replace(asking, principal=replace(asking.principal, asks_above=1))
         return await super().authenticate(token)
 

@@ -24,7 +24,7 @@ async def start(service: Service, count: int = 2) -> list[str]:
 
 def set_lease_holder(service: Service, server: RedisServer, holder: bytes, milliseconds: int | None = None) -> None:
     """Set the holder of token-a's poller lease, with an expiry or without."""
-    tenant = service.assembly.authenticator.name("token-a")
+    tenant = service.assembly.authenticator.hash_token("token-a")
     with server.client() as client:
         client.set(service.assembly.shared.keys.key(tenant, "watcher"), holder, px=milliseconds)
 
@@ -115,7 +115,7 @@ async def test_events_from_replicas_are_verified_at_the_backend_at_a_limited_rat
     backend = sandbox(clock, seconds=40)
     async with serving(settings(), backend, clock) as service:
         task_ids = await start(service)
-        tenant = service.assembly.authenticator.name("token-a")
+        tenant = service.assembly.authenticator.hash_token("token-a")
         waiting = asyncio.create_task(ask(service, task_ids))
         while not service.assembly.pollers.callers:
             await asyncio.sleep(0.001)
@@ -136,7 +136,7 @@ async def test_junk_in_redis_delays_no_wait_and_causes_no_read(
     backend = sandbox(clock, seconds=30)
     async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
         task_ids, began = await start(service), clock()
-        keys, tenant = service.assembly.shared.keys, service.assembly.authenticator.name("token-a")
+        keys, tenant = service.assembly.shared.keys, service.assembly.authenticator.hash_token("token-a")
         polling = service.assembly.backend.description.policy.polling
         waiting = asyncio.create_task(ask(service, task_ids))
         with redis_server.client() as client:
