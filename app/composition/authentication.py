@@ -19,6 +19,7 @@ from app.composition.refusal_reporters import directory_reporter
 from app.domain.access import Credential
 from app.domain.api_key_format import PREFIX
 from app.domain.backend import BackendDescription
+from app.domain.sign_in_tokens import is_of_sign_in
 from app.domain.teams import TeamCredential
 from app.observability.metrics import Metrics
 from app.observability.refusals import Refusals
@@ -99,13 +100,13 @@ def build_refused_tokens(
     """Return the throttle of refused tokens.
 
     With passthrough, a token that only the backend can check is exempt: the service never refuses it. Tokens with the
-    prefix of team keys are never passed to the backend, so they are throttled. With an identity provider,
+    prefix of team keys or of sign-in are never passed to the backend, so they are throttled. With an identity provider,
     all JWTs are throttled, because the form of a JWT does not show its issuer.
     """
     allows_passthrough, checks_jwts = "passthrough" in settings.auth, "jwt" in settings.auth
 
     def is_exempt(token: str, token_hash: str) -> bool:
-        has_prefix = token.startswith(PREFIX)
+        has_prefix = token.startswith(PREFIX) or is_of_sign_in(token)
         is_checked = has_prefix or (checks_jwts and token.count(".") == DOTS_IN_JWT)
         return (allows_passthrough and not is_checked) or token_status.is_accepted(token_hash)
 

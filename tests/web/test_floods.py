@@ -11,6 +11,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.domain.rate_limit import Limits
+from app.domain.sign_in_tokens import ACCESS
 from app.ports.budgets import BudgetOwner
 from app.services.limits.rate_limits import FLOOD_REFUSALS
 from tests.support.clock import HandClock
@@ -105,6 +106,12 @@ async def test_invented_jwts_are_throttled_and_invented_backend_tokens_are_not(
         assert await world.status("token-a") == 200
         clock.advance(1)
         assert [await world.status(token) for token in [world.token()] * 30] == [200] * 30
+
+
+async def test_tokens_with_a_prefix_of_sign_in_are_throttled_beside_passthrough(door: Door) -> None:
+    statuses = [(await door.send(f"{ACCESS.prefix}{number}")).status_code for number in range(MOST + 5)]
+    assert statuses == [401] * (MOST + 1) + [429] * 4
+    assert (await door.send("token-a")).status_code == 200
 
 
 async def test_requests_without_a_token_always_get_the_challenge(door: Door) -> None:
