@@ -74,7 +74,7 @@ def build_callbacks(  # noqa: PLR0913, PLR0917 - a callback uses every kind of s
     backend: BackendDescription,
     shared: SharedState,
     persistence: Persistence,
-    turns: DatabaseLimits,
+    database_limits: DatabaseLimits,
     clocks: Clocks,
 ) -> Callbacks | None:
     """Return the callback handler.
@@ -91,7 +91,7 @@ def build_callbacks(  # noqa: PLR0913, PLR0917 - a callback uses every kind of s
         shared.cache,
         shared.snapshots,
         persistence.purchases,
-        turns,
+        database_limits,
         shared.callback_trust,
         clocks.wall,
         settings.idempotency_seconds,

@@ -121,7 +121,7 @@ async def test_events_from_replicas_are_verified_at_the_backend_at_a_limited_rat
             await asyncio.sleep(0.001)
         began = clock()
         while clock() < began + 30:
-            for event in (TaskEvent(tenant, missing=task_ids), TaskEvent(tenant, hinted=task_ids)):
+            for event in (TaskEvent(tenant, missing=task_ids), TaskEvent(tenant, reported_finished=task_ids)):
                 await service.assembly.shared.coordination.publish(EventKind.TASKS, pack(event))
             await while_time_passes(clock, clock.sleep(0.5), step=0.25)
         assert not waiting.done()
@@ -141,7 +141,7 @@ async def test_junk_in_redis_delays_no_wait_and_causes_no_read(
         waiting = asyncio.create_task(ask(service, task_ids))
         with redis_server.client() as client:
             while not waiting.done():
-                unsigned = pack(TaskEvent(tenant, missing=task_ids, hinted=task_ids))
+                unsigned = pack(TaskEvent(tenant, missing=task_ids, reported_finished=task_ids))
                 for junk in (b"", b"\xff\xfe", b"tasks\0" + unsigned, unsigned, b"x" * 1_000_000):
                     client.publish(keys.channel(0), junk)
                 client.zadd(keys.key(tenant, "awaited"), {b"\xff" * 40: clock() + 50, b"unsigned": clock() + 50})

@@ -150,9 +150,12 @@ class TenantPoller:
         return self._running
 
     def on_event(self, event: TaskEvent) -> None:
-        """Wake the poller, and read hinted and missing tasks early. `event` comes from a replica, maybe this one."""
+        """Wake the poller, and read early the tasks that are missing or reported as finished.
+
+        `event` comes from any replica, also this one.
+        """
         now = self._deps.wall_clock()
-        for task_id in (*event.hinted, *event.missing):
+        for task_id in (*event.reported_finished, *event.missing):
             watched = self._watched.get(task_id)
             if watched is not None and not watched.settled:
                 watched.early_read_at = max(now, watched.early_reads_from)

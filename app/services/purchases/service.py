@@ -174,7 +174,7 @@ class VideoService:
         """Return the callback URL; None if the caller gave one, or if this service has no public address."""
         if self._callbacks is None or command.callback_url is not None:
             return None
-        return self._callbacks.url(principal.owner)
+        return self._callbacks.new_callback_url(principal.owner)
 
     async def _submit(self, caller: Caller, command: Command, url: str | None) -> str:
         credentials = await caller.credentials.all()
