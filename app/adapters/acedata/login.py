@@ -188,7 +188,10 @@ _ERRORS = ("invalid_request", "invalid_client", "invalid_grant", "access_denied"
 
 
 def _known_error(reply: Reply) -> str:
-    """Return the error code of a reply for the log if it is documented, else the status: no foreign text is logged."""
+    """Return the error code of a reply for the log, or the status if the code is not documented.
+
+    No untrusted text is logged.
+    """
     error = reply.body.get("error")
     return str(error) if error in _ERRORS else f"status {reply.status}"
 

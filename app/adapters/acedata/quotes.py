@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from app.adapters.private_text import repeats, without_links, without_tags
-from app.domain.foreign_text import visible_line
+from app.domain.untrusted_text import visible_line
 
 MAX_QUOTE_LENGTH = 200
 """Most characters of a quote."""

@@ -19,8 +19,8 @@ from app.adapters.sql.idempotency_keys import give_key_back, key_holder, take_ke
 from app.adapters.sql.inserts import insert_of
 from app.adapters.sql.tables import callback_claims, purchases
 from app.domain.budget import BudgetExceeded
-from app.domain.foreign_text import is_plain_id
 from app.domain.purchase import ALLOWED_MOVES, SENDING_SECONDS, NewPurchase, Purchase, PurchaseState
+from app.domain.untrusted_text import is_plain_id
 from app.ports.repositories import DatabaseUnavailable
 
 MAX_CLAIMS = 8

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from app.domain.errors import InvalidRequest
-from app.domain.foreign_text import MAX_ID_LENGTH
+from app.domain.untrusted_text import MAX_ID_LENGTH
 from app.mcp_server.tools.arguments import NO_TEXT, Arguments, SpendingArguments
 from app.mcp_server.tools.coercion import coerced, nearest
 
