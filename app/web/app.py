@@ -311,7 +311,7 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
                 backend.name,
                 sandbox=assembly.sandbox is not None,
                 is_doubtful=is_doubtful,
-                login_name=assembly.sign_in.login.upstream.name if assembly.sign_in is not None else None,
+                identity_provider_name=assembly.sign_in.login.upstream.name if assembly.sign_in is not None else None,
             ),
             settings.public_url,
         ),

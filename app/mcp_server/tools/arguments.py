@@ -115,7 +115,7 @@ Confirm = Annotated[
 ]
 
 
-SELDOM_PUBLISHED = frozenset({"confirm"})
+HIDDEN_BY_DEFAULT = frozenset({"confirm"})
 """Arguments that tools/list shows only to callers whose team has costly generations confirmed."""
 
 

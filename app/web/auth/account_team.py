@@ -22,9 +22,9 @@ class TeamSection:
         self._site = site
         self._backend_name = backend_name
 
-    async def shown(self, person: Person, token: str) -> str:
-        """Return the section as HTML, with `token` in its form."""
-        return team_part(self._site, await self._account.view(person), self._backend_name, token=token)
+    async def shown(self, person: Person, csrf_token: str) -> str:
+        """Return the section as HTML, with `csrf_token` in its form."""
+        return team_part(self._site, await self._account.view(person), self._backend_name, csrf_token=csrf_token)
 
     async def left(self, person: Person) -> str | None:
         """End the membership of a person who wishes to leave; return a sentence if it is refused."""
