@@ -198,7 +198,7 @@ def _behind_middleware(
 
     Fair scheduling is outside every middleware that refuses requests, so that refusals are scheduled too.
     """
-    guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
+    guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), on_refusal=assembly.metrics.refused)
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
     guarded_mcp = _guarded(endpoint, settings, assembly)
     by_port: dict[int | None, ASGIApp] = {}
@@ -238,7 +238,7 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
         body=settings.body_seconds,
         write=settings.write_seconds,
         connections=settings.connections,
-        refused=assembly.metrics.refused,
+        on_refusal=assembly.metrics.refused,
         memory=assembly.request_memory,
         is_accepted=partial(_has_accepted_token, _make_is_accepted(assembly)),
     )
@@ -278,7 +278,7 @@ def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> A
             cors,
             hosts=AllowList(settings.hosts()),
             origins=AllowList(settings.origins()),
-            refused=assembly.metrics.refused,
+            on_refusal=assembly.metrics.refused,
         )
     )
 

@@ -62,11 +62,11 @@ class McpEndpoint:
         self,
         server: Server[Any],
         scheduler: FairScheduler,
-        refused: Callable[[int], None],
+        on_refusal: Callable[[int], None],
         streams: Callable[[bytes], bool] = wants_progress,
         guard: ScopeGuard | None = None,
     ) -> None:
-        """Serve `server`. `refused` receives the status of each request that is refused before the SDK reads it.
+        """Serve `server`. `on_refusal` receives the status of each request that is refused before the SDK reads it.
 
         `scheduler` schedules the messages of a batch, except the first, which was scheduled with the request. `streams`
         receives a request's body. `guard` refuses messages beyond the scopes of their caller; None refuses none.
@@ -74,7 +74,7 @@ class McpEndpoint:
         self._scheduler = scheduler
         self._json = _manager(server, json_response=True)
         self._streaming = _manager(server, json_response=False)
-        self._refused = refused
+        self._on_refusal = on_refusal
         self._guard = guard
         self._streams = streams
 
@@ -98,7 +98,7 @@ class McpEndpoint:
         try:
             checked = check_body(body, header(scope, b"mcp-protocol-version"))
         except InvalidBody as exc:
-            self._refused(400)
+            self._on_refusal(400)
             await send_json(send, 400, refusal("invalid_request", str(exc), exc.code, **exc.data))
             return
         if len(checked.messages[0]) > MAX_BODY_BYTES:  # check_body has added defaults, or re-encoded numbers longer
@@ -189,7 +189,7 @@ class McpEndpoint:
         await self._refuse(send, 413, message)
 
     async def _refuse(self, send: Send, status: int, message: str) -> None:
-        self._refused(status)
+        self._on_refusal(status)
         codes = {
             405: "method_not_allowed",
             413: "body_too_large",

@@ -10,7 +10,7 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 """Accepted signature algorithms, all with key pairs. An HMAC could be forged with the public key as its secret."""
 
 MAX_ASSERTION_LENGTH = 8_192
-"""Most characters of an assertion."""
+"""Maximum length, in characters, of an assertion."""
 
 MAX_LIFE_SECONDS = 3600.0
 """Longest remaining life of an assertion. Its id is recorded until it expires, so that it is accepted only once."""
@@ -19,7 +19,7 @@ LEEWAY_SECONDS = 60.0
 """Accepted difference between the client's clock and this one."""
 
 MAX_ID_LENGTH = 300
-"""Most characters of `jti`."""
+"""Maximum length, in characters, of `jti`."""
 
 
 class JwtAssertions:

@@ -24,7 +24,7 @@ KEYS_SECONDS = 300.0
 
 MAX_KEY_SETS = 200
 PER_HOST, HOST_SECONDS = 30, 60.0
-"""Most fetches from one host in this time. Without a limit, this service could be used to flood a host."""
+"""Maximum number of fetches from one host in this time. Without a limit, this service could be used to flood a host."""
 
 HOSTS = 10
 """All hosts together have the limit of this many."""

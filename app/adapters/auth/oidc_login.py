@@ -32,7 +32,7 @@ ENDPOINTS = ("authorization_endpoint", "token_endpoint")
 
 BAD_REQUEST = 400
 MAX_TOKEN_LENGTH = 32_768
-"""Most characters of an ID token."""
+"""Maximum length, in characters, of an ID token."""
 
 UNAVAILABLE = (
     "The login of this service does not answer as expected. Nothing was connected. Try again in a few minutes."

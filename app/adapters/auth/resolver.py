@@ -16,7 +16,7 @@ PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
 """Threads, in all and for names of one domain: the last two labels of a name."""
 
 MAX_WAITING = 100
-"""Most names that wait for a thread. Further ones are not resolved."""
+"""Maximum number of names that wait for a thread. Further ones are not resolved."""
 
 
 def system_addresses(host: str, port: int) -> list[str]:

@@ -17,7 +17,7 @@ from app.services.key_namespace import tenant_in
 from app.services.tasks.sealed_values import MAX_BYTES
 
 MAX_MEMBERS = 1_000
-"""Most members of one set."""
+"""Maximum number of members of one set."""
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 """Size limit of a message; larger ones are ignored. Ten thousand ids fit; a message about one read is far smaller."""
@@ -29,7 +29,7 @@ POLL_SECONDS = 1.0
 """Timeout of one read of the channel. A ping follows a read that times out."""
 
 MAX_SILENT_POLLS = 3
-"""Most successive reads without a message or a reply to a ping. After more, the connection is considered dead.
+"""Maximum number of successive reads without a message or a reply to a ping. After more, the connection counts as dead.
 
 TCP keepalive does not detect this: a proxy answers it even if its own connection to Redis has ended.
 """

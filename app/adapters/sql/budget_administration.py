@@ -29,7 +29,7 @@ from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedUse, SpendingGroup,
 from app.ports.directory import NotAllowed, NotThere
 
 MAX_UNSETTLED = 100
-"""Most overdue reservations in a report of usage."""
+"""Maximum number of overdue reservations in a report of usage."""
 
 
 class SqlBudgets:

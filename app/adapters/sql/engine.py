@@ -41,7 +41,10 @@ CACHE_KIB = 256
 """Page cache of each SQLite connection. A purchase touches few pages, and the operating system caches the file too."""
 
 ATTEMPTS = 2
-"""Most attempts of an operation. The second follows at once if the connection was dead. Operations are idempotent."""
+"""Maximum number of attempts of an operation.
+
+The second follows at once if the connection was dead. Operations are idempotent.
+"""
 
 T = TypeVar("T")
 

@@ -24,16 +24,19 @@ from app.domain.untrusted_text import is_plain_id
 from app.ports.repositories import DatabaseUnavailable
 
 MAX_CLAIMS = 8
-"""Most task ids that are recorded for one callback URL. A forged id must not displace the true one."""
+"""Maximum number of task ids that are recorded for one callback URL. A forged id must not displace the true one."""
 
 CLAIM_ATTEMPTS = 3
-"""Most attempts of a claim. It is repeated if the key is released between finding it taken and reading its holder."""
+"""Maximum number of attempts of a claim.
+
+A claim is repeated if the key is released after it was found to be taken and before its holder is read.
+"""
 
 MAX_IN_MEMORY = 20_000
-"""Most purchases in a database in memory, about 0.6 KB each. The oldest are deleted first."""
+"""Maximum number of purchases in a database in memory, about 0.6 KB each. The oldest are deleted first."""
 
 MAX_COMPARED = 500
-"""Most ids in one statement, because databases limit the parameters of a statement."""
+"""Maximum number of ids in one statement, because databases limit the parameters of a statement."""
 
 
 _MEMBER_NAME = select(members.c.name).where(members.c.id == purchases.c.member).scalar_subquery().label("member_name")

@@ -126,15 +126,15 @@ class PurchaseService:
         backend: BackendDescription,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
-        refused: PurchaseRefusals = UNREPORTED,
+        refusals: PurchaseRefusals = UNREPORTED,
     ) -> None:
         """Record in `purchases`. `turns` limits concurrent operations on it. `signing` hashes keys and requests.
 
         `legacy_keys` are the keys of release 1.0. A key expires `key_lives_seconds` after its purchase. `key_fault`
         returns an error sentence while keys cannot be checked, else None. `unaccepted` limits the rows of tokens that
-        the backend has not accepted. `clock` is monotonic, in seconds. `refused` is told of refusals by limits.
+        the backend has not accepted. `clock` is monotonic, in seconds. `refusals` reports refusals by limits.
         """
-        self._refused = refused
+        self._refusals = refusals
         self._purchases = purchases
         self._signing = signing
         self._legacy_keys = legacy_keys
@@ -172,7 +172,7 @@ class PurchaseService:
         cancelled with the call. Raises what `send` and `reconcile` raise, and LumaError if nothing may be submitted.
         """
         if not self._unaccepted.may_record(request.caller):
-            self._refused.unknown_outcomes()
+            self._refusals.unknown_outcomes()
             raise RateLimited(self._backend.say(TOO_MANY_UNKNOWN), retry_after_seconds=WINDOW_SECONDS)
         new = self._new(request, callback_id)
         if not new.keys:
@@ -180,7 +180,7 @@ class PurchaseService:
         if (error := self._key_fault()) is not None:
             raise InternalError(error)
         if self._calls[request.caller] >= MAX_CALLS:
-            self._refused.keyed_calls()
+            self._refusals.keyed_calls()
             raise RateLimited(TOO_MANY_CALLS)
         self._calls[request.caller] += 1
         try:
@@ -270,7 +270,7 @@ class PurchaseService:
             released.set()
 
     def _still_under_way(self) -> RateLimited:
-        self._refused.key_in_use()
+        self._refusals.key_in_use()
         return RateLimited(STILL_UNDER_WAY)
 
     async def _attempt(self, call: _Call) -> PurchaseResult | None:

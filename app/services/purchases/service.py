@@ -85,14 +85,14 @@ class VideoService:
         places: CallerQuota,
         telemetry: Telemetry,
         limits: RateLimits,
-        in_flight: Callable[[int], None] = lambda _count: None,
+        on_in_flight_change: Callable[[int], None] = lambda _count: None,
     ) -> None:
         """Submit through `backend`, without a callback URL if `callbacks` is None.
 
         Each submission holds one of `places` until it ends, also after its caller disconnected. `limits` enforces the
-        rate limits of teams. `in_flight` is called with the number of submissions whenever it changes.
+        rate limits of teams. `on_in_flight_change` is called with the number of submissions whenever it changes.
         """
-        self._in_flight = in_flight
+        self._on_in_flight_change = on_in_flight_change
         self._limits = limits
         self._token_status = token_status
         self._places = places
@@ -209,7 +209,7 @@ class VideoService:
             raise RateLimited(TOO_MANY_UNDER_WAY, retry_after_seconds=RETRY_AFTER_SECONDS)
         task = asyncio.get_running_loop().create_task(self._run(principal, callback_id, purchase))
         self._under_way.add(task)
-        self._in_flight(len(self._under_way))
+        self._on_in_flight_change(len(self._under_way))
         if (lease := MEMORY_LEASE.get()) is not None:
             lease.keep()
         task.add_done_callback(partial(self._on_done, principal.subject, lease))
@@ -217,7 +217,7 @@ class VideoService:
 
     def _on_done(self, subject: str, lease: MemoryLease | None, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
-        self._in_flight(len(self._under_way))
+        self._on_in_flight_change(len(self._under_way))
         self._places.give_back(subject)
         if lease is not None:
             lease.end()

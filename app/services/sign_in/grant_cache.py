@@ -88,14 +88,14 @@ class GrantCache:
         callers: Callers,
         clocks: CacheClocks,
         telemetry: SignInTelemetry,
-        refused: Callable[[], None] = lambda: None,
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Cache the access tokens in `grants`. `callers` makes the caller of each.
 
-        `telemetry` counts the grants that ended in another process, such as a command. `refused` is called for each
+        `telemetry` counts the grants that ended in another process, such as a command. `on_refusal` is called for each
         look-up that is refused because too many wait.
         """
-        self._refused = refused
+        self._on_refusal = on_refusal
         self._grants = grants
         self._callers = callers
         self._clock = clocks.monotonic
@@ -138,7 +138,7 @@ class GrantCache:
         if digest in self._unknown:
             return None
         if self._waiting >= MAX_WAITING:
-            self._refused()
+            self._on_refusal()
             raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
         self._waiting += 1
         try:

@@ -120,7 +120,7 @@ class DisconnectAwareProtocol(PacedConnection):
         self._set_idle_kind(IdleKind.NO_REQUEST)
         self._is_full = len(self.connections) > limit
         if len(self.connections) > limit + max(16, limit // 4):
-            self._limits.refused(503)
+            self._limits.on_refusal(503)
             _throttled_log.warn(
                 "connections",
                 "Closed new connections: far more than %d (LUMA_MCP_CONNECTIONS) are open, and none of them is idle. "
@@ -378,7 +378,7 @@ class DisconnectAwareProtocol(PacedConnection):
     def _send_refusal(self, refusal: BadMessage) -> None:
         if self.transport.is_closing():
             return
-        self._limits.refused(refusal.status)
+        self._limits.on_refusal(refusal.status)
         _throttled_log.warn(
             refusal.code, "Refused a request and closed its connection: %d, %s", refusal.status, refusal
         )
