@@ -120,7 +120,7 @@ def _oidc(settings: Settings, redirect_uri: str, people: "_OidcPeople", clocks: 
 
 @dataclass(frozen=True, slots=True)
 class _OidcPeople:
-    """What the parts of a login with teams are made of."""
+    """The dependencies of the parts of a login with teams."""
 
     settings: Settings
     vault: VaultPersonSealer

@@ -57,7 +57,7 @@ class JwtAssertions:
         return self._check_claims(claims, client_id)
 
     def _check_claims(self, claims: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
-        """Check times, subject and id. Return the same as `claims`. The times are compared with `wall_clock`."""
+        """Check times, subject and id. Return the same as `claims`; None if one is invalid."""
         assertion_id, now = claims["jti"], self._wall_clock()
         expires_at, not_before = claims["exp"], claims.get("nbf", 0)
         if not isinstance(expires_at, int | float) or not isinstance(not_before, int | float):

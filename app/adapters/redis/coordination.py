@@ -88,7 +88,10 @@ class RedisCoordination:
             await self._client.eval(REMOVE, 1, key, expected)
 
     async def any_key(self, pattern: str) -> bool:
-        """Return whether a key matches the glob `pattern`, with a SCAN of all keys: a round trip for each thousand."""
+        """Return whether a key matches the glob `pattern`, with a SCAN of all keys: a round trip for each thousand.
+
+        Raises StoreUnavailable if Redis fails, or if the scan takes longer than SCAN_TIMEOUT_SECONDS.
+        """
         try:
             async with asyncio.timeout(SCAN_TIMEOUT_SECONDS):
                 async for _ in self._client.scan_iter(match=pattern, count=1000):

@@ -165,7 +165,10 @@ def _cluster_client(url: str, *, tls: bool) -> RedisCluster:
 
 
 def _parse_multi_host(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
-    """Parse a URL with several hosts. Return the hosts with ports, the path, and the options with the credentials."""
+    """Parse a URL with several hosts. Return the hosts with ports, the path, and the options with the credentials.
+
+    Raises ValueError for a URL without a host.
+    """
     parts = urlsplit(url)
     credentials, _, hosts = parts.netloc.rpartition("@")
     host_urls = [urlsplit(f"redis://{host}") for host in hosts.split(",") if host]

@@ -31,7 +31,10 @@ class BoundedParser(_AsyncHiredisParser):
         return await super().read_response(*args, **options)
 
     async def read_from_socket(self) -> bool:
-        """Read a part of the reply. Raises ReplyTooLarge if the parts are larger than MAX_REPLY_BYTES."""
+        """Read a part of the reply. Return True.
+
+        Raises ReplyTooLarge if the parts are larger than MAX_REPLY_BYTES, and redis.ConnectionError at its end.
+        """
         stream: Any = self._stream
         part = await stream.read(self._read_size)
         if not part:

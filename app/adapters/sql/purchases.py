@@ -74,7 +74,9 @@ class SqlPurchases:
     async def claim(self, new: NewPurchase) -> Purchase | None:
         """Record `new` as sent, and return None; or return the purchase that holds its key, without recording `new`.
 
-        The price is reserved in the same transaction. If SpendingRefused is raised, nothing was recorded.
+        The price is reserved in the same transaction. If SpendingRefused is raised, nothing was recorded, except the
+        alert that a budget is used up. In a database in memory, the oldest purchases may be deleted first.
+        Raises DatabaseUnavailable, also if CLAIM_ATTEMPTS have failed because of other purchases with the same key.
         """
         self._claims_made += 1
         if self._database.is_in_memory and self._claims_made % (self._most_in_memory // 20) == 0:
@@ -370,7 +372,7 @@ class SqlPurchases:
             await ledger.reserve(connection, new.attempt, new.charge, self._now)
 
     async def _key_holder(self, connection: AsyncConnection, new: NewPurchase) -> Purchase | None:
-        """Return the purchase that holds the key of `new`; or `new` itself if an earlier attempt was committed."""
+        """Return the purchase that holds the key of `new`, or `new` if an earlier attempt was committed; else None."""
         key = await key_holder(connection, self._backend, new.keys)
         attempt = new.attempt if key is None else key.attempt
         found = await self._first(connection, purchases.c.attempt == attempt)

@@ -143,7 +143,7 @@ class TenantPoller:
         return not self._subscriptions
 
     def stop(self) -> asyncio.Task[None]:
-        """Stop polling, and return the asyncio task to wait for."""
+        """Cancel the polling, and return its asyncio task, which the caller waits for."""
         self._stopping = True
         self._wake.set()
         self._running.cancel()
@@ -262,7 +262,10 @@ class TenantPoller:
         return due_at if watched is None or watched.early_read_at is None else min(due_at, watched.early_read_at)
 
     async def _awaited_elsewhere(self) -> dict[str, TaskSnapshot | None]:
-        """Return the running tasks that calls to other replicas wait for, with their snapshots."""
+        """Return the running tasks that calls to other replicas wait for, with their snapshots.
+
+        A snapshot is None if it is not stored. The result is empty if Redis does not answer.
+        """
         try:
             awaited = await self._deps.coordination.members(self._interest_key, MAX_WATCHED)
         except StoreUnavailable:

@@ -181,7 +181,11 @@ class Callbacks:
         return CallbackOutcome.TAKEN
 
     async def _record(self, callback_id: str, task_id: str) -> tuple[Purchase | None, bool]:
-        """Record a callback. Return its purchase, and whether this is the first callback about the purchase's task."""
+        """Record a callback. Return its purchase, and whether this is the first callback about the purchase's task.
+
+        The purchase is None if none has this callback id. As long as the purchase has no task, only the task id is
+        stored.
+        """
         purchase = await self._purchases.of_callback(callback_id)
         if purchase is None or purchase.task_id is None:
             await self._purchases.add_callback_task(callback_id, task_id)
@@ -244,7 +248,10 @@ class Callbacks:
             log.info("Redis does not answer, so a callback was not published. Waiting calls read the task on schedule")
 
     async def _clear_callback_expectation(self, tenant: str, task_id: str) -> TaskSnapshot | None:
-        """Store that the task expects no callback, so that it is polled on schedule. Return its former snapshot."""
+        """Store that the task expects no callback, so that it is polled on schedule.
+
+        Return its former snapshot; None without one, in which case nothing is stored.
+        """
         snapshot = (await self._snapshots.get_many(tenant, [task_id])).get(task_id)
         if snapshot is not None:
             await self._snapshots.put_many(tenant, [replace(snapshot, expects_callback=False)])

@@ -169,7 +169,9 @@ class PurchaseService:
         """Return the task, submitted now or by an earlier call with the same key.
 
         `send` is called at most once; `callback_id` identifies its callback. `run_shielded` runs what must not be
-        cancelled with the call. Raises what `send` and `reconcile` raise, and LumaError if nothing may be submitted.
+        cancelled with the call. Raises what `send` and `reconcile` raise. Nothing is submitted if it raises RateLimited
+        because of a limit of this process, or InternalError because the database does not answer or the key cannot be
+        checked.
         """
         if not self._unaccepted.may_record(request.caller):
             self._refusals.unknown_outcomes()
@@ -314,7 +316,12 @@ class PurchaseService:
         return PurchaseResult(task_id, replayed=True)
 
     async def _resolve_earlier(self, earlier: Purchase, call: _Call) -> PurchaseResult | None:
-        """Return the task of the purchase that holds the key, or replace it and buy; None while it is in flight."""
+        """Return the task of the purchase that holds the key, or replace that purchase and buy.
+
+        Return None while that purchase is in flight, or if another call has taken its key over.
+        Raises InvalidRequest if its arguments are others, OutcomeUnknown if its outcome is unknown and the caller has
+        not allowed a retry, and InternalError if its row has no valid task id.
+        """
         decision = decide(earlier, {name.request_hash for name in call.new.keys}, self._key_lives_seconds)
         if decision is Decision.OUTCOME_UNKNOWN:
             if (task_id := await self._reconcile(earlier, call)) is not None:
@@ -359,7 +366,11 @@ class PurchaseService:
         return task_id
 
     async def _send(self, new: NewPurchase, send: Send, *, is_recorded: bool = True) -> PurchaseResult:
-        """Send, and record the outcome. Until then the purchase is `sent`, so other calls with its key do not buy."""
+        """Send, and record the outcome. Until then the purchase is `sent`, so other calls with its key do not buy.
+
+        If nothing was bought, raises the LumaError of `send`. If the outcome is unknown, raises OutcomeUnknown, also
+        after an unexpected exception, which is logged.
+        """
 
         async def write(state: PurchaseState | None, task_id: str | None = None) -> None:
             await self._writer.write(Outcome(new, state, task_id, is_recorded))

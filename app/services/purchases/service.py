@@ -192,7 +192,10 @@ class VideoService:
         return task_id
 
     async def _check_may_still_spend(self, caller: Caller) -> None:
-        """Raise LumaError if the caller lost the right to spend while the submission waited for its place."""
+        """Raise Unauthorized, Stopped or Forbidden if the caller may no longer spend.
+
+        The caller may have lost the right while the submission waited for its place.
+        """
         principal = await caller.current_principal()
         if principal is None:
             raise Unauthorized(KEY_ENDED)
@@ -202,7 +205,7 @@ class VideoService:
     async def _run_shielded(self, principal: Principal, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
         """Run `purchase` to its end, also if the caller disconnects. The request's memory lease is held until then.
 
-        Raises RateLimited if too many are in flight.
+        Raises RateLimited, and does not run `purchase`, if too many are in flight.
         """
         if not self._places.take(principal.subject):
             purchase.close()

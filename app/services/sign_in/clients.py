@@ -74,7 +74,10 @@ class ClientRegistry:
         self._wall_clock = wall_clock
 
     async def known(self, client_id: str) -> OAuthClient | None:
-        """Return a stored client without a fetch, also if its document is stale. Raises DatabaseUnavailable."""
+        """Return a stored client without a fetch, also if its document is stale; None if it is not stored.
+
+        Raises DatabaseUnavailable.
+        """
         return await self._clients.client(client_id) if len(client_id) <= MAX_CLIENT_ID_LENGTH else None
 
     async def find(self, client_id: str, address: str) -> OAuthClient:
@@ -149,7 +152,10 @@ def _redirects(given: Any) -> tuple[str, ...]:
 
 
 def _auth(method: Any) -> ClientAuth:
-    """Return the authentication method for a client. The default is a public client, which PKCE protects."""
+    """Return the authentication method for a client. The default is a public client, which PKCE protects.
+
+    Raises OAuthError for a method that is not supported.
+    """
     if method in (None, "none"):
         return ClientAuth.NONE
     if method in _SECRET_METHODS:

@@ -202,7 +202,10 @@ class SignInFlow:
             await self._store.people.end_session(mint.digest(browser.session))
 
     def _unseal_consent(self, sealed: str, browser: Browser) -> tuple[AuthorizationRequest, str | None]:
-        """Return the request of a consent page, and the id of the person whose account it showed. Raises FlowEnded."""
+        """Return the request of a consent page, and the id of the person whose account it showed, or None.
+
+        Raises FlowEnded for the page of another browser, and for one that was open for too long.
+        """
         content = self._sealer.unseal(_CONSENT, sealed, browser.secret) if len(sealed) <= MAX_SEALED_LENGTH else None
         if content is None:
             raise FlowEnded("This page was not opened in this browser, or the browser keeps no cookies for this site.")

@@ -79,7 +79,7 @@ class TeamAdmission:
             raise LoginRefused(FULL) from None
 
     async def _join(self, person: Person, invitation: str) -> None:
-        """Use an invitation, unless it would have no effect.
+        """Use an invitation. Raises JoinRefused if it has ended, or would have no effect because a claim names a team.
 
         An invitation into the team that a claim names lets a person in again who was removed from it.
         """

@@ -44,7 +44,10 @@ class BudgetAdministration:
     async def set(
         self, admin: TeamAdmin, owner: BudgetOwner, window: Window, limit: Limit
     ) -> tuple[OwnedUse, str | None]:
-        """Set a budget. Return it, and the secret that signs its alerts, None without alerts. Raises OtherSecretKey."""
+        """Set a budget. Return it, and the secret that signs its alerts, which is None without alerts.
+
+        Raises NotAllowed if the backend names no price or the team has MAX_BUDGETS, and OtherSecretKey.
+        """
         if self._price is None:
             raise NotAllowed(NO_PRICE)
         found = await self.budgets(admin)

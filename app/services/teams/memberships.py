@@ -108,7 +108,10 @@ class Memberships:
         return found
 
     async def find_named_team(self, person: Person) -> Team | None:
-        """Return the team that a claim names, which has precedence. Raises AuthenticationUnavailable."""
+        """Return the team that a claim names, which has precedence; None unless it is exactly one existing team.
+
+        Raises AuthenticationUnavailable.
+        """
         teams = await self._cache.run_lookup(lambda: self._find_named(person))
         return teams[0] if len(teams) == 1 else None
 

@@ -86,7 +86,7 @@ class AccountEndpoint:
         return responses.redirect(self._url)
 
     async def _leave(self, team: TeamSection, person: Person) -> Response:
-        if (refusal := await team.left(person)) is not None:
+        if (refusal := await team.leave(person)) is not None:
             return responses.message("You have not left the team", refusal)
         return responses.redirect(self._url)
 
@@ -94,7 +94,7 @@ class AccountEndpoint:
         """Replace the credential of a personal team. `page_limit` counts this like a page view."""
         if (wait := self._page_limit.take(address_of(request))) is not None:
             return responses.too_many_page(wait)
-        if (refusal := await team.replaced(person, secret.strip())) is not None:
+        if (refusal := await team.replace_credential(person, secret.strip())) is not None:
             return responses.message("The token was not saved", refusal)
         return responses.redirect(self._url)
 
