@@ -427,7 +427,9 @@ def _file_variables(env_file: str | None) -> dict[str, str | None]:
             f"The settings file {env_file} cannot be read: it is no text in UTF-8. Save it in UTF-8."
         ) from None
     except (OSError, ValueError) as exc:
-        raise SettingsError(f"The settings file {env_file} cannot be read ({type(exc).__name__}).") from None
+        raise SettingsError(
+            f"The settings file {env_file} cannot be read ({type(exc).__name__}). Correct its path or permissions."
+        ) from None
 
 
 def _sentence(error: Any) -> str:

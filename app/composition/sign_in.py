@@ -253,7 +253,7 @@ async def _opened(facts: SqlDirectoryFacts, vault: Vault, store: SignInStore, pe
     try:
         mint = SignInMint(await load_pepper(facts, vault))
     except CannotOpen:
-        log.error("The database %s. Nobody can sign in until then", OTHER_KEY)  # noqa: TRY400 - a wrong setting
+        log.error("Nobody can sign in: the database %s, and restart", OTHER_KEY)  # noqa: TRY400 - a wrong setting
         raise DatabaseUnavailable(OTHER_KEY) from None
     await people.seal_again(store.people)
     return mint

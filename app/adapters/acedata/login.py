@@ -90,7 +90,8 @@ class AceDataLogin:
         reply = await self._auth.send("POST", "/oauth2/token", form=form)
         if (tokens := self._tokens(reply)) is None:
             log.warning(
-                "AceDataCloud did not exchange an authorization code for tokens (%s), so a person could not sign in",
+                "AceDataCloud did not exchange an authorization code for tokens (%s), so a person could not sign in. "
+                "If this happens to everybody, check LUMA_MCP_ACEDATA_CLIENT_ID",
                 _known_error(reply),
             )
             raise LoginRefused(NOT_SIGNED_IN)

@@ -147,7 +147,8 @@ class OidcLogin:
         if status != 200:  # noqa: PLR2004 - the status itself
             log.warning(
                 "The OpenID issuer did not exchange an authorization code for tokens (status %d), so a person could "
-                "not sign in",
+                "not sign in. If this happens to everybody, check LUMA_MCP_OIDC_CLIENT_ID and "
+                "LUMA_MCP_OIDC_CLIENT_SECRET",
                 status,
             )
             raise LoginRefused(NOT_SIGNED_IN)
@@ -256,7 +257,7 @@ class OidcLogin:
 
 
 def _unavailable(exc: IssuerUnavailable) -> LoginUnavailable:
-    log.warning("The OpenID issuer cannot be used, because it %s. People cannot sign in while this goes on", exc)
+    log.warning("People cannot sign in, because the OpenID issuer %s. Run `luma-mcp check` to test it", exc)
     return LoginUnavailable(UNAVAILABLE)
 
 

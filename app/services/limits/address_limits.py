@@ -11,7 +11,7 @@ from cachetools import LRUCache, TTLCache
 from app.services.limits.networks import network_of
 
 MAX_ADDRESSES = 10_000
-"""Addresses that are remembered, about 200 bytes each. The least recently used is evicted."""
+"""Maximum number of addresses in the cache, about 200 bytes each. The least recently used is evicted."""
 
 TRUSTED_SECONDS = 30 * 86_400.0
 """Time for which a network is trusted after a request of it succeeded."""

@@ -16,7 +16,7 @@ from app.services.limits.networks import network_of
 from app.services.log_throttle import LogThrottle
 
 PERIOD_SECONDS = 60.0
-"""Period of the limit, and time for which a refused token is remembered."""
+"""Period of the limit, and time for which a refused token is cached."""
 
 TRIAL_SECONDS = 1.0
 """Interval at which one unknown token of a network over its limit is checked."""

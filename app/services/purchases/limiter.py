@@ -12,7 +12,7 @@ from app.domain.errors import RateLimited
 from app.services.limits.fair_limiter import FairLimiter, Shares
 
 MAX_WAIT_SECONDS = 20.0
-"""Longest wait for a place, the right to submit. The caller is then told to try again."""
+"""Longest wait for a place, the right to submit. The caller then gets RateLimited."""
 
 MAX_WAITING = 50
 """Waiting submissions of one owner: about as many as five places can serve in MAX_WAIT_SECONDS."""

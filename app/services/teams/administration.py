@@ -128,7 +128,9 @@ class TeamAdministration:
         for member in await self.members(admin):
             if member.id == member_id:
                 return member
-        raise NotThere(f"Team {admin.team.name} has no member with the id {member_id}. Look at the list of them.")
+        raise NotThere(
+            f"Team {admin.team.name} has no member with the id {member_id}. Look at the list of its members."
+        )
 
     async def add_member(self, admin: TeamAdmin, name: str) -> Member:
         """Add a member. Raises NotAllowed if the team has MAX_MEMBERS, and AlreadyThere."""

@@ -16,7 +16,7 @@ from app.services.teams.administration import TeamAdmin
 MAX_BUDGETS = 300
 """Limit of budgets that a team's own keys may set. The list of them is not paginated."""
 
-NO_PRICE = "The backend names no price, so a budget would refuse every generation."
+NO_PRICE = "The backend names no price, so a budget would refuse every generation. Set rate limits instead."
 
 
 @dataclass(frozen=True, slots=True)

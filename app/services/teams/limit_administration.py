@@ -33,7 +33,9 @@ class LimitAdministration:
         """
         found = await self.limits(admin)
         if len(found) >= MAX_LIMITED and owner not in [one.owner for one in found]:
-            raise NotAllowed(f"At most {MAX_LIMITED} members and keys of a team have limits. Remove those of another.")
+            raise NotAllowed(
+                f"At most {MAX_LIMITED} members and keys of a team have limits. Remove those of one first."
+            )
         return await self._limits.set(owner, limits, admin.actor)
 
     async def remove(self, admin: TeamAdmin, owner: BudgetOwner, kinds: Collection[LimitKind]) -> OwnedLimits:

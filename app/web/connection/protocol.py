@@ -115,7 +115,10 @@ class DisconnectAwareProtocol(PacedConnection):
         limit, idle = self._limits.connections, self._limits.idle
         if len(self.connections) > limit and idle.make_room():
             _throttled_log.warn(
-                "idle", "Closed idle connections for new ones: the limit of %d (LUMA_MCP_CONNECTIONS) is reached", limit
+                "idle",
+                "Closed idle connections for new ones: the limit of %d (LUMA_MCP_CONNECTIONS) is reached. If "
+                "clients must connect anew too often, raise it",
+                limit,
             )
         self._set_idle_kind(IdleKind.NO_REQUEST)
         self._is_full = len(self.connections) > limit
@@ -224,9 +227,11 @@ class DisconnectAwareProtocol(PacedConnection):
         if self._in_head and not self._overhead_bytes:
             self._first_read_bytes = part_bytes
         if self._in_head and self._overhead_bytes > MAX_PIPELINED_BYTES and self._is_answering():
-            raise overloaded("A request is in flight on this connection: the next one may wait with 16 KB.")
+            raise overloaded(
+                "While a request is in flight on this connection, at most 16 KB of the next one may arrive."
+            )
         if self._in_body and self._overhead_bytes > MAX_TRAILER_BYTES:
-            raise malformed("The chunked body has too long extensions or trailers.")
+            raise malformed("The chunked body has too long extensions or trailers. Send it without them.")
         if self._overhead_bytes > MAX_HEAD_BYTES:
             raise head_too_large()
 
