@@ -141,7 +141,7 @@ class Settings(BaseSettings):
         1000,
         ge=1,
         le=1_000_000,
-        description="the most teams of people's own that there may be; beyond that, nobody gets a further one until "
+        description="the maximum number of personal teams; beyond that, nobody gets a further one until "
         "`luma-mcp teams delete` makes room",
     )
     access_token_seconds: Seconds = Field(

@@ -162,7 +162,7 @@ def assemble(  # noqa: PLR0913 - the parts that tests replace
     backend: VideoBackend | None = None,
     authenticator: Authenticator | None = None,
 ) -> Assembly:
-    """Return the parts that `settings` ask for. It uses neither network nor database.
+    """Return the parts that `settings` ask for. Neither network nor database is used before they are opened.
 
     `base_url` is the URL of this process, under which the sandbox serves its videos. Tests pass the other arguments:
     `backend` replaces the backend of the settings, `transport` the network to it, `authenticator` the authenticator of

@@ -137,7 +137,7 @@ class _OidcPeople:
         maximum = self.settings.oidc_personal_teams_max if makes_personal else 0
         is_full = self.refusals.reporter("personal_teams", FULL.format(maximum=maximum))
         return TeamAdmission(
-            memberships, repositories.people, repositories.invitations, max_personal=maximum, is_full=is_full
+            memberships, repositories.people, repositories.invitations, max_personal=maximum, on_full=is_full
         )
 
     def teams(self, memberships: Memberships) -> LoginTeams:

@@ -13,7 +13,7 @@ MAX_ASSERTION_LENGTH = 8_192
 """Maximum length, in characters, of an assertion."""
 
 MAX_LIFE_SECONDS = 3600.0
-"""Longest remaining life of an assertion. Its id is recorded until it expires, so that it is accepted only once."""
+"""Longest remaining life of an assertion. Its id is recorded for that time, so that no assertion is accepted twice."""
 
 LEEWAY_SECONDS = 60.0
 """Accepted difference between the client's clock and this one."""

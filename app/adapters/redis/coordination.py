@@ -66,7 +66,7 @@ class RedisCoordination:
         self._closing = False
 
     async def get(self, key: str) -> bytes | None:
-        """Return the value, or None. It is b"" if it is larger than any value of this service, or is not a string."""
+        """Return the value; None without one, b"" for one that is larger than any of this service, or is no string."""
         async with self._connection.operation(tenant_in(key), may_be_denied=True):
             (value,) = await self._connection.get_many([key], MAX_BYTES)
             return value

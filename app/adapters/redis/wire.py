@@ -59,13 +59,13 @@ class _PacksWithHiredis:
 
 
 def configure_pool(pool: ConnectionPool) -> None:
-    """Make all connections of `pool` bounded and fast. It must not have any yet."""
+    """Make all connections of `pool` bounded and fast. The pool must not have any yet."""
     pool.connection_class = _packing_with_hiredis(pool.connection_class)
     pool.connection_kwargs["parser_class"] = BoundedParser
 
 
 def configure_cluster(cluster: RedisCluster) -> None:
-    """Make all connections of `cluster` bounded and fast. It must not have any yet."""
+    """Make all connections of `cluster` bounded and fast. The cluster must not have any yet."""
     options = cluster.get_connection_kwargs()
     kind: Any = options["connection_class"]
     packing = _packing_with_hiredis(kind)

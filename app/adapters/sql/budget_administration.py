@@ -42,7 +42,10 @@ class SqlBudgets:
         self._now = now
 
     async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedUse:
-        """Set the budget of an owner for a kind of window. It replaces an earlier one. Raises NotThere."""
+        """Set the budget of an owner for a kind of window, in the place of an earlier one.
+
+        Raises NotThere if the team, the member or the key does not exist.
+        """
         budget_id = new_budget_id()
 
         async def operation(change: Change) -> tuple[OwnedUse, AuditEntry | None]:

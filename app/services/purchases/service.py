@@ -29,7 +29,7 @@ from app.services.tasks.snapshots import TaskSnapshots
 
 MAX_UNDER_WAY = 600
 MAX_UNDER_WAY_PER_CALLER = 64
-"""Submissions in flight in this process, and of one token. They continue if their callers disconnect."""
+"""Maximum number of submissions in flight, in this process and of one token. A disconnect does not end a submission."""
 
 TOO_MANY_UNDER_WAY = (
     "This service has as many submissions under way as it takes, for this token or in all. Nothing was sent: try again "

@@ -23,7 +23,7 @@ UNKNOWN_SECONDS = 10.0
 """Time for which a digest is cached as unknown. It is short, because an expired token may be renewed."""
 
 MAX_LOOKUPS = 2
-"""Concurrent look-ups in the database. It has four connections, which purchases need too."""
+"""Maximum number of concurrent look-ups in the database, whose four connections purchases need too."""
 
 MAX_WAITING = 200
 """Limit of look-ups in progress or waiting."""

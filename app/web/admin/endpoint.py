@@ -42,7 +42,10 @@ NO_DATABASE = (
     "This service's database does not answer. A change that you asked for may have been made: look before you repeat "
     "it."
 )
-NO_SECRETS = "This service's secret key cannot decrypt its secrets. Nothing was changed. Its operator has to mend it."
+NO_SECRETS = (
+    "This service's secret key cannot decrypt its secrets. Nothing was changed. Its operator has to set the former "
+    "LUMA_MCP_SECRET_KEY again."
+)
 UNEXPECTED = "This service has a fault. A change that you asked for may have been made: look before you repeat it."
 
 log = logging.getLogger(__name__)

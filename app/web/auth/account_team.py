@@ -7,7 +7,7 @@ from app.services.teams.person_account import PersonAccount
 from app.web.pages.account_team import team_part
 from app.web.pages.sign_in import Site
 
-NO_SECRETS = "This service cannot open its secrets, which its operator has to mend. Nothing was changed."
+NO_SECRETS = "This service cannot decrypt its secrets. Nothing was changed. Tell the operator of this service."
 
 
 class TeamSection:

@@ -75,7 +75,7 @@ _throttled_log = ThrottledLog(logging.getLogger(__name__))
 
 
 class _NoMoreRequests(Exception):
-    """Raised in a parser callback when a request follows the last one of a connection. It is not answered."""
+    """Raised in a parser callback when a request follows the last one of a connection, and is not to be answered."""
 
 
 class DisconnectAwareProtocol(PacedConnection):
