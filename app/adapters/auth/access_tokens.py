@@ -51,7 +51,7 @@ class AccessTokenAuthenticator:
         self._hooks = hooks
 
     async def authenticate(self, token: str) -> Caller | None:
-        """Return the caller who holds `token`; None if it is refused.
+        """Return the caller who holds `token`; None if it is refused. Record the use once in USE_INTERVAL_SECONDS.
 
         Raises AccessRefused and AuthenticationUnavailable.
         """

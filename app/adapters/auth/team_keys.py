@@ -45,7 +45,7 @@ class TeamKeyAuthenticator:
         self._clock = clock
 
     async def authenticate(self, token: str) -> Caller | None:
-        """Return the caller who holds the key; None if it is refused.
+        """Return the caller who holds the key; None if it is refused. Record the use once in USE_INTERVAL_SECONDS.
 
         Raises AuthenticationUnavailable if the database does not answer.
         """

@@ -34,7 +34,7 @@ class TaskTools:
         """Return many tasks. Raises the error of the caller's account if there is nothing else to return."""
         lookup = await self._find(call, arguments.task_ids, arguments.wait_seconds)
         _raise_caller_error(lookup)
-        return batch_result(lookup, self._wall_clock(), self._backend, on_full=arguments.detail == "full")
+        return batch_result(lookup, self._wall_clock(), self._backend, is_full=arguments.detail == "full")
 
     async def get_task(self, call: Call, arguments: TaskArguments) -> ToolResult:
         """Return one task. Raises NotFound if the backend does not know the id, and the error if it cannot be read."""

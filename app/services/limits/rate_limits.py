@@ -119,7 +119,10 @@ class RateLimits:
         raise self._refusal(principal, over, now)
 
     def refuse_flood(self, principal: Principal) -> float | None:
-        """Return None if the caller has fewer than FLOOD_REFUSALS refused calls, else the seconds to wait."""
+        """Return None if the caller has fewer than FLOOD_REFUSALS refused calls.
+
+        Otherwise count and log the refusal, and return the seconds to wait.
+        """
         flood = self._floods.get(_name(principal))
         if flood is None or flood.refusals < FLOOD_REFUSALS or (wait := flood.until - self._clock()) <= 0:
             return None
@@ -157,7 +160,10 @@ class RateLimits:
         return None
 
     async def _ask_redis(self, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """Return the result of `ask`, a call of the limiter; None if Redis fails, or has failed shortly before."""
+        """Return the result of `ask`, a call of the limiter; None if Redis fails, or has failed shortly before.
+
+        A failure is reported, and starts a pause of COOLDOWN_SECONDS.
+        """
         if not self._try_redis():
             return None
         try:

@@ -343,7 +343,10 @@ class PurchaseService:
                 raise OutcomeUnknown(UNKNOWN_BEFORE)
 
     def _valid_task_id(self, earlier: Purchase) -> str:
-        """Return the task id of a started purchase. Raises InternalError if somebody else has changed it in the row."""
+        """Return the task id of a started purchase.
+
+        Raises InternalError, and logs the fault, if another program has changed the id in the row.
+        """
         if earlier.task_id is None:
             if (count := self._invalid.count()) is not None:
                 log.error(

@@ -81,9 +81,10 @@ class ClientRegistry:
         return await self._clients.client(client_id) if len(client_id) <= MAX_CLIENT_ID_LENGTH else None
 
     async def find(self, client_id: str, address: str) -> OAuthClient:
-        """Return the client with this id. Its document, if it has one, is fetched unless the stored one is fresh.
+        """Return the client with this id.
 
-        If a limit or an outage prevents the fetch, a stale one is used. Raises ClientRefused, TooManyRequests and
+        The document of a client that has one is fetched and stored, unless the stored one is fresh. If a limit or an
+        outage prevents the fetch, the stale one is used. Raises ClientRefused, TooManyRequests and
         DatabaseUnavailable.
         """
         known = await self.known(client_id)

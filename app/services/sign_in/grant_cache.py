@@ -132,7 +132,11 @@ class GrantCache:
         return known
 
     async def token(self, digest: str) -> KnownToken | None:
-        """Return the token with this digest; None if there is none. Raises AuthenticationUnavailable."""
+        """Return the token with this digest, from the cache or the database; None if there is none.
+
+        The first use of a token confirms its grant, which ends the grace period of the previous refresh token.
+        Raises AccessRefused and AuthenticationUnavailable.
+        """
         if (known := self.known(digest)) is not None:
             return known
         if digest in self._unknown:
@@ -150,7 +154,7 @@ class GrantCache:
             self._waiting -= 1
 
     def note_use(self, token: KnownToken) -> None:
-        """Remember that a token was used. The database is updated once a minute."""
+        """Record that a token was used. The record is written to the database once a minute."""
         self._used.add(token.grant_id)
 
     async def _look_up(self, digest: str) -> KnownToken | None:

@@ -36,7 +36,7 @@ class TeamAdmission:
         max_personal: int,
         on_full: Callable[[], None],
     ) -> None:
-        """Admit a person who has a membership. A person without a team gets a personal one, up to `max_personal` in all.
+        """Admit a person who has a membership. A person without one gets a personal team, up to `max_personal` in all.
 
         `on_full` is called for each person who gets none because of that; not if `max_personal` is 0.
         """

@@ -122,7 +122,7 @@ def from_store(task: Task) -> RenderedTask:
 def test_a_batch_result_equals_the_encoded_views_byte_for_byte(batch: tuple[Task, ...]) -> None:
     lookup = Lookup({task.id: from_store(task) for task in batch}, NO_STATS)
     for is_full, view_of in ((False, brief_of), (True, full_of)):
-        answer = batch_result(lookup, NOW, ACEDATACLOUD, on_full=is_full)
+        answer = batch_result(lookup, NOW, ACEDATACLOUD, is_full=is_full)
         views = to_json([view_of(task) for task in batch])
         assert answer.result.startswith(b'{"tasks":' + views + b',"missing":[],"unavailable":[],"counts":{')
         result = json.loads(answer.result)
