@@ -21,8 +21,8 @@ def build_memberships(settings: Settings, directory: TeamDirectory[KeyDigest]) -
     page, repositories = _account_page(settings), directory.repositories
     makes_personal = page is not None and settings.oidc_personal_teams == "on"
     no_team = NO_TEAM_YET.format(account_url=page) if makes_personal else NO_TEAM
-    digest = partial(_member_id, directory)
-    return Memberships(directory.cache, repositories.teams, repositories.people, digest, no_team)
+    member_hash = partial(_member_hash, directory)
+    return Memberships(directory.cache, repositories.teams, repositories.people, member_hash, no_team)
 
 
 def member_credentials(
@@ -43,6 +43,6 @@ def _account_page(settings: Settings) -> str | None:
     return f"{settings.public_url}{ACCOUNT_PATH}" if settings.sign_in == "oidc" else None
 
 
-def _member_id(directory: TeamDirectory[KeyDigest]) -> MemberHash | None:
+def _member_hash(directory: TeamDirectory[KeyDigest]) -> MemberHash | None:
     """Return the hash that makes ids of people and members; None until the directory has been opened."""
     return digest.of if (digest := directory.digest()) is not None else None

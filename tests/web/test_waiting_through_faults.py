@@ -10,7 +10,7 @@ from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.ports.coordination import EventKind
 from app.services.polling.events import TaskEvent, pack
-from app.services.polling.poller import HINT_SECONDS
+from app.services.polling.poller import EARLY_READ_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
@@ -125,7 +125,9 @@ async def test_events_from_replicas_are_verified_at_the_backend_at_a_limited_rat
                 await service.assembly.shared.coordination.publish(EventKind.TASKS, pack(event))
             await while_time_passes(clock, clock.sleep(0.5), step=0.25)
         assert not waiting.done()
-        assert backend.reads <= 4 + 30 / HINT_SECONDS, "reads on schedule, and at most one for hints per HINT_SECONDS"
+        assert backend.reads <= 4 + 30 / EARLY_READ_SECONDS, (
+            "reads on schedule, and at most one for hints per EARLY_READ_SECONDS"
+        )
         answer = await while_time_passes(clock, waiting)
     assert answer["counts"]["completed"] == 2
 

@@ -101,7 +101,7 @@ class RateLimits:
         self._refusals: LRUCache[RateLimit, _CachedRefusal] = LRUCache(MAX_CACHED)
         self._floods: LRUCache[str, _Flood] = LRUCache(MAX_CACHED)
         self._resume_at: float | None = None
-        self._outages, self._bursts = LogThrottle(clock), LogThrottle(clock)
+        self._outage_log, self._flood_log = LogThrottle(clock), LogThrottle(clock)
 
     async def check(self, principal: Principal, kind: LimitKind) -> None:
         """Count a call or a generation of `principal`. Raises RateLimited if a limit refuses it."""
@@ -127,7 +127,7 @@ class RateLimits:
         if flood is None or flood.refusals < FLOOD_REFUSALS or (wait := flood.until - self._clock()) <= 0:
             return None
         self._on_flood()
-        if (count := self._bursts.count()) is not None:
+        if (count := self._flood_log.count()) is not None:
             log.warning(
                 "Caller %s of team %s goes on calling over a limit of its team: it gets 429 until the limit has room "
                 "(%d such answers to all callers since the last such line)",
@@ -189,7 +189,7 @@ class RateLimits:
     def _fail(self, exc: StoreUnavailable) -> None:
         self._resume_at = self._clock() + COOLDOWN_SECONDS
         self._on_failure()
-        if (count := self._outages.count()) is not None:
+        if (count := self._outage_log.count()) is not None:
             log.warning(
                 "Rate limits of teams are not enforced, because Redis fails (%s, %d times since the last such line): "
                 "calls and generations pass, within the teams' budgets. Limits of generations in flight hold",

@@ -34,8 +34,8 @@ from app.services.tasks.snapshots import TaskSnapshots
 LEASE_SECONDS = 10.0
 """Time after which another process replaces a dead leader, or reads tasks that the leader leaves overdue."""
 
-HINT_SECONDS = 10.0
-"""Minimum between two reads of one task that are triggered by callbacks."""
+EARLY_READ_SECONDS = 10.0
+"""Minimum between two early reads of one task, which callbacks and other replicas trigger."""
 
 LOOK_SECONDS = 2.0
 """Interval at which a follower reads the leader's snapshots, in case an event was lost."""
@@ -275,7 +275,7 @@ class TenantPoller:
 
     async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:
         """Read the tasks in `known`, store and apply the results, and publish the changes since these snapshots."""
-        early_reads_from = self._deps.wall_clock() + HINT_SECONDS
+        early_reads_from = self._deps.wall_clock() + EARLY_READ_SECONDS
         for watched in self._watched.values():
             if watched.early_read_at is not None:
                 watched.early_reads_from = early_reads_from
