@@ -323,7 +323,7 @@ async def log_growth(target: Target) -> AsyncIterator[None]:
     """Send 3,000 requests with unknown Host headers, and 3,000 that are not HTTP; measure the growth of the log."""
     before = target.log.stat().st_size
 
-    async def knock(number: int) -> None:
+    async def refused_requests(number: int) -> None:
         host = f"{number}.{'a' * 200}.example.com".encode()
         connection = await target.connect(b"GET /mcp HTTP/1.1\r\nhost: " + host + b"\r\nconnection: close\r\n\r\n")
         await connection.status()
@@ -332,7 +332,7 @@ async def log_growth(target: Target) -> AsyncIterator[None]:
         await broken.status()
         broken.hang_up()
 
-    await in_parts(map(knock, range(3000)))
+    await in_parts(map(refused_requests, range(3000)))
     grown = (target.log.stat().st_size - before) / 1000
     target.figures.append(Figure(grown, "KB of log for 6,000 refusals", most=50))
     yield

@@ -126,7 +126,7 @@ async def test_events_from_replicas_are_verified_at_the_backend_at_a_limited_rat
             await while_time_passes(clock, clock.sleep(0.5), step=0.25)
         assert not waiting.done()
         assert backend.reads <= 4 + 30 / EARLY_READ_SECONDS, (
-            "reads on schedule, and at most one for hints per EARLY_READ_SECONDS"
+            "reads on schedule, and at most one per EARLY_READ_SECONDS besides"
         )
         answer = await while_time_passes(clock, waiting)
     assert answer["counts"]["completed"] == 2
