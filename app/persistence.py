@@ -164,7 +164,7 @@ def build_persistence(  # noqa: PLR0913 - the dependencies of purchases
     is_accepted: Callable[[str], bool],
     backend: BackendDescription,
     turns: DatabaseTurns,
-    refused: PurchaseRefusals,
+    refusals: PurchaseRefusals,
 ) -> Persistence:
     """Return the database that `settings` name, and its services. Raises SettingsError for an unsupported URL."""
     database = _database_at(settings.database(), timeouts)
@@ -185,7 +185,7 @@ def build_persistence(  # noqa: PLR0913 - the dependencies of purchases
         backend=backend,
         clock=clock,
         sleep=sleep,
-        refused=refused,
+        refusals=refusals,
     )
     try_database = SharedProbe(database.ping, clock)
     old_rows = _old_rows(settings, database, purchases, database_clock)

@@ -179,7 +179,7 @@ def _switch_or_port(value: Any) -> Any:
 
 def _check_ways(values: tuple[str, ...]) -> tuple[str, ...]:
     if not values or not set(values) <= set(WAYS):
-        raise ValueError(f"must name ways to authenticate, separated by commas: {', '.join(WAYS)}")
+        raise ValueError(f"must list authentication methods, separated by commas: {', '.join(WAYS)}")
     return values
 
 

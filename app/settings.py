@@ -141,7 +141,7 @@ class Settings(BaseSettings):
         1000,
         ge=1,
         le=1_000_000,
-        description="the most teams of people's own that there may be; beyond that, nobody gets a further one until "
+        description="the maximum number of personal teams; beyond that, nobody gets a further one until "
         "`luma-mcp teams delete` makes room",
     )
     access_token_seconds: Seconds = Field(
@@ -427,7 +427,9 @@ def _file_variables(env_file: str | None) -> dict[str, str | None]:
             f"The settings file {env_file} cannot be read: it is no text in UTF-8. Save it in UTF-8."
         ) from None
     except (OSError, ValueError) as exc:
-        raise SettingsError(f"The settings file {env_file} cannot be read ({type(exc).__name__}).") from None
+        raise SettingsError(
+            f"The settings file {env_file} cannot be read ({type(exc).__name__}). Correct its path or permissions."
+        ) from None
 
 
 def _sentence(error: Any) -> str:

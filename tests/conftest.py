@@ -24,7 +24,7 @@ def shared_redis() -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_server(shared_redis: RedisServer) -> RedisServer:
     """Return the session's Redis after a FLUSHALL."""
-    shared_redis.empty()
+    shared_redis.flush_all()
     return shared_redis
 
 
@@ -61,7 +61,7 @@ def fragile_postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def issuer() -> Iterator[IssuerProcess]:
-    """Yield a process of OpenID issuers for the whole session."""
+    """Yield a process that serves any number of OpenID issuers, for the whole session. `realm` is one of them."""
     with issuer_process() as running:
         yield running
 

@@ -21,18 +21,18 @@ import httpx
 from anyio.streams.tls import TLSStream
 
 MAX_WIRE_BYTES = 6 * 1024 * 1024
-"""Most bytes received for one request, including headers and framing: a body of 4 MiB and half as much for the rest."""
+"""Maximum number of bytes received for one request: a body of 4 MiB, and half as much for headers and framing."""
 
 MAX_INTERIM_RESPONSES = 16
-"""Most interim responses to one request."""
+"""Maximum number of interim responses to one request."""
 
 MAX_HEAD_LINES = 500
-"""Most lines of a response's head and of the interim responses before it."""
+"""Maximum number of lines of a response's head and of the interim responses before it."""
 
 _STATUS_LINE = re.compile(rb"\nHTTP/\d\.\d (\d)")
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _PARTIAL_STATUS_LINE_BYTES = len(b"\nHTTP/1.1 1") - 1
-"""Most bytes at the end of one read that may be the beginning of a status line."""
+"""Maximum number of bytes at the end of one read that may be the beginning of a status line."""
 
 _CONNECTION_ERRORS = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 """Exceptions of a broken connection. httpcore does not convert `ssl.SSLError`, nor EndOfStream in a write."""

@@ -27,13 +27,16 @@ MAX_PRIVATE_CHARACTERS = 12_000
 """Limit for all private texts of a call, and for all their spellings: the longest prompt and token, and usual URLs."""
 
 MAX_ESCAPES = 300
-"""Most ampersands, percent signs and backslashes in the private texts of a call. Each may cost 1 µs for each layer."""
+"""Maximum number of ampersands, percent signs and backslashes in the private texts of a call.
+
+Each may cost 1 µs for each layer.
+"""
 
 MAX_MESSAGE_CHARACTERS = 8_000
 """Limit for all spellings of one message."""
 
 MAX_FOLDED_CHARACTERS = 1_500
-"""Most different non-ASCII characters in one private text. Each of them is normalised once."""
+"""Maximum number of different non-ASCII characters in one private text. Each of them is normalised once."""
 
 MAX_ESCAPE_LAYERS = 3
 """Layers of escapes that are undone. A text with more layers is treated as a repetition."""

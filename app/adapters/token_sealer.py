@@ -15,7 +15,7 @@ from app.adapters.secret_keys import key_bytes
 
 _NONCE_BYTES = 12
 MAX_SEALED_LENGTH = 2048
-"""Most characters of a sealed text."""
+"""Maximum length, in characters, of a sealed text."""
 
 
 class TokenSealer:

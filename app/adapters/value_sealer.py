@@ -44,7 +44,10 @@ class AesValueSealer:
                 yield self._opened_by_former(place, value)
 
     def _opened_by_former(self, place: str, value: bytes) -> bytes | None:
-        """Return the body of a value that was sealed with a former key. Used only if the current key did not."""
+        """Return the body of a value that was sealed with a former key; None if it was not sealed for `place` at all.
+
+        It is only called after the current key has failed.
+        """
         for cipher in self._former:
             try:
                 return cipher.decrypt(value[:_NONCE_BYTES], value[_NONCE_BYTES:], place.encode())

@@ -19,7 +19,7 @@ _NONCE_BYTES = 12
 _KEY_ID_BYTES = 4
 _SEPARATOR = "|"
 MAX_PARTS = 3
-"""Most secret keys under which a text is sealed. Further ones are only used to open texts."""
+"""Maximum number of secret keys under which a text is sealed. Further ones are only used to open texts."""
 
 _CREDENTIAL = "credential"
 MIN_HINTED_LENGTH = 16

@@ -4,7 +4,7 @@ import base64
 import hmac
 
 from app.adapters.vault import CannotOpen, Vault
-from app.ports.alerts import AlertUrls
+from app.ports.alerts import WebhookUrls
 
 PURPOSE = "alert url"
 """The purpose for which the vault seals the URL of a team's alerts."""
@@ -25,10 +25,10 @@ def _key(team_id: str, secret_key: str) -> bytes:
     return hmac.digest(secret_key.encode(), f"webhook:{team_id}".encode(), "sha256")
 
 
-async def seal_urls_again(urls: AlertUrls, vault: Vault) -> None:
-    """Seal the URL of every alert under the current secret keys. Raises DatabaseUnavailable.
+async def seal_urls_again(urls: WebhookUrls, vault: Vault) -> None:
+    """Seal the webhook URL of every budget under the current secret keys. Raises DatabaseUnavailable.
 
-    A URL that cannot be opened is left as it is. It is reported when an alert is to be sent there.
+    A URL that cannot be decrypted stays as it is. The failure is logged when an alert is to be sent there.
     """
     for team_id, sealed in await urls.sealed_urls():
         if vault.is_current(sealed):

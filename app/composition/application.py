@@ -51,7 +51,7 @@ from app.services.tasks.access import TaskAccess
 from app.services.tasks.lookup import FlightKey, TaskService
 from app.services.tasks.queued_ids import QueuedIds
 from app.services.tasks.single_flight import SingleFlight
-from app.services.teams.opening import OpenDirectory
+from app.services.teams.opening import TeamDirectory
 from app.services.teams.usage import UsageReports
 from app.settings import Settings
 
@@ -78,8 +78,8 @@ class Assembly:
         request_memory: the memory budget of requests and connections.
         sandbox: the sandbox, which runs in this process; None with another backend.
         callbacks: the callback handler; None if the backend is not asked to call back.
-        directory: the directory of teams; None if no way to authenticate uses teams.
-        team_work: the background work for teams; None if no way to authenticate uses teams.
+        directory: the directory of teams; None if no authentication method uses teams.
+        team_work: the background work for teams; None if no authentication method uses teams.
         issuer: the keys of the identity provider; None if its tokens are not accepted.
         sign_in: the authorization server; None if it is off.
         administration: the administration of teams over HTTP; None if it is off.
@@ -107,7 +107,7 @@ class Assembly:
     sandbox: Sandbox | None
     callbacks: Callbacks | None
     persistence: Persistence
-    directory: OpenDirectory[KeyDigest] | None
+    directory: TeamDirectory[KeyDigest] | None
     team_work: TeamWork | None
     issuer: "IssuerKeys | None"
     sign_in: "SignIn | None"
@@ -162,7 +162,7 @@ def assemble(  # noqa: PLR0913 - the parts that tests replace
     backend: VideoBackend | None = None,
     authenticator: Authenticator | None = None,
 ) -> Assembly:
-    """Return the parts that `settings` ask for. It uses neither network nor database.
+    """Return the parts that `settings` ask for. Neither network nor database is used before they are opened.
 
     `base_url` is the URL of this process, under which the sandbox serves its videos. Tests pass the other arguments:
     `backend` replaces the backend of the settings, `transport` the network to it, `authenticator` the authenticator of

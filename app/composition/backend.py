@@ -47,11 +47,11 @@ def build_acedata_client(  # noqa: PLR0913, PLR0917 - the dependencies of a clie
     backend_limits: BackendLimits,
     timeouts: Timeouts,
     network: httpx.AsyncBaseTransport | None,
-    refused: Callable[[], None],
+    on_refusal: Callable[[], None],
 ) -> AceDataClient:
     """Return a client with separate connection pools for reads and submissions.
 
-    `refused` is called for each submission that waits too long for a connection.
+    `on_refusal` is called for each submission that waits too long for a connection.
     Raises SettingsError for a proxy or certificate variable that cannot be used.
     """
     new_client = partial(shared_client, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=network)
@@ -60,4 +60,4 @@ def build_acedata_client(  # noqa: PLR0913, PLR0917 - the dependencies of a clie
         purchases = new_client(connections=backend_limits.purchase_connections, keeps_connections=False)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
-    return AceDataClient(reads, metrics, timeouts, backend_limits, submission_http=purchases, refused=refused)
+    return AceDataClient(reads, metrics, timeouts, backend_limits, submission_http=purchases, on_refusal=on_refusal)

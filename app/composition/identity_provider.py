@@ -1,4 +1,4 @@
-"""Builds the parts that verify tokens of an identity provider: its signing keys, and the names of its claims."""
+"""Builds the authenticator for JWTs of an identity provider, and the cache of the provider's signing keys."""
 
 import os
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from app.settings import Settings, SettingsError
 
 
 def build_issuer_keys(issuer: str, clocks: Clocks, refusals: Refusals) -> IssuerKeys:
-    """Return the keys of an identity provider.
+    """Return a cache of the signing keys (JWKS) of an identity provider. Nothing is fetched here.
 
     Raises SettingsError for a proxy or certificate variable that cannot be used.
     """
@@ -40,26 +40,34 @@ def build_jwt_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of Jwt
     memberships: Memberships,
     credentials_of: Callable[[Membership], CredentialSource],
     clocks: Clocks,
-    accept: Callable[[str], None],
-    name: Callable[[str], str],
+    record_accepted: Callable[[str], None],
+    hash_token: Callable[[str], str],
 ) -> JwtAuthenticator:
-    """Return the authenticator for tokens of the identity provider. `accept` and `name` are as in JwtAuthenticator."""
+    """Return the authenticator for tokens of the identity provider.
+
+    `record_accepted` and `hash_token` are as in JwtAuthenticator.
+    """
     times = TokenClocks(clocks.wall, clocks.monotonic)
-    return JwtAuthenticator(_verifier(settings, keys, clocks), memberships, credentials_of, times, accept, name)
+    return JwtAuthenticator(
+        _verifier(settings, keys, clocks), memberships, credentials_of, times, record_accepted, hash_token
+    )
 
 
 def _verifier(settings: Settings, keys: IssuerKeys, clocks: Clocks) -> TokenVerifier:
     names = ClaimNames(
-        settings.jwt_team_claim, settings.jwt_name_claim, settings.jwt_scope_claims, _granted(scope_names(settings))
+        settings.jwt_team_claim,
+        settings.jwt_name_claim,
+        settings.jwt_scope_claims,
+        _scopes_by_name(scope_names(settings)),
     )
-    own = Audiences(
+    default_audiences = Audiences(
         frozenset({f"{settings.public_url}{MCP_PATH}"}), frozenset({f"{settings.public_url}{READ_ONLY_PATH}"})
     )
-    audiences = Audiences(frozenset(settings.jwt_audience)) if settings.jwt_audience else own
+    audiences = Audiences(frozenset(settings.jwt_audience)) if settings.jwt_audience else default_audiences
     return TokenVerifier(keys, settings.jwt_issuer or "", audiences, names, clocks.wall)
 
 
-def _granted(names: dict[Scope, str]) -> dict[str, Scope]:
+def _scopes_by_name(names: dict[Scope, str]) -> dict[str, Scope]:
     """Return the scopes by their names in tokens.
 
     Entra ID writes only the last part of a name such as api://luma/read into tokens, so both forms are accepted.

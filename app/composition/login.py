@@ -32,7 +32,7 @@ from app.services.sign_in.grant_cache import Callers
 from app.services.teams.admission import TeamAdmission
 from app.services.teams.departures import TeamDepartures
 from app.services.teams.memberships import Memberships
-from app.services.teams.opening import OpenDirectory
+from app.services.teams.opening import TeamDirectory
 from app.services.teams.person_account import PersonAccount
 from app.settings import Settings
 
@@ -74,7 +74,7 @@ def build_login(  # noqa: PLR0913, PLR0917 - the dependencies of a login
     settings: Settings,
     people: VaultPersonSealer,
     signed_in: People,
-    directory: OpenDirectory[KeyDigest] | None,
+    directory: TeamDirectory[KeyDigest] | None,
     backend: BackendDescription,
     clocks: Clocks,
     refusals: Refusals,
@@ -92,8 +92,8 @@ def build_login(  # noqa: PLR0913, PLR0917 - the dependencies of a login
     auth = LoginHttp(settings.acedata_auth_url, USER_AGENT)
     platform = Platform(http, f"luma-mcp {name}")
     upstream = AceDataLogin(settings.acedata_auth_url, auth, platform, registration, clocks.wall)
-    names = PassthroughAuthenticator(*settings.secret_keys())
-    return Login(upstream, PersonCallers(people, names.name), OpenAdmission(), None, _nothing())
+    hasher = PassthroughAuthenticator(*settings.secret_keys())
+    return Login(upstream, PersonCallers(people, hasher.hash_token), OpenAdmission(), None, _nothing())
 
 
 def _oidc(settings: Settings, redirect_uri: str, people: "_OidcPeople", clocks: Clocks) -> Login:
@@ -120,12 +120,12 @@ def _oidc(settings: Settings, redirect_uri: str, people: "_OidcPeople", clocks: 
 
 @dataclass(frozen=True, slots=True)
 class _OidcPeople:
-    """What the parts of a login with teams are made of."""
+    """The dependencies of the parts of a login with teams."""
 
     settings: Settings
     vault: VaultPersonSealer
     signed_in: People
-    directory: OpenDirectory[KeyDigest]
+    directory: TeamDirectory[KeyDigest]
     backend: BackendDescription
     refusals: Refusals
 
@@ -137,7 +137,7 @@ class _OidcPeople:
         maximum = self.settings.oidc_personal_teams_max if makes_personal else 0
         is_full = self.refusals.reporter("personal_teams", FULL.format(maximum=maximum))
         return TeamAdmission(
-            memberships, repositories.people, repositories.invitations, max_personal=maximum, is_full=is_full
+            memberships, repositories.people, repositories.invitations, max_personal=maximum, on_full=is_full
         )
 
     def teams(self, memberships: Memberships) -> LoginTeams:

@@ -9,24 +9,24 @@ from app.domain.backend import BackendDescription
 from app.domain.teams import Membership
 from app.ports.auth import CredentialSource
 from app.services.teams.memberships import NO_TEAM, NO_TEAM_YET, Memberships
-from app.services.teams.opening import OpenDirectory
+from app.services.teams.opening import TeamDirectory
 from app.services.teams.people import MemberHash
 from app.settings import Settings
 
 ACCOUNT_PATH = "/account"
 
 
-def build_memberships(settings: Settings, directory: OpenDirectory[KeyDigest]) -> Memberships:
+def build_memberships(settings: Settings, directory: TeamDirectory[KeyDigest]) -> Memberships:
     """Return the memberships of people."""
     page, repositories = _account_page(settings), directory.repositories
     makes_personal = page is not None and settings.oidc_personal_teams == "on"
     no_team = NO_TEAM_YET.format(account_url=page) if makes_personal else NO_TEAM
-    digest = partial(_member_id, directory)
-    return Memberships(directory.cache, repositories.teams, repositories.people, digest, no_team)
+    member_hash = partial(_member_hash, directory)
+    return Memberships(directory.cache, repositories.teams, repositories.people, member_hash, no_team)
 
 
 def member_credentials(
-    settings: Settings, directory: OpenDirectory[KeyDigest], backend: BackendDescription
+    settings: Settings, directory: TeamDirectory[KeyDigest], backend: BackendDescription
 ) -> Callable[[Membership], CredentialSource]:
     """Return what makes the credentials of a member: those of the team, which a personal team's person puts in."""
     page = _account_page(settings)
@@ -43,6 +43,6 @@ def _account_page(settings: Settings) -> str | None:
     return f"{settings.public_url}{ACCOUNT_PATH}" if settings.sign_in == "oidc" else None
 
 
-def _member_id(directory: OpenDirectory[KeyDigest]) -> MemberHash | None:
+def _member_hash(directory: TeamDirectory[KeyDigest]) -> MemberHash | None:
     """Return the hash that makes ids of people and members; None until the directory has been opened."""
     return digest.of if (digest := directory.digest()) is not None else None

@@ -12,7 +12,7 @@ from app.persistence import Persistence
 from app.ports.auth import CredentialSource
 from app.services.limits.token_status import TokenStatusCache
 from app.services.teams.memberships import Memberships
-from app.services.teams.opening import OpenDirectory
+from app.services.teams.opening import TeamDirectory
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,19 +40,22 @@ def jwt_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of JwtAuthen
     memberships: Memberships,
     credentials_of: Callable[[Membership], CredentialSource],
     clocks: Clocks,
-    accept: Callable[[str], None],
-    name: Callable[[str], str],
+    record_accepted: Callable[[str], None],
+    hash_token: Callable[[str], str],
 ) -> "JwtAuthenticator":
-    """Return the authenticator for tokens of the identity provider. `accept` and `name` are as in JwtAuthenticator."""
+    """Return the authenticator for tokens of the identity provider.
+
+    `record_accepted` and `hash_token` are as in JwtAuthenticator.
+    """
     from app.composition.identity_provider import build_jwt_authenticator  # noqa: PLC0415
 
-    return build_jwt_authenticator(settings, keys, memberships, credentials_of, clocks, accept, name)
+    return build_jwt_authenticator(settings, keys, memberships, credentials_of, clocks, record_accepted, hash_token)
 
 
 def optional_sign_in(  # noqa: PLR0913, PLR0917 - the dependencies of sign-in
     settings: Settings,
     persistence: Persistence,
-    directory: OpenDirectory[KeyDigest] | None,
+    directory: TeamDirectory[KeyDigest] | None,
     backend: BackendDescription,
     token_status: TokenStatusCache,
     clocks: Clocks,

@@ -129,22 +129,22 @@ def submission_quota(backend: BackendDescription, refusals: Refusals, backend_li
 def build_rate_limits(limiter: RateLimiter, metrics: Metrics, clock: Callable[[], float]) -> RateLimits:
     """Return the rate limits of teams, members and keys, counted with `limiter`."""
 
-    def refused(kind: LimitKind) -> None:
+    def on_refusal(kind: LimitKind) -> None:
         metrics.limit_reached(kind.value).inc()
 
-    flooded, failed = metrics.limit_reached("call_floods").inc, partial(metrics.store_failed, "limit")
-    return RateLimits(limiter, clock, refused=refused, flooded=flooded, failed=failed)
+    on_flood, on_failure = metrics.limit_reached("call_floods").inc, partial(metrics.store_failed, "limit")
+    return RateLimits(limiter, clock, on_refusal=on_refusal, on_flood=on_flood, on_failure=on_failure)
 
 
 def _quota(
     limit: int,
     per_caller: int,
     backend_limits: BackendLimits,
-    refused: Callable[[], None],
-    changed: Callable[[int], None] = lambda _in_use: None,
+    on_refusal: Callable[[], None],
+    on_change: Callable[[int], None] = lambda _in_use: None,
 ) -> CallerQuota:
     limits = QuotaLimits(limit, per_caller, limit // SHARE_OF_UNACCEPTED)
-    return CallerQuota(limits, backend_limits.token_status.is_accepted, refused, changed)
+    return CallerQuota(limits, backend_limits.token_status.is_accepted, on_refusal, on_change)
 
 
 def build_memory_budget(

@@ -46,7 +46,7 @@ def persistence_of(  # noqa: PLR0913, PLR0917 - the dependencies of purchases
         is_accepted=backend_limits.token_status.is_accepted,
         backend=backend,
         turns=turns,
-        refused=purchase_refusals(backend, refusals),
+        refusals=purchase_refusals(backend, refusals),
     )
 
 
@@ -75,7 +75,7 @@ def build_callbacks(  # noqa: PLR0913, PLR0917 - a callback uses every kind of s
     backend: BackendDescription,
     shared: SharedState,
     persistence: Persistence,
-    turns: DatabaseLimits,
+    database_limits: DatabaseLimits,
     clocks: Clocks,
 ) -> Callbacks | None:
     """Return the callback handler.
@@ -92,7 +92,7 @@ def build_callbacks(  # noqa: PLR0913, PLR0917 - a callback uses every kind of s
         shared.cache,
         shared.snapshots,
         persistence.purchases,
-        turns,
+        database_limits,
         shared.callback_trust,
         clocks.wall,
         settings.idempotency_seconds,
@@ -105,8 +105,8 @@ def submission_limiter(backend: BackendDescription, clocks: Clocks, refusals: Re
         backend,
         clocks.monotonic,
         clocks.sleep,
-        free=refusals.metrics.show_free_places,
-        refused=queue_reporter(backend, refusals),
+        on_free_places=refusals.metrics.show_free_places,
+        on_refusal=queue_reporter(backend, refusals),
     )
 
 
@@ -131,5 +131,5 @@ def build_videos(  # noqa: PLR0913, PLR0917 - the dependencies of a purchase
         places=submission_quota(backend.description, refusals, backend_limits),
         telemetry=refusals.metrics,
         limits=rate_limits,
-        in_flight=refusals.metrics.submissions_in_flight.set,
+        on_in_flight_change=refusals.metrics.submissions_in_flight.set,
     )

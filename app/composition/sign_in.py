@@ -41,7 +41,7 @@ from app.services.sign_in.liveness import LoginCheck, SuspectLogins
 from app.services.sign_in.requests import RequestCheck
 from app.services.sign_in.retention import delete_expired
 from app.services.sign_in.tokens import TokenService
-from app.services.teams.opening import OpenDirectory
+from app.services.teams.opening import TeamDirectory
 from app.services.version_follower import CacheClocks
 from app.settings import Settings, SettingsError
 
@@ -119,7 +119,7 @@ def build_sign_in(  # noqa: PLR0913, PLR0917 - the dependencies of sign-in
     settings: Settings,
     public_url: str,
     persistence: Persistence,
-    directory: OpenDirectory[KeyDigest] | None,
+    directory: TeamDirectory[KeyDigest] | None,
     backend: BackendDescription,
     token_status: TokenStatusCache,
     clocks: Clocks,
@@ -167,7 +167,7 @@ class _Parts:
         times = CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep)
         cache = GrantCache(store.grants, self.login.callers, times, telemetry, _token_reporter(self.refusals))
         hooks = CredentialHooks(token_status.was_refused, token_status.accept, suspects.enqueue)
-        names = PassthroughAuthenticator(*self.settings.secret_keys())
+        hasher = PassthroughAuthenticator(*self.settings.secret_keys())
         lifetimes = _lifetimes(self.settings)
         sealer, admission = VaultContentSealer(vault), self.login.admission
         flow = SignInFlow(store, mint, upstream, admission, logins, self.people, sealer, requests, clocks.wall)
@@ -184,7 +184,7 @@ class _Parts:
             clients=ClientAuthenticator(registry, store.clients, self.documents, self._assertions(), mint),
             registry=registry,
             limits=limits,
-            authenticator=AccessTokenAuthenticator(cache, mint, clocks.monotonic, names.name, hooks),
+            authenticator=AccessTokenAuthenticator(cache, mint, clocks.monotonic, hasher.hash_token, hooks),
             cache=cache,
             suspects=suspects,
             clocks=clocks,
@@ -253,7 +253,7 @@ async def _opened(facts: SqlDirectoryFacts, vault: Vault, store: SignInStore, pe
     try:
         mint = SignInMint(await load_pepper(facts, vault))
     except CannotOpen:
-        log.error("The database %s. Nobody can sign in until then", OTHER_KEY)  # noqa: TRY400 - a wrong setting
+        log.error("Nobody can sign in: the database %s, and restart", OTHER_KEY)  # noqa: TRY400 - a wrong setting
         raise DatabaseUnavailable(OTHER_KEY) from None
     await people.seal_again(store.people)
     return mint

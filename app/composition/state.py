@@ -94,7 +94,7 @@ def build_shared_state(
             coordination,
             keys,
             on_missing=partial(metrics.count_callback, "missing"),
-            set_doubted=metrics.callbacks_doubted.set,
+            on_doubt_change=metrics.callbacks_doubted.set,
         ),
     )
 

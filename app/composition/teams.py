@@ -20,9 +20,9 @@ from app.persistence import Persistence
 from app.ports.auth import Caller
 from app.services.limits.database_turns import DatabaseTurns
 from app.services.tasks.lookup import TaskService
-from app.services.teams.budget_alerts import BudgetAlerts
+from app.services.teams.budget_alerts import BudgetAlertDispatcher
 from app.services.teams.budget_gauge import BudgetGauge
-from app.services.teams.opening import OpenDirectory
+from app.services.teams.opening import TeamDirectory
 from app.services.teams.settlement import OverdueReservations, Settlement
 from app.services.teams.usage import UsageReports
 from app.settings import Settings
@@ -37,7 +37,7 @@ class TeamWork:
 
     settlement: Settlement
     overdue: OverdueReservations
-    alerts: BudgetAlerts
+    alerts: BudgetAlertDispatcher
     gauge: BudgetGauge | None
 
     @asynccontextmanager
@@ -76,7 +76,7 @@ def build_team_work(  # noqa: PLR0913, PLR0917 - the dependencies of background 
     settings: Settings,
     settlement: Settlement,
     tasks: TaskService,
-    directory: OpenDirectory[KeyDigest] | None,
+    directory: TeamDirectory[KeyDigest] | None,
     persistence: Persistence,
     backend: BackendDescription,
     metrics: Metrics,
@@ -88,18 +88,18 @@ def build_team_work(  # noqa: PLR0913, PLR0917 - the dependencies of background 
     database, keys = persistence.database, tuple(settings.secret_keys())
     ledger = SqlLedger(database, clocks.database)
     overdue = OverdueReservations(ledger, tasks.read, _reader_for(directory, backend), clocks.sleep)
-    alerts = BudgetAlerts(
+    alerts = BudgetAlertDispatcher(
         SqlAlerts(database, clocks.database),
         WebhookSender(Vault(*keys), keys, clocks.wall),
         clocks.sleep,
-        passed=metrics.budget_passed,
-        ended=metrics.alert_ended,
+        on_threshold_passed=metrics.budget_passed,
+        on_attempt=metrics.alert_ended,
     )
     gauge = BudgetGauge(ledger, metrics.show_budgets, clocks.sleep) if settings.team_metrics else None
     return TeamWork(settlement, overdue, alerts, gauge)
 
 
-def _reader_for(directory: OpenDirectory[KeyDigest], backend: BackendDescription) -> Callable[[str], Caller]:
+def _reader_for(directory: TeamDirectory[KeyDigest], backend: BackendDescription) -> Callable[[str], Caller]:
     def reader(team_id: str) -> Caller:
         return Caller(Principal(SERVICE, team_id), TeamCredentials(directory.cache, team_id, backend))
 

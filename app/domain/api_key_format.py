@@ -11,7 +11,7 @@ encode = _FORM.encode
 """Return the key with these 32 random bytes."""
 
 is_well_formed = _FORM.is_well_formed
-"""Return whether a text has the format of a key. Whether the key exists, only the database can tell."""
+"""Return whether a text has the format of a key. Whether the key exists is not checked."""
 
 hint = _FORM.hint
 """Return the abbreviation of a key that lists show: the prefix and the last four characters."""

@@ -51,7 +51,7 @@ class AlertTarget:
     """The receiver of the alerts of a budget.
 
     Attributes:
-        sealed: the URL, encrypted for the team, because such URLs often contain a secret.
+        sealed: the URL, encrypted and bound to the team id, because such URLs often contain a secret.
         host: the host of the URL, which may be shown.
 
     """

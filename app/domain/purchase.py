@@ -68,7 +68,7 @@ class NewPurchase:
         request_hash: digest of the tool and its arguments, under the current secret key.
         keys: the forms of the idempotency key under each secret key, starting with the current one; empty if the call
             has no idempotency key.
-        callback_id: digest of the ticket in the callback URL; None without a callback of this service.
+        callback_id: hash of the nonce in the callback URL; None without a callback of this service.
         charge: the cost of the purchase for its team; None outside of teams.
 
     """

@@ -36,7 +36,7 @@ class TaskSnapshot:
 
     @property
     def began_at(self) -> float | None:
-        """When the task began: the backend's time, else the time of the submission by this service.
+        """When the task began: the backend's time, else the time of the submission by this service; None without both.
 
         It is at most `changed_at`, because the backend's clock may be ahead.
         """

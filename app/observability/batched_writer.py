@@ -8,9 +8,9 @@ from collections.abc import Callable
 class BatchedWriter:
     """Writes lines to standard error in batches. Lines that cannot be written are counted and dropped."""
 
-    def __init__(self, lost: Callable[[int], None]) -> None:
-        """`lost` receives the number of lines of a failed write."""
-        self._lost = lost
+    def __init__(self, on_lost: Callable[[int], None]) -> None:
+        """`on_lost` receives the number of lines of a failed write."""
+        self._on_lost = on_lost
         self._pending: list[str] = []
 
     def add(self, line: str) -> None:
@@ -24,4 +24,4 @@ class BatchedWriter:
         try:
             sys.stderr.write("\n".join([*lines, ""]))
         except OSError:
-            self._lost(len(lines))
+            self._on_lost(len(lines))

@@ -8,7 +8,7 @@ IDLE_FACTOR = 10
 
 
 MAX_WAITING = 100
-"""Most requests that wait for a rendering: far more than monitoring systems ask at once."""
+"""Maximum number of requests that wait for a rendering: far more than monitoring systems ask at once."""
 
 
 class SharedExposition:

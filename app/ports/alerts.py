@@ -7,14 +7,15 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class BudgetAlert:
-    """An alert that a budget has passed a threshold in a window for the first time.
+    """An alert: a budget crossed a threshold for the first time within one budget period.
 
     Attributes:
         percent: the threshold: 50, 80 or 100.
         content: JSON content of the alert, with names and amounts.
-        sealed_url: URL of the receiver, encrypted for the team; None if the budget has no receiver.
-        created_at: when the threshold was passed, in unix seconds by the database's clock.
-        tries: number of times that `take_due` has returned the alert, including this one.
+        sealed_url: URL of the receiver, encrypted with the service's secret key and bound to the team id; None if the
+            budget has no receiver.
+        created_at: when the threshold was crossed, in unix seconds by the database's clock.
+        attempts: number of times that `take_due` has returned the alert, including this one.
 
     """
 
@@ -24,24 +25,28 @@ class BudgetAlert:
     content: Mapping[str, Any]
     sealed_url: str | None = field(repr=False)
     created_at: float
-    tries: int
+    attempts: int
 
 
 class Alerts(Protocol):
-    """The alerts of all teams. Every method raises DatabaseUnavailable, and may be repeated."""
+    """The alerts of all teams. Every method raises DatabaseUnavailable.
 
-    async def take_due(self, limit: int, again_seconds: float) -> list[BudgetAlert]:
-        """Return at most `limit` alerts that are due, and make them due again after `again_seconds`.
+    All methods except `take_due` are idempotent: a repeated `take_due` returns other alerts.
+    """
 
-        Until then, no other process gets them.
+    async def take_due(self, limit: int, lease_seconds: float) -> list[BudgetAlert]:
+        """Lease at most `limit` alerts that are due, and return them.
+
+        No other process gets them until the lease ends after `lease_seconds`. They are then due again, unless
+        `mark_done` or `reschedule` was called.
         """
         ...
 
-    async def settle(self, alert: BudgetAlert) -> None:
+    async def mark_done(self, alert: BudgetAlert) -> None:
         """Record that an alert was sent or abandoned. It is never due again."""
         ...
 
-    async def put_off(self, alert: BudgetAlert, seconds: float) -> None:
+    async def reschedule(self, alert: BudgetAlert, seconds: float) -> None:
         """Make an alert due again after `seconds`."""
         ...
 
@@ -50,20 +55,20 @@ class Alerts(Protocol):
         ...
 
 
-class AlertUrls(Protocol):
-    """The sealed URLs of the budgets of all teams. Every method raises DatabaseUnavailable."""
+class WebhookUrls(Protocol):
+    """The sealed webhook URLs that the budgets of all teams send alerts to. Every method raises DatabaseUnavailable."""
 
     async def sealed_urls(self) -> list[tuple[str, str]]:
-        """Return the team's id and the sealed URL of each budget that has one."""
+        """Return the team's id and the sealed webhook URL of each budget that has one."""
         ...
 
-    async def replace_sealed_url(self, team_id: str, before: str, after: str) -> None:
-        """Replace the sealed URL `before` of a team's budgets with `after`, the same URL under another secret key."""
+    async def replace_sealed_url(self, team_id: str, old_sealed: str, new_sealed: str) -> None:
+        """Replace `old_sealed` in a team's budgets with `new_sealed`, the same URL under other secret keys."""
         ...
 
 
 class NotDelivered(Exception):
-    """An alert did not reach its receiver. `str()` completes a sentence that begins with the receiver's name."""
+    """An alert did not reach its receiver. `str()` is a predicate without subject: "answered with status 500"."""
 
 
 class AlertSender(Protocol):

@@ -100,6 +100,6 @@ class TokenCheck(Protocol):
 class Authenticator(TokenCheck, Protocol):
     """Authenticates bearer tokens."""
 
-    def name(self, token: str) -> str:
+    def hash_token(self, token: str) -> str:
         """Return a keyed hash of `token`. Limits on memory and concurrency use it before authentication."""
         ...

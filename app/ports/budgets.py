@@ -86,7 +86,10 @@ class Budgets(Protocol):
     """The budgets of teams."""
 
     async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedUse:
-        """Set the budget of an owner for a kind of window. It replaces an earlier one and its raise; the use stays."""
+        """Set the budget of an owner for a kind of window.
+
+        An earlier budget and its raise are replaced; its use stays.
+        """
         ...
 
     async def of_team(self, team: str) -> list[OwnedUse]:

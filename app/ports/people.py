@@ -75,7 +75,7 @@ class Departed:
 
 
 class Departures(Protocol):
-    """Ends memberships, and deletes personal teams. What was spent and the audit log stay."""
+    """Ends memberships, and deletes personal teams. Spending and the audit log are kept."""
 
     async def remove(self, team: str, departure: Departure, actor: Actor) -> Departed:
         """End a membership with its keys, and the grants of its person.

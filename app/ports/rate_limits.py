@@ -1,5 +1,6 @@
-"""The interface for the administration of rate limits. Teams and members are named, keys identified by id.
+"""The interface for the administration of rate limits and concurrency limits.
 
+Teams and members are identified by name, keys by id.
 Every method raises DatabaseUnavailable, and NotThere if the team, its member, its key or the limits do not exist.
 """
 
@@ -27,7 +28,7 @@ class TeamLimits(Protocol):
         """Set the limits that are not None, and return all limits of the owner."""
         ...
 
-    async def of_team(self, team: str) -> list[OwnedLimits]:
+    async def of_team(self, team_name: str) -> list[OwnedLimits]:
         """Return all limits in a team: first its own, then those of members and of keys."""
         ...
 

@@ -22,7 +22,7 @@ class DatabaseBusy(DatabaseUnavailable):
 
 
 class DatabaseTooNew(Exception):
-    """A newer release of this program has migrated the database. `str()` tells operators what to do."""
+    """A newer release of this program has migrated the database. `str()` is a sentence for operators."""
 
 
 class Purchases(Protocol):

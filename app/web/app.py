@@ -125,21 +125,21 @@ def create_app(
     settings: Settings,
     assembly: Assembly,
     *,
-    extend: Callable[[Server[Any]], None] = lambda _server: None,
-    streams: Callable[[bytes], bool] = wants_progress,
+    extend_server: Callable[[Server[Any]], None] = lambda _server: None,
+    needs_stream: Callable[[bytes], bool] = wants_progress,
 ) -> ASGIApp:
     """Return the application. Its lifespan opens and closes `assembly`.
 
-    The conformance tests pass `extend`, which adds handlers to the MCP server, and `streams`, which returns whether the
-    request with a given body is answered with a stream.
+    The conformance tests pass `extend_server`, which adds handlers to the MCP server, and `needs_stream`, which
+    returns whether the request with a given body is answered with a stream.
     """
     pace = RefusalPace()
     mcp_server = build_mcp_server(settings, assembly, HttpRequestContext(pace))
     mcp_server.server.middleware += [mcp_server.call_handler.middleware, mcp_server.request_log]
-    extend(mcp_server.server)
+    extend_server(mcp_server.server)
     scheduler = FairScheduler(_make_is_accepted(assembly))
     guard = _scope_guard(settings, assembly)
-    endpoint = McpEndpoint(mcp_server.server, scheduler, assembly.metrics.refused, streams, guard)
+    endpoint = McpEndpoint(mcp_server.server, scheduler, assembly.metrics.refused, needs_stream, guard)
     readiness = Readiness()
 
     def on_drain() -> None:
@@ -162,8 +162,8 @@ def create_app(
     )
     pages.router.redirect_slashes = False  # the Location of a redirect would repeat the request's Host header
     queue = RequestQueue(assembly.request_memory, _make_owner_of(assembly), assembly.metrics.refused, pace)
-    scheduled = partial(FairSchedulingMiddleware, scheduler=scheduler, queue=queue)
-    return _behind_middleware(settings, assembly, endpoint, pages, scheduled)
+    with_scheduling = partial(FairSchedulingMiddleware, scheduler=scheduler, queue=queue)
+    return _behind_middleware(settings, assembly, endpoint, pages, with_scheduling)
 
 
 def _challenges(settings: Settings, assembly: Assembly) -> Challenges:
@@ -192,26 +192,26 @@ def _behind_middleware(
     assembly: Assembly,
     endpoint: McpEndpoint,
     pages: ASGIApp,
-    scheduled: Callable[[ASGIApp], ASGIApp],
+    with_scheduling: Callable[[ASGIApp], ASGIApp],
 ) -> ASGIApp:
     """Wrap all applications in middleware.
 
     Fair scheduling is outside every middleware that refuses requests, so that refusals are scheduled too.
     """
-    guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
+    guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), on_refusal=assembly.metrics.refused)
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
     guarded_mcp = _guarded(endpoint, settings, assembly)
     by_port: dict[int | None, ASGIApp] = {}
     if isinstance(settings.metrics, int):
         by_port[settings.metrics] = metrics_app(settings, assembly.metrics)
     if assembly.administration is None:
-        return scheduled(RootApp(guarded_mcp, guarded_pages, prefix, by_port=by_port))
+        return with_scheduling(RootApp(guarded_mcp, guarded_pages, prefix, by_port=by_port))
     from app.web.admin.app import admin_app  # noqa: PLC0415 - saves its memory if it is off
     from app.web.admin.problems import ProblemDetailsMiddleware  # noqa: PLC0415
 
     admin = admin_app(settings, assembly, assembly.administration, prefix)
     root = RootApp(guarded_mcp, guarded_pages, prefix, admin, by_port)
-    return ProblemDetailsMiddleware(scheduled(root), admin.is_admin_request)
+    return ProblemDetailsMiddleware(with_scheduling(root), admin.is_admin_request)
 
 
 def _make_is_accepted(assembly: Assembly) -> Callable[[str], bool]:
@@ -226,7 +226,7 @@ def _make_owner_of(assembly: Assembly) -> Callable[[str], str]:
     def owner_of(client_key: str) -> str:
         if not client_key.startswith(BEARER):
             return NOBODY
-        return assembly.authenticator.name(client_key.removeprefix(BEARER))
+        return assembly.authenticator.hash_token(client_key.removeprefix(BEARER))
 
     return owner_of
 
@@ -238,7 +238,7 @@ def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
         body=settings.body_seconds,
         write=settings.write_seconds,
         connections=settings.connections,
-        refused=assembly.metrics.refused,
+        on_refusal=assembly.metrics.refused,
         memory=assembly.request_memory,
         is_accepted=partial(_has_accepted_token, _make_is_accepted(assembly)),
     )
@@ -278,7 +278,7 @@ def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> A
             cors,
             hosts=AllowList(settings.hosts()),
             origins=AllowList(settings.origins()),
-            refused=assembly.metrics.refused,
+            on_refusal=assembly.metrics.refused,
         )
     )
 
@@ -311,7 +311,7 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
                 backend.name,
                 sandbox=assembly.sandbox is not None,
                 is_doubtful=is_doubtful,
-                login_name=assembly.sign_in.login.upstream.name if assembly.sign_in is not None else None,
+                identity_provider_name=assembly.sign_in.login.upstream.name if assembly.sign_in is not None else None,
             ),
             settings.public_url,
         ),

@@ -31,35 +31,36 @@ _ERRORS = {
 
 
 def callback_route(
-    callbacks: Callbacks, parse: Callable[[bytes], CallbackReport | None], count: Callable[[str], None]
+    callbacks: Callbacks, parse: Callable[[bytes], CallbackReport | None], on_outcome: Callable[[str], None]
 ) -> Route:
     """Return the route of callbacks.
 
-    `parse` returns the report in a body; None if the body is malformed. `count` receives the outcome of each callback.
+    `parse` returns the report in a body; None if the body is malformed. `on_outcome` is called with the
+    outcome of each callback.
     """
 
     async def receive_callback(request: Request) -> Response:
         ticket = request.path_params["ticket"]
         if not callbacks.is_valid_ticket(ticket):  # checked before the body is read, because anybody can send one
-            count(CallbackOutcome.UNKNOWN_TICKET.value)
+            on_outcome(CallbackOutcome.UNKNOWN_TICKET.value)
             return _response(404)
         body = await _body(request)
         if body is None:
-            count("oversized")
+            on_outcome("oversized")
             return _response(413)
         report = parse(body)
         if report is None:
-            count("malformed")
+            on_outcome("malformed")
             return _response(400)
         if not report.has_ended:
-            count("running")
+            on_outcome("running")
             return _response(204)
         try:
             outcome = await callbacks.handle(ticket, report.task_id)
         except DatabaseUnavailable:
-            count("database_down")
+            on_outcome("database_down")
             return _response(503)
-        count(outcome.value)
+        on_outcome(outcome.value)
         return _response(_STATUS[outcome])
 
     return Route(f"{CALLBACKS_PATH}/{{ticket}}", receive_callback, methods=["POST"])

@@ -1,4 +1,4 @@
-"""The response to a JSON-RPC batch: an array of responses. Its size is limited while they are collected."""
+"""The response to a JSON-RPC batch: an array of responses, whose size is limited while responses are collected."""
 
 import json
 from typing import Any

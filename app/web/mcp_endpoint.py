@@ -54,29 +54,30 @@ class McpEndpoint:
     """Passes each request to one of the SDK's two session managers: one answers with JSON, one with an event stream.
 
     The streaming manager refuses clients that accept JSON only. The JSON manager drops progress notifications, and
-    costs less. A request is streamed if its client accepts a stream and `streams` returns True for it, or if its client
-    accepts nothing else.
+    costs less. A request is streamed if its client accepts a stream and `needs_stream` returns True for it, or if its
+    client accepts nothing else.
     """
 
     def __init__(
         self,
         server: Server[Any],
         scheduler: FairScheduler,
-        refused: Callable[[int], None],
-        streams: Callable[[bytes], bool] = wants_progress,
+        on_refusal: Callable[[int], None],
+        needs_stream: Callable[[bytes], bool] = wants_progress,
         guard: ScopeGuard | None = None,
     ) -> None:
-        """Serve `server`. `refused` receives the status of each request that is refused before the SDK reads it.
+        """Serve `server`. `on_refusal` receives the status of each request that is refused before the SDK reads it.
 
-        `scheduler` schedules the messages of a batch, except the first, which was scheduled with the request. `streams`
-        receives a request's body. `guard` refuses messages beyond the scopes of their caller; None refuses none.
+        `scheduler` schedules the messages of a batch, except the first, which was scheduled with the request.
+        `needs_stream` receives a request's body. `guard` refuses messages beyond the scopes of their caller; None
+        refuses none.
         """
         self._scheduler = scheduler
         self._json = _manager(server, json_response=True)
         self._streaming = _manager(server, json_response=False)
-        self._refused = refused
+        self._on_refusal = on_refusal
         self._guard = guard
-        self._streams = streams
+        self._needs_stream = needs_stream
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -98,7 +99,7 @@ class McpEndpoint:
         try:
             checked = check_body(body, header(scope, b"mcp-protocol-version"))
         except InvalidBody as exc:
-            self._refused(400)
+            self._on_refusal(400)
             await send_json(send, 400, refusal("invalid_request", str(exc), exc.code, **exc.data))
             return
         if len(checked.messages[0]) > MAX_BODY_BYTES:  # check_body has added defaults, or re-encoded numbers longer
@@ -125,8 +126,8 @@ class McpEndpoint:
         """Return the ASGI app of the session manager that answers `message`; see the class."""
         accept = (header(scope, b"accept") or "").lower()
         accepts_json = "text/event-stream" not in accept or "application/json" in accept or "*/*" in accept
-        streams = "text/event-stream" in accept and (not accepts_json or self._streams(message))
-        if not streams:
+        is_streamed = "text/event-stream" in accept and (not accepts_json or self._needs_stream(message))
+        if not is_streamed:
             return self._json.handle_request
         memory: RequestMemory | None = scope.get(REQUEST_MEMORY)
         if memory is not None:
@@ -189,7 +190,7 @@ class McpEndpoint:
         await self._refuse(send, 413, message)
 
     async def _refuse(self, send: Send, status: int, message: str) -> None:
-        self._refused(status)
+        self._on_refusal(status)
         codes = {
             405: "method_not_allowed",
             413: "body_too_large",

@@ -29,7 +29,7 @@ def metrics_app(settings: Settings, metrics: Metrics) -> ASGIApp:
     app = Starlette(routes=[metrics_route(metrics)], exception_handlers=dict.fromkeys((404, 405), _unknown))
     app.router.redirect_slashes = False  # the Location of a redirect would repeat the request's Host header
     return TrustedHostMiddleware(
-        app, app, hosts=ScrapedHosts(settings.hosts()), origins=AllowList(()), refused=metrics.refused
+        app, app, hosts=ScrapedHosts(settings.hosts()), origins=AllowList(()), on_refusal=metrics.refused
     )
 
 

@@ -49,7 +49,7 @@ async def send_alerts(url: str) -> None:
     sealed = Vault(KEY).seal(PURPOSE, f"{url}/alert".encode(), "team")
     sender = WebhookSender(Vault(KEY), (KEY,), lambda: 1_770_000_001.5, httpx.AsyncHTTPTransport())
     for _ in range(2):
-        await sender.send(BudgetAlert(7, "team", 80, {}, sealed, created_at=1_770_000_000.0, tries=1))
+        await sender.send(BudgetAlert(7, "team", 80, {}, sealed, created_at=1_770_000_000.0, attempts=1))
 
 
 @pytest.mark.parametrize("send", [fetch, read_issuer, send_alerts])

@@ -23,7 +23,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 def alert(sealed: str | None = None) -> BudgetAlert:
     sealed = sealed or Vault(KEY).seal(PURPOSE, URL.encode(), TEAM)
-    return BudgetAlert(7, TEAM, 80, {"team": "film", "percent": 80}, sealed, created_at=1_770_000_000.0, tries=1)
+    return BudgetAlert(7, TEAM, 80, {"team": "film", "percent": 80}, sealed, created_at=1_770_000_000.0, attempts=1)
 
 
 def sender(answer: Answer, *keys: str) -> WebhookSender:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.attacks.attacks import ROWS, Row
+from tests.attacks.attacks import ROWS, Case
 from tests.attacks.costly_requests import COSTLY_ROWS
 from tests.attacks.database_attacks import DATABASE_ROWS
 from tests.attacks.edge_attacks import EDGE_ROWS
@@ -36,7 +36,7 @@ SLOWEST_SECONDS = 1.0
 class Outcome:
     """The cost of one attack: peak memory (MB), and an honest caller's median read before and during it (seconds)."""
 
-    row: Row
+    case: Case
     megabytes: float
     undisturbed: float
     under_attack: float
@@ -53,7 +53,7 @@ class Outcome:
         """Return the figures as one line."""
         word = "well" if self.is_well else "NOT WELL"
         read = f"read {self.undisturbed * 1000:.0f} -> {self.under_attack * 1000:.0f} ms"
-        return f"{word:9} {self.row.title}: {self.megabytes:.0f} MB, {read} {'; '.join(map(str, self.figures))}"
+        return f"{word:9} {self.case.title}: {self.megabytes:.0f} MB, {read} {'; '.join(map(str, self.figures))}"
 
 
 def main() -> int:
@@ -63,8 +63,8 @@ def main() -> int:
     started = time.monotonic()
     edge = (*EDGE_ROWS, *COMBINATIONS, *HEADS, *FLOODS, *READ_ROWS)
     every = (*ROWS, *edge, *DATABASE_ROWS, *KEY_ROWS, *SIGN_IN_ROWS, *COSTLY_ROWS, *FORGERIES)
-    rows = [row for row in every if chosen.only.lower() in row.title.lower()][:: chosen.every]
-    outcomes = [_attack(row) for row in rows]
+    cases = [case for case in every if chosen.only.lower() in case.title.lower()][:: chosen.every]
+    outcomes = [_attack(case) for case in cases]
     is_well = bool(outcomes) and all(outcome.is_well for outcome in outcomes)
     print(f"{sum(outcome.is_well for outcome in outcomes)} of {len(outcomes)} attacks are well; {_since(started)}")
     if chosen.update and is_well and not chosen.only and chosen.every == 1:
@@ -82,25 +82,25 @@ def _chosen() -> Namespace:
     return parser.parse_args()
 
 
-def _attack(row: Row) -> Outcome:
-    with attacked(row.delay_seconds, row.settings, has_issuer=row.has_issuer) as target:
-        outcome = asyncio.run(_measure(row, target))
+def _attack(case: Case) -> Outcome:
+    with attacked(case.delay_seconds, case.settings, has_issuer=case.has_issuer) as target:
+        outcome = asyncio.run(_measure(case, target))
     print(outcome, flush=True)
     return outcome
 
 
-async def _measure(row: Row, target: Target) -> Outcome:
+async def _measure(case: Case, target: Target) -> Outcome:
     async with httpx.AsyncClient(timeout=60) as http, target.watched():
         undisturbed = await target.honest_seconds(http)
-        async with row.attack(target):
+        async with case.attack(target):
             under_attack = await target.honest_seconds(http)
-    return Outcome(row, target.most_megabytes, undisturbed, under_attack, tuple(target.figures))
+    return Outcome(case, target.most_megabytes, undisturbed, under_attack, tuple(target.figures))
 
 
 def table(outcomes: list[Outcome]) -> str:
     """Return the outcomes as a Markdown table."""
     lines = [
-        f"| {one.row.title} | {one.row.before} | {one.megabytes:.0f} MB "
+        f"| {one.case.title} | {one.case.undefended_cost} | {one.megabytes:.0f} MB "
         f"| {one.undisturbed * 1000:.0f} ms, then {one.under_attack * 1000:.0f} ms "
         f"| {'; '.join(map(str, one.figures))} |"
         for one in outcomes

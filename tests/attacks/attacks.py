@@ -23,18 +23,20 @@ FILE = {"database_url": "sqlite:///{folder}/attacked.db"}
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Case:
     """One attack.
 
     title: the attack, as in SECURITY.md.
-    before: its cost in release 1.0, or before it was first defended against; empty if that was not measured.
+    undefended_cost: its cost in release 1.0, or before it was first defended against; empty if that was not measured.
+        A plain size such as "308 MB" is the peak memory of the service's process, a plain time the median read of an
+        honest caller; "72 ms -> 464 ms" is that median before and during the attack.
     delay_seconds: the delay of the backend's answers to reads.
     settings: settings of the service other than the default.
     has_issuer: whether the service also accepts tokens of an OpenID issuer.
     """
 
     title: str
-    before: str
+    undefended_cost: str
     attack: Attack
     delay_seconds: float = 0.1
     settings: dict[str, str] = field(default_factory=dict)
@@ -321,7 +323,7 @@ async def log_growth(target: Target) -> AsyncIterator[None]:
     """Send 3,000 requests with unknown Host headers, and 3,000 that are not HTTP; measure the growth of the log."""
     before = target.log.stat().st_size
 
-    async def knock(number: int) -> None:
+    async def refused_requests(number: int) -> None:
         host = f"{number}.{'a' * 200}.example.com".encode()
         connection = await target.connect(b"GET /mcp HTTP/1.1\r\nhost: " + host + b"\r\nconnection: close\r\n\r\n")
         await connection.status()
@@ -330,7 +332,7 @@ async def log_growth(target: Target) -> AsyncIterator[None]:
         await broken.status()
         broken.hang_up()
 
-    await in_parts(map(knock, range(3000)))
+    await in_parts(map(refused_requests, range(3000)))
     grown = (target.log.stat().st_size - before) / 1000
     target.figures.append(Figure(grown, "KB of log for 6,000 refusals", most=50))
     yield
@@ -460,28 +462,28 @@ async def invented_listeners(target: Target) -> AsyncIterator[None]:
 SHORT = {"head_seconds": "3", "body_seconds": "3", "keep_alive_seconds": "3", "write_seconds": "3"}
 
 ROWS = (
-    Row("300 clients with names of 250 KB", "300 MB more, for good", long_names),
-    Row("1,000 abandoned batches of one token", "900 MB more; the next reader waited 45 s", abandoned_batches),
-    Row("1,000 listeners of one token, 240 KB each", "6.9 MB each; no places left for others", many_listeners),
-    Row("300 batches at once under unknown tokens", "an honest read took 21 s in place of 0.5", junk_tokens, 0.5),
-    Row("8,000 finished tasks with long prompts", "892 MB", long_prompts, 0.0),
-    Row("2,000 large answers that nobody reads", "held without end", slow_readers, 0.0, SHORT),
-    Row("heads and addresses of 400 KB", "454 MB", endless_heads, 0.1, SHORT),
-    Row("60 waits of 240 KB with an escaped name", "held whole; clients that left went unnoticed", large_waits),
-    Row("20 answers in three layers of gzip", "470 MB each", packed_answers),
-    Row("8 callers whose answers are 4 MiB made to cost", "1,032 MB", swelling_answers),
-    Row("300 keyed purchases of refused tokens", "a key each in Redis for a day", failed_purchases, 0.1, FILE),
-    Row("1,500 hung-up purchases under one key", "6,700 Redis commands/s", hung_up_purchases, 0.1, FILE),
-    Row("6,000 purchases of made-up tokens that hung up", "732 MB", abandoned_purchases),
-    Row("keyed purchases of one refused token, for 5 s", "807 keys a second in Redis", refused_purchases, 0.1, FILE),
-    Row("1,500 idle and half-sent connections", "none was ever closed", unfinished_requests, 0.1, SHORT),
-    Row("6,000 requests for no host and in no HTTP", "a line of log each", log_growth),
-    Row("100 half-sent bodies under made-up tokens", "every call was refused", half_sent_bodies),
-    Row("1,000 waits with 15 heads of 31 KB behind each", "665 MB", heads_sent_ahead),
-    Row("28,000 answers of 57 KB that nobody reads", "1,091 MB with 3,900 connections", unread_answers, 0.0, SHORT),
-    Row("2,500 waits under made-up tokens", "344 MB", invented_waits, 0.5),
-    Row("bodies in chunks of one byte", "an honest read took 3.4 s", one_byte_chunks),
-    Row("30 connections of one token that ask without end", "an honest read took 2.0 s", one_busy_token),
-    Row("5,200 silent connections", "nobody else got in, probes neither", silent_connections),
-    Row("1,000 listeners under made-up tokens", "no places left for others", invented_listeners),
+    Case("300 clients with names of 250 KB", "300 MB more, for good", long_names),
+    Case("1,000 abandoned batches of one token", "900 MB more; the next reader waited 45 s", abandoned_batches),
+    Case("1,000 listeners of one token, 240 KB each", "6.9 MB each; no places left for others", many_listeners),
+    Case("300 batches at once under unknown tokens", "an honest read took 21 s in place of 0.5", junk_tokens, 0.5),
+    Case("8,000 finished tasks with long prompts", "892 MB", long_prompts, 0.0),
+    Case("2,000 large answers that nobody reads", "held without end", slow_readers, 0.0, SHORT),
+    Case("heads and addresses of 400 KB", "454 MB", endless_heads, 0.1, SHORT),
+    Case("60 waits of 240 KB with an escaped name", "held whole; clients that left went unnoticed", large_waits),
+    Case("20 answers in three layers of gzip", "470 MB each", packed_answers),
+    Case("8 callers whose answers are 4 MiB made to cost", "1,032 MB", swelling_answers),
+    Case("300 keyed purchases of refused tokens", "a key each in Redis for a day", failed_purchases, 0.1, FILE),
+    Case("1,500 hung-up purchases under one key", "6,700 Redis commands/s", hung_up_purchases, 0.1, FILE),
+    Case("6,000 purchases of made-up tokens that hung up", "732 MB", abandoned_purchases),
+    Case("keyed purchases of one refused token, for 5 s", "807 keys a second in Redis", refused_purchases, 0.1, FILE),
+    Case("1,500 idle and half-sent connections", "none was ever closed", unfinished_requests, 0.1, SHORT),
+    Case("6,000 requests for no host and in no HTTP", "a line of log each", log_growth),
+    Case("100 half-sent bodies under made-up tokens", "every call was refused", half_sent_bodies),
+    Case("1,000 waits with 15 heads of 31 KB behind each", "665 MB", heads_sent_ahead),
+    Case("28,000 answers of 57 KB that nobody reads", "1,091 MB with 3,900 connections", unread_answers, 0.0, SHORT),
+    Case("2,500 waits under made-up tokens", "344 MB", invented_waits, 0.5),
+    Case("bodies in chunks of one byte", "an honest read took 3.4 s", one_byte_chunks),
+    Case("30 connections of one token that ask without end", "an honest read took 2.0 s", one_busy_token),
+    Case("5,200 silent connections", "nobody else got in, probes neither", silent_connections),
+    Case("1,000 listeners under made-up tokens", "no places left for others", invented_listeners),
 )

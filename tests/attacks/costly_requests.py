@@ -10,7 +10,7 @@ from typing import Any
 
 from app.mcp_server.tools.arguments import TasksArguments
 from app.mcp_server.tools.coercion import nearest
-from tests.attacks.attacks import Row, with_body
+from tests.attacks.attacks import Case, with_body
 from tests.attacks.flooding import flood
 from tests.attacks.target import Target, connect
 from tests.support.service import MODERN, envelope
@@ -142,10 +142,10 @@ async def many_icons(target: Target) -> AsyncIterator[None]:
 
 
 COSTLY_ROWS = (
-    Row("10 connections with 18,500 unknown arguments", "an honest read took 6.2 s", unknown_arguments),
-    Row("10 connections with 100,000 wrong ids", "", wrong_items),
-    Row("60 connections with 250 KB of blanks", "an honest read took 1.2 s", blanks),
-    Row("2 connections with 98,000 values in a response", "623 MB, an honest read took 6.5 s", long_responses),
-    Row("4 connections with 98,000 icons of the client", "an honest read took 11.6 s", many_icons),
-    Row("12 connections with pipelined short headers and chunks", "an honest read took 3.6 s", short_headers),
+    Case("10 connections with 18,500 unknown arguments", "an honest read took 6.2 s", unknown_arguments),
+    Case("10 connections with 100,000 wrong ids", "", wrong_items),
+    Case("60 connections with 250 KB of blanks", "an honest read took 1.2 s", blanks),
+    Case("2 connections with 98,000 values in a response", "623 MB, an honest read took 6.5 s", long_responses),
+    Case("4 connections with 98,000 icons of the client", "an honest read took 11.6 s", many_icons),
+    Case("12 connections with pipelined short headers and chunks", "an honest read took 3.6 s", short_headers),
 )

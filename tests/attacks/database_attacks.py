@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.attacks.attacks import FILE, Row, rows
+from tests.attacks.attacks import FILE, Case, rows
 from tests.attacks.flooding import flood
 from tests.attacks.target import Figure, Target, connect, raw
 from tests.support.service import MODERN, envelope
@@ -147,17 +147,17 @@ async def callbacks_about_others(target: Target) -> AsyncIterator[None]:
 
 
 DATABASE_ROWS = (
-    Row(
+    Case(
         "300 connections that buy under made-up tokens",
         "a purchase took 2.0 s; 3 of 4 failed",
         purchases_of_refused,
         0.1,
         FILE,
     ),
-    Row("100 connections that buy under one token", "a purchase took 2.9 s", purchases_of_one, 0.1, FILE),
-    Row("400 connections that buy under forty tokens", "a purchase took 6.5 s", purchases_of_forty, 0.1, FILE),
-    Row("300 connections that repeat a callback", "a purchase took 2.3 s", replayed_callbacks, 0.1, CALLED_BACK),
-    Row(
+    Case("100 connections that buy under one token", "a purchase took 2.9 s", purchases_of_one, 0.1, FILE),
+    Case("400 connections that buy under forty tokens", "a purchase took 6.5 s", purchases_of_forty, 0.1, FILE),
+    Case("300 connections that repeat a callback", "a purchase took 2.3 s", replayed_callbacks, 0.1, CALLED_BACK),
+    Case(
         "300 connections with callbacks about other tasks",
         "a purchase took 3.0 s",
         callbacks_about_others,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.attacks.attacks import Row, going_on, held_open, in_parts, with_body
+from tests.attacks.attacks import Case, going_on, held_open, in_parts, with_body
 from tests.attacks.target import Connection, Target, batch, raw
 
 LONG = [f"long-{index}" for index in range(200)]
@@ -139,13 +139,13 @@ async def lists_of_many_tokens(target: Target) -> AsyncIterator[None]:
 
 
 EDGE_ROWS = (
-    Row("80 JSON-RPC arrays of 20 full batches", "1,809 MB; others got 429", large_arrays),
-    Row("1,000 arrays of 20 lists under made-up tokens", "an honest read ran out of 30 s", arrays_of_lists),
-    Row("4,100 half-sent bodies of nobody", "nobody else got in for 30 s", half_sent_bodies_of_nobody),
-    Row("300 connections that ask for the page without end", "an honest read took 1.4 s", pages_without_end),
-    Row("19,500 answers of 20 KB that nobody reads", "291 MB", many_unread_answers, 0.0),
-    Row(
+    Case("80 JSON-RPC arrays of 20 full batches", "1,809 MB; others got 429", large_arrays),
+    Case("1,000 arrays of 20 lists under made-up tokens", "an honest read ran out of 30 s", arrays_of_lists),
+    Case("4,100 half-sent bodies of nobody", "nobody else got in for 30 s", half_sent_bodies_of_nobody),
+    Case("300 connections that ask for the page without end", "an honest read took 1.4 s", pages_without_end),
+    Case("19,500 answers of 20 KB that nobody reads", "291 MB", many_unread_answers, 0.0),
+    Case(
         "600 connections that read 200 full tasks without end", "373 MB; an honest read took 5.8 s", many_large_batches
     ),
-    Row("lists of tools under 100 made-up tokens", "an honest read took 1.6 s", lists_of_many_tokens),
+    Case("lists of tools under 100 made-up tokens", "an honest read took 1.6 s", lists_of_many_tokens),
 )

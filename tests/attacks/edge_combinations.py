@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.attacks.attacks import Row, answered_once, held_open, in_parts, long_prompts, swelling_answers
+from tests.attacks.attacks import Case, answered_once, held_open, in_parts, long_prompts, swelling_answers
 from tests.attacks.target import Connection, Target, batch, raw
 from tests.support.service import LEGACY, MODERN, envelope
 
@@ -131,11 +131,13 @@ async def _wave(target: Target) -> None:
 
 
 COMBINATIONS = (
-    Row("2,500 waits, then 1,400 half-sent bodies of 60 KB", "342 MB; an honest caller got 429", waits_and_half_bodies),
-    Row("2,500 waits, then 1,400 half heads of 30 KB", "", waits_and_half_heads),
-    Row("2,500 waits that report progress, then half heads", "254 MB", streams_and_half_heads, 0.05),
-    Row("half heads and 2,400 waits that report progress, in turns", "290 MB", turns_of_heads_and_streams, 0.05),
-    Row("1,500 waits, then 20,000 answers that nobody reads", "", waits_and_unread_answers, 0.0),
-    Row("2,500 waits beside 8 callers whose answers are made to cost", "", waits_and_swelling_answers),
-    Row("3,500 new tokens at once, six times over", "312 MB", new_tokens_in_waves, 0.05),
+    Case(
+        "2,500 waits, then 1,400 half-sent bodies of 60 KB", "342 MB; an honest caller got 429", waits_and_half_bodies
+    ),
+    Case("2,500 waits, then 1,400 half heads of 30 KB", "", waits_and_half_heads),
+    Case("2,500 waits that report progress, then half heads", "254 MB", streams_and_half_heads, 0.05),
+    Case("half heads and 2,400 waits that report progress, in turns", "290 MB", turns_of_heads_and_streams, 0.05),
+    Case("1,500 waits, then 20,000 answers that nobody reads", "", waits_and_unread_answers, 0.0),
+    Case("2,500 waits beside 8 callers whose answers are made to cost", "", waits_and_swelling_answers),
+    Case("3,500 new tokens at once, six times over", "312 MB", new_tokens_in_waves, 0.05),
 )

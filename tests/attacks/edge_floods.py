@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 
-from tests.attacks.attacks import Row, going_on, held_open, in_parts, with_body
+from tests.attacks.attacks import Case, going_on, held_open, in_parts, with_body
 from tests.attacks.flooding import flood
 from tests.attacks.target import MAX_SECONDS, PROBE, Connection, Figure, Target, batch, connect, raw
 from tests.support.service import MODERN, envelope
@@ -110,8 +110,8 @@ async def refused_that_come_again(target: Target) -> AsyncIterator[None]:
 
 
 FLOODS = (
-    Row("640 calls of 40 tokens that wait for 200 tasks each", "a probe took 62 s", many_awaited_tasks),
-    Row("3,200 probes with heads of 32 KB beside 700 waits", "333 MB", large_probes),
-    Row("2,500 connections that probe without end", "a probe took 6.7 s", many_probes),
-    Row("200 refused clients that come again at once", "11 of 15 new connections unanswered", refused_that_come_again),
+    Case("640 calls of 40 tokens that wait for 200 tasks each", "a probe took 62 s", many_awaited_tasks),
+    Case("3,200 probes with heads of 32 KB beside 700 waits", "333 MB", large_probes),
+    Case("2,500 connections that probe without end", "a probe took 6.7 s", many_probes),
+    Case("200 refused clients that come again at once", "11 of 15 new connections unanswered", refused_that_come_again),
 )

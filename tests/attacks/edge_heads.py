@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.attacks.attacks import Row, answered_once, going_on, held_open, in_parts
+from tests.attacks.attacks import Case, answered_once, going_on, held_open, in_parts
 from tests.attacks.target import Connection, Target, batch, raw
 from tests.support.service import MODERN, envelope
 
@@ -101,11 +101,11 @@ async def lists_of_tasks(target: Target) -> AsyncIterator[None]:
 
 
 HEADS = (
-    Row("3,500 whole heads of 28 KB under made-up tokens", "308 MB", whole_heads),
-    Row("3,500 requests with long URLs under made-up tokens", "335 MB", long_targets),
-    Row("1,000 waits with 15 long URLs behind each", "756 MB", targets_behind_waits),
-    Row("3,900 chunked bodies with trailers that do not end", "277 MB", trailers_without_end),
-    Row("1,000 connections that send requests without a token", "72 ms -> 464 ms", requests_of_nobody),
-    Row("one token on 400 connections in 400 spellings", "11 ms -> 194 ms", one_token_in_many_spellings),
-    Row("400 connections that list tasks under 40 made-up tokens", "purchases 0.3 s -> 1.95 s", lists_of_tasks),
+    Case("3,500 whole heads of 28 KB under made-up tokens", "308 MB", whole_heads),
+    Case("3,500 requests with long URLs under made-up tokens", "335 MB", long_targets),
+    Case("1,000 waits with 15 long URLs behind each", "756 MB", targets_behind_waits),
+    Case("3,900 chunked bodies with trailers that do not end", "277 MB", trailers_without_end),
+    Case("1,000 connections that send requests without a token", "72 ms -> 464 ms", requests_of_nobody),
+    Case("one token on 400 connections in 400 spellings", "11 ms -> 194 ms", one_token_in_many_spellings),
+    Case("400 connections that list tasks under 40 made-up tokens", "purchases 0.3 s -> 1.95 s", lists_of_tasks),
 )

@@ -26,7 +26,7 @@ import httpx
 
 from app.adapters.auth.jwt.issuer_keys import RETRY_SECONDS
 from app.domain import api_key_format
-from tests.attacks.attacks import Row
+from tests.attacks.attacks import Case
 from tests.attacks.target import Connection, Figure, Target, batch, raw
 from tests.support.issuer import AUDIENCE, Realm, written
 
@@ -172,8 +172,8 @@ async def forged_flood(target: Target, counters: re.Pattern[str]) -> AsyncIterat
 
 
 FORGERIES = (
-    Row("10,000 forged tokens of nine kinds", "", partial(forged_flood, counters=REFUSED), has_issuer=True),
-    Row(
+    Case("10,000 forged tokens of nine kinds", "", partial(forged_flood, counters=REFUSED), has_issuer=True),
+    Case(
         "the same, each of them checked",
         "",
         partial(forged_flood, counters=CHECKED),

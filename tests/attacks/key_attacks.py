@@ -15,7 +15,7 @@ from app.adapters.vault import Vault
 from app.domain import api_key_format
 from app.domain.rate_limit import Limits
 from app.ports.budgets import BudgetOwner
-from tests.attacks.attacks import Row, with_body
+from tests.attacks.attacks import Case, with_body
 from tests.attacks.flooding import flood
 from tests.attacks.target import Figure, Target, connect, raw
 from tests.support.service import MODERN, envelope, padded
@@ -130,6 +130,6 @@ async def member_over_its_limit(target: Target) -> AsyncIterator[None]:
 
 
 KEY_ROWS = (
-    Row("300 connections with forged team keys", "15 of 15 first uses of a key refused", forged_keys, 0.1, SETTINGS),
-    Row("300 connections of a team's member over its limit", "", member_over_its_limit, 0.1, SETTINGS),
+    Case("300 connections with forged team keys", "15 of 15 first uses of a key refused", forged_keys, 0.1, SETTINGS),
+    Case("300 connections of a team's member over its limit", "", member_over_its_limit, 0.1, SETTINGS),
 )

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.mcp_server.tools.catalog import build_catalog
-from tests.attacks.attacks import Row, held_open, in_parts
+from tests.attacks.attacks import Case, held_open, in_parts
 from tests.attacks.flooding import flood
 from tests.attacks.target import Figure, Target, batch, raw
 from tests.support.service import ERAS, MODERN, envelope
@@ -167,21 +167,23 @@ async def junk_on_the_channel(target: Target) -> AsyncIterator[None]:
 
 
 READ_ROWS = (
-    Row("300 connections that send on after a refusal", "an honest read took 2.2 s", bytes_after_a_refusal),
-    Row("300 bodies without end that are answered at once", "an honest read took 1.4 s", bytes_after_an_answer),
-    Row("/metrics asked for on 60 connections", "an honest read took 0.85 s", metrics_without_end),
-    Row("600 new connections a second that hang up", "a new connection waited 7.4 s", connections_that_hang_up),
-    Row("30,000 messages of junk a second on the channel", "an honest read took 2.0 s", junk_on_the_channel),
-    Row("3,900 heads that come byte by byte", "an honest read took 6.2 s", heads_byte_by_byte),
-    Row("3,900 bodies that come byte by byte", "an honest read took 2.5 s", bodies_byte_by_byte),
-    Row(
+    Case("300 connections that send on after a refusal", "an honest read took 2.2 s", bytes_after_a_refusal),
+    Case("300 bodies without end that are answered at once", "an honest read took 1.4 s", bytes_after_an_answer),
+    Case("/metrics asked for on 60 connections", "an honest read took 0.85 s", metrics_without_end),
+    Case("600 new connections a second that hang up", "a new connection waited 7.4 s", connections_that_hang_up),
+    Case("30,000 messages of junk a second on the channel", "an honest read took 2.0 s", junk_on_the_channel),
+    Case("3,900 heads that come byte by byte", "an honest read took 6.2 s", heads_byte_by_byte),
+    Case("3,900 bodies that come byte by byte", "an honest read took 2.5 s", bodies_byte_by_byte),
+    Case(
         "3,500 heads that come byte by byte, and an honest request in 16 packets",
         "it took 1.7 s",
         beside_a_body_in_packets,
     ),
-    Row("3,500 bodies of 250 KB at once", "612 MB", partial(sent_at_once, sent=ANSWERED + JUNK[:250_000])),
-    Row("3,500 times 19 short heads at once", "557 MB", partial(sent_at_once, sent=SHORT_HEAD % (b"a:\r\n" * 29) * 19)),
-    Row(
+    Case("3,500 bodies of 250 KB at once", "612 MB", partial(sent_at_once, sent=ANSWERED + JUNK[:250_000])),
+    Case(
+        "3,500 times 19 short heads at once", "557 MB", partial(sent_at_once, sent=SHORT_HEAD % (b"a:\r\n" * 29) * 19)
+    ),
+    Case(
         "3,500 times 7 heads of 90 fields at once",
         "289 MB",
         partial(sent_at_once, sent=SHORT_HEAD % (b"a:\r\n" * 90) * 7),

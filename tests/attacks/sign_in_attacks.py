@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from app.domain import sign_in_tokens
 from app.domain.oauth import s256
-from tests.attacks.attacks import Row, going_on
+from tests.attacks.attacks import Case, going_on
 from tests.attacks.flooding import WARM_UP_SECONDS, flood
 from tests.attacks.target import Figure, Target, connect
 
@@ -178,8 +178,8 @@ async def endless_documents(target: Target) -> AsyncIterator[None]:
 
 
 SIGN_IN_ROWS = (
-    Row("300 connections that register OAuth clients", "", registrations, 0.1, SETTINGS),
-    Row("300 connections that open consent pages", "", consent_pages, 0.1, SETTINGS),
-    Row("300 connections with made-up codes and refresh tokens", "", invented_codes, 0.1, SETTINGS),
-    Row("300 sign-ins of clients with endless documents", "all 8 places of fetches", endless_documents, 0.1, SETTINGS),
+    Case("300 connections that register OAuth clients", "", registrations, 0.1, SETTINGS),
+    Case("300 connections that open consent pages", "", consent_pages, 0.1, SETTINGS),
+    Case("300 connections with made-up codes and refresh tokens", "", invented_codes, 0.1, SETTINGS),
+    Case("300 sign-ins of clients with endless documents", "all 8 places of fetches", endless_documents, 0.1, SETTINGS),
 )

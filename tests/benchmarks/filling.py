@@ -29,7 +29,7 @@ def fill(redis: RedisServer, backend_url: str, *shares: tuple[str, int, int]) ->
     assert body is not None
     with redis.client() as client:
         for token, first, last in shares:
-            tenant = TENANTS.name(token)
+            tenant = TENANTS.hash_token(token)
             for start in range(first, last, MAX_AT_ONCE):
                 pipeline = client.pipeline(transaction=False)
                 for number in range(start, min(start + MAX_AT_ONCE, last)):

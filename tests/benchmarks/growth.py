@@ -50,7 +50,7 @@ def cached_tasks(bench: Bench) -> list[Point]:
 
     From 10,000 tasks on, no batch finds its tasks in the cache of the process.
     """
-    bench.redis.empty()
+    bench.redis.flush_all()
     points, filled = [], 0
     for count in CACHED:
         fill(bench.redis, bench.backend.url, ("bench", filled, count))
@@ -62,7 +62,7 @@ def cached_tasks(bench: Bench) -> list[Point]:
         with bench.redis.client() as client:
             memory = client.info("memory")["used_memory"]
         points.append(Point(count, {"calls/s": rate, "Redis MB": memory / 1e6, "bytes a task": memory / count}))
-    bench.redis.empty()
+    bench.redis.flush_all()
     return points
 
 
@@ -87,7 +87,7 @@ def tokens(bench: Bench) -> list[Point]:
 def waiting_callers(bench: Bench) -> list[Point]:
     """Measure another call's latency, the service's cost and the backend calls, by the number of waiting callers."""
     command = [PYTHON, "-m", "tests.benchmarks.backend", "--running"]
-    bench.redis.empty()
+    bench.redis.flush_all()
     points = []
     with serving(command, {}, on=bench.others) as backend:
         for count in WAITING:

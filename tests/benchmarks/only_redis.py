@@ -34,7 +34,7 @@ def latencies(bench: Bench) -> list[Row]:
     with bench.service(bench.backend, on=bench.core) as service:
         _warm_up(bench, service)
         few = _few_tasks(bench, service)
-        bench.redis.empty()
+        bench.redis.flush_all()
         others = ((f"token-{number}", SIZE * number, SIZE * (number + 1)) for number in range(TOKENS))
         fill(bench.redis, bench.backend.url, ("bench", 0, OWN_TASKS), *others)
         step = OWN_TASKS // SAMPLES
@@ -42,7 +42,7 @@ def latencies(bench: Bench) -> list[Row]:
         asked = [batch(ids(SIZE, SIZE * number), MODERN, f"token-{number}") for number in range(TOKENS)]
         load(service.url, asked, amount=TOKENS, connections=4)  # each token has asked before
         tokens = _p50(service, asked[: TOKENS // 2 : TOKENS // 2 // SAMPLES])
-    bench.redis.empty()
+    bench.redis.flush_all()
     what = "p50 of a batch of 50 that only Redis can answer"
     return [
         Row(f"{what}, with 10^6 tasks in it, to 10^3", many / few, "times", 1.15, at_least=False),
@@ -61,7 +61,7 @@ def _few_tasks(bench: Bench, service: Running) -> float:
     times = []
     for number in range(ROUNDS):
         first = OWN_TASKS + FEW_TASKS * number
-        bench.redis.empty()
+        bench.redis.flush_all()
         fill(bench.redis, bench.backend.url, ("bench", first, first + FEW_TASKS))
         times += _times(service, (batch(ids(SIZE, at), MODERN) for at in range(first, first + FEW_TASKS, SIZE)))
     return statistics.median(times)

@@ -239,7 +239,7 @@ class Bench:
     def memory(self) -> tuple[float, list[float]]:
         """Return the resident memory (MB) of the idle service, and after each tenth of the mixed calls."""
         random, own = Random(4), MIXED_TASKS // MIXED_TOKENS
-        self.redis.empty()
+        self.redis.flush_all()
         fill(
             self.redis,
             self.backend.url,

@@ -22,12 +22,12 @@ def run_agent(world: World, start: Callable[[World, ScriptedModel], Finished]) -
         finished = start(world, model)
         finished.expect(model.last is not None, f"the model was never shown our tools; it was asked at {model.paths}")
         assert model.last is not None
-        _judge(world, model.last, finished)
+        _check_conversation(world, model.last, finished)
         finished.expect(FINAL_TEXT in finished.out, "the agent did not print the model's last words")
         return model.last
 
 
-def _judge(world: World, seen: Conversation, finished: Finished) -> None:
+def _check_conversation(world: World, seen: Conversation, finished: Finished) -> None:
     names = client_names(seen.tools)
     finished.expect(names.keys() == TOOLS, f"the model was shown {sorted(names)}")
     finished.expect(len(seen.results) == 3, f"the model saw {len(seen.results)} of 3 tool results: {seen.results}")

@@ -27,7 +27,7 @@ async def fixture_build() -> AsyncIterator[str]:
     """Serve the sandbox with the fixtures, streaming every answer whose client accepts that, and yield its address."""
     values = settings(backend="sandbox", log_level="ERROR")
     assembly = assemble(values, base_url="http://127.0.0.1")
-    async with listening(create_app(values, assembly, extend=extend, streams=lambda _body: True)) as url:
+    async with listening(create_app(values, assembly, extend_server=extend, needs_stream=lambda _body: True)) as url:
         yield url
 
 

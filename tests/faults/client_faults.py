@@ -80,7 +80,7 @@ async def _read_slowly(stage: Stage, number: int, answered: list[float]) -> None
         writer.write(_batch(token, task_ids))
         reply = await _answer(reader, started, SLOWLY_READ_BYTES, READING_SECONDS)
         writer.close()
-        _judge(stage, token, task_ids, reply)
+        _check_reply(stage, token, task_ids, reply)
         answered.append(reply.ended - started)
 
 
@@ -124,7 +124,7 @@ async def _write_slowly(stage: Stage, number: int, answered: list[float]) -> Non
             await asyncio.sleep(WRITING_SECONDS)
         reply = await _answer(reader, started, 65_536, 0)
         writer.close()
-        _judge(stage, token, task_ids, reply)
+        _check_reply(stage, token, task_ids, reply)
         answered.append(reply.ended - started)
 
 
@@ -206,7 +206,7 @@ async def _answer(reader: asyncio.StreamReader, started: float, size: int, pause
     return read(status, bytes(content), started)
 
 
-def _judge(stage: Stage, token: str, wanted: list[str], reply: Reply) -> None:
+def _check_reply(stage: Stage, token: str, wanted: list[str], reply: Reply) -> None:
     """Check the answer to a batch: every id must be there, in order, with its true state."""
     score = stage.crowd.score
     if reply.fate is not Fate.ANSWERED or reply.error is not None:

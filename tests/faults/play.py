@@ -79,7 +79,7 @@ async def play(world: World, scenario: Scenario, seed: int) -> Episode:
         strict_from = max(passed_at, window.mended_at + min(window.grace_seconds, MAX_GRACE_SECONDS))
         await asyncio.sleep(strict_from + STRICT_SECONDS - time.monotonic())
     await crowd.repeat_purchases()
-    await _judge(world, crowd, scenario, window)
+    await _check_scenario(world, crowd, scenario, window)
     if not scenario.terms.may_refuse_values and await world.values_refused() > refused:
         crowd.score.find_wrong("the service refused values in Redis: their signature does not fit")
     if waits := await _early_retries(world) - hasty:
@@ -106,7 +106,7 @@ async def _break(stage: Stage, scenario: Scenario) -> tuple[Window, float]:
     return Window(broken_at, mended_at, scenario.terms.grace_seconds), passed_at
 
 
-async def _judge(world: World, crowd: Crowd, scenario: Scenario, window: Window) -> None:
+async def _check_scenario(world: World, crowd: Crowd, scenario: Scenario, window: Window) -> None:
     """Judge the failures noted so far, now that the window is known, and purchases by the backend's own list."""
     book = (await world.oracle_state())["bought"]
     crowd.score.judge_reads(scenario.terms, window)

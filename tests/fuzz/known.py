@@ -33,7 +33,7 @@ class Known:
         self._told: dict[tuple[str, Kind], deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
         self._callbacks: deque[tuple[str, Any]] = deque(maxlen=KEPT)
         for number in range(TICKETS_WITHOUT_A_TASK):
-            tenant = tenants.name(TOKENS[number % len(TOKENS)])
+            tenant = tenants.hash_token(TOKENS[number % len(TOKENS)])
             ticket = sealer.seal(PURPOSE, {"tenant": tenant, "number": f"{number}"})
             self._callbacks.append((f"{CALLBACKS_PATH}/{ticket}", {"task_id": f"early-{number % 3}"}))
 

@@ -12,8 +12,8 @@ import pytest_asyncio
 from pydantic.fields import FieldInfo
 
 from app.adapters.acedata.policy import ACEDATACLOUD
-from app.domain.foreign_text import MAX_ID_LENGTH
 from app.domain.generation import MAX_PROMPT_LENGTH
+from app.domain.untrusted_text import MAX_ID_LENGTH
 from app.mcp_server.reference import ACTIONS
 from app.mcp_server.tools.arguments import MAX_PAGE_SIZE, MAX_TIMEOUT_SECONDS, MAX_WAIT_SECONDS
 from app.mcp_server.tools.catalog import build_catalog

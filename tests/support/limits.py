@@ -7,7 +7,7 @@ from tests.support.clock import HandClock
 
 def rate_limits(clock: HandClock) -> RateLimits:
     """Return the rate limits of a process without Redis."""
-    return RateLimits(MemoryRateLimiter(clock), clock, refused=_note, flooded=_note, failed=_note)
+    return RateLimits(MemoryRateLimiter(clock), clock, on_refusal=_note, on_flood=_note, on_failure=_note)
 
 
 def _note(*_about: object) -> None:

@@ -102,7 +102,7 @@ class RedisServer:
     def client(self) -> redis.Redis:
         return redis.Redis(port=self.port, password=self.password, protocol=2)
 
-    def empty(self) -> None:
+    def flush_all(self) -> None:
         """Delete all keys of all databases."""
         with self.client() as client:
             client.flushall()

@@ -269,7 +269,7 @@ async def test_a_refused_second_attempt_leaves_the_outcome_of_the_first_unknown(
         assert (await service.fail("luma_generate_video", KEYED))["code"] == "backend_timeout"
 
 
-@pytest.mark.parametrize("harm", [RedisServer.stop, RedisServer.hang, RedisServer.empty])
+@pytest.mark.parametrize("harm", [RedisServer.stop, RedisServer.hang, RedisServer.flush_all])
 async def test_a_key_buys_once_when_redis_fails(
     clock: HandClock, fragile_redis: RedisServer, database_url: str, harm: Callable[[RedisServer], None]
 ) -> None:

@@ -15,7 +15,7 @@ SHARE = 16_000_000 // SHARE_OF_ONE_CALLER
 
 def leave(service: Service, token: str, amount: int) -> None:
     """Take all of a token's memory share but `amount` bytes."""
-    tenant = service.assembly.authenticator.name(token)
+    tenant = service.assembly.authenticator.hash_token(token)
     assert service.assembly.request_memory.take(tenant, SHARE - amount)
 
 

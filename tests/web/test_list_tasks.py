@@ -73,7 +73,7 @@ async def test_since_leaves_out_what_is_older(clock: HandClock) -> None:
 
 async def test_a_submission_of_a_killed_process_is_listed_as_unknown(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
-        owner = service.assembly.authenticator.name("token-a")
+        owner = service.assembly.authenticator.hash_token("token-a")
         await service.assembly.persistence.purchases.claim(NewPurchase("a" * 32, owner, "generate", "r" * 64))
         assert [one["state"] for one in (await service.ask("luma_list_tasks", {}))["tasks"]] == ["sent"]
         clock.advance(SENDING_SECONDS + 1)
@@ -86,7 +86,7 @@ async def test_a_submission_of_a_killed_process_is_listed_as_unknown(clock: Hand
 async def test_a_task_id_that_another_writer_has_put_into_the_database_is_left_out(clock: HandClock, odd: str) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
         [mine] = await bought(service, clock, 1)
-        owner, purchases = service.assembly.authenticator.name("token-a"), service.assembly.persistence.purchases
+        owner, purchases = service.assembly.authenticator.hash_token("token-a"), service.assembly.persistence.purchases
         await purchases.claim(NewPurchase("a" * 32, owner, "generate", "r" * 64))
         assert await purchases.record_outcome("a" * 32, PurchaseState.STARTED, odd)
         result = await service.call("luma_list_tasks", {})

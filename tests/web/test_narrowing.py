@@ -12,7 +12,7 @@ from app.web.narrowing import MAX_HEADER_LENGTH, narrowing_of
 from tests.support.callers import caller
 from tests.support.clock import HandClock
 from tests.support.service import ERAS, MODERN, Service, envelope, sandbox, serving, settings
-from tests.web.test_scopes import Doorkeeper
+from tests.web.test_scopes import ScopeAuthenticator
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,7 +35,7 @@ GENERATE: dict[str, Any] = {"name": "luma_generate_video", "arguments": {"prompt
 PUBLIC_URL = "https://example.com/luma"
 
 
-class Doors(Doorkeeper):
+class NamedAuthenticator(ScopeAuthenticator):
     """An Authenticator whose tokens `both` and `asks` may read and generate, beside a token for each scope alone.
 
     The team of `asks` asks before a generation.
@@ -43,9 +43,9 @@ class Doors(Doorkeeper):
 
     async def authenticate(self, token: str) -> Caller | None:
         if token == "both":
-            return caller(self.name(token), token)
+            return caller(self.hash_token(token), token)
         if token == "asks":
-            asking = caller(self.name(token), token)
+            asking = caller(self.hash_token(token), token)
             return replace(asking, principal=replace(asking.principal, asks_above=1))
         return await super().authenticate(token)
 
@@ -53,7 +53,7 @@ class Doors(Doorkeeper):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service() -> AsyncIterator[Service]:
     clock = HandClock()
-    async with serving(settings(public_url=PUBLIC_URL), sandbox(clock), clock, Doors()) as running:
+    async with serving(settings(public_url=PUBLIC_URL), sandbox(clock), clock, NamedAuthenticator()) as running:
         yield running
 
 

@@ -62,7 +62,7 @@ def network(clock: HandClock) -> Network:
 
 
 async def rows(service: Service, token: str = "token-a") -> int:
-    tenant = service.assembly.authenticator.name(token)
+    tenant = service.assembly.authenticator.hash_token(token)
     return len(await service.assembly.persistence.purchases.newest([tenant], 100))
 
 

@@ -69,7 +69,7 @@ async def test_reads_follow_the_schedule_for_one_caller_and_for_fifty_over_two_r
 ) -> None:
     counted = []
     for callers in (1, 50):
-        redis_server.empty()
+        redis_server.flush_all()
         backend = sandbox(clock, seconds=1000)
         async with replicas(backend, clock, redis_server) as (one, other):
             task_ids = await started(one, 10)

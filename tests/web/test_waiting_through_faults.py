@@ -10,7 +10,7 @@ from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.ports.coordination import EventKind
 from app.services.polling.events import TaskEvent, pack
-from app.services.polling.poller import HINT_SECONDS
+from app.services.polling.poller import EARLY_READ_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
@@ -24,7 +24,7 @@ async def start(service: Service, count: int = 2) -> list[str]:
 
 def set_lease_holder(service: Service, server: RedisServer, holder: bytes, milliseconds: int | None = None) -> None:
     """Set the holder of token-a's poller lease, with an expiry or without."""
-    tenant = service.assembly.authenticator.name("token-a")
+    tenant = service.assembly.authenticator.hash_token("token-a")
     with server.client() as client:
         client.set(service.assembly.shared.keys.key(tenant, "watcher"), holder, px=milliseconds)
 
@@ -115,17 +115,19 @@ async def test_events_from_replicas_are_verified_at_the_backend_at_a_limited_rat
     backend = sandbox(clock, seconds=40)
     async with serving(settings(), backend, clock) as service:
         task_ids = await start(service)
-        tenant = service.assembly.authenticator.name("token-a")
+        tenant = service.assembly.authenticator.hash_token("token-a")
         waiting = asyncio.create_task(ask(service, task_ids))
         while not service.assembly.pollers.callers:
             await asyncio.sleep(0.001)
         began = clock()
         while clock() < began + 30:
-            for event in (TaskEvent(tenant, missing=task_ids), TaskEvent(tenant, hinted=task_ids)):
+            for event in (TaskEvent(tenant, missing=task_ids), TaskEvent(tenant, reported_finished=task_ids)):
                 await service.assembly.shared.coordination.publish(EventKind.TASKS, pack(event))
             await while_time_passes(clock, clock.sleep(0.5), step=0.25)
         assert not waiting.done()
-        assert backend.reads <= 4 + 30 / HINT_SECONDS, "reads on schedule, and at most one for hints per HINT_SECONDS"
+        assert backend.reads <= 4 + 30 / EARLY_READ_SECONDS, (
+            "reads on schedule, and at most one per EARLY_READ_SECONDS besides"
+        )
         answer = await while_time_passes(clock, waiting)
     assert answer["counts"]["completed"] == 2
 
@@ -136,12 +138,12 @@ async def test_junk_in_redis_delays_no_wait_and_causes_no_read(
     backend = sandbox(clock, seconds=30)
     async with serving(settings(redis_url=redis_server.url), backend, clock) as service:
         task_ids, began = await start(service), clock()
-        keys, tenant = service.assembly.shared.keys, service.assembly.authenticator.name("token-a")
+        keys, tenant = service.assembly.shared.keys, service.assembly.authenticator.hash_token("token-a")
         polling = service.assembly.backend.description.policy.polling
         waiting = asyncio.create_task(ask(service, task_ids))
         with redis_server.client() as client:
             while not waiting.done():
-                unsigned = pack(TaskEvent(tenant, missing=task_ids, hinted=task_ids))
+                unsigned = pack(TaskEvent(tenant, missing=task_ids, reported_finished=task_ids))
                 for junk in (b"", b"\xff\xfe", b"tasks\0" + unsigned, unsigned, b"x" * 1_000_000):
                     client.publish(keys.channel(0), junk)
                 client.zadd(keys.key(tenant, "awaited"), {b"\xff" * 40: clock() + 50, b"unsigned": clock() + 50})

@@ -22,13 +22,13 @@ class BackendAdmission:
         backend_limits: BackendLimits,
         telemetry: Telemetry,
         longest_wait_seconds: float,
-        refused: Callable[[], None] = lambda: None,
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Limit the time of submissions in the queue to `longest_wait_seconds`. The caller limits that of reads.
 
-        `refused` is called for each submission that waited for so long.
+        `on_refusal` is called for each submission that waited for so long.
         """
-        self._refused = refused
+        self._on_refusal = on_refusal
         self._backend_limits = backend_limits
         self._telemetry = telemetry
         self._longest_wait_seconds = longest_wait_seconds
@@ -55,7 +55,7 @@ class BackendAdmission:
                     await stack.enter_async_context(self._backend_limits.purchases.place(credential.id))
             except TimeoutError:
                 self._telemetry.call_withheld("queue_slow")
-                self._refused()
+                self._on_refusal()
                 raise RateLimited(TOO_MANY_SUBMISSIONS) from None
             self._check_token_status(credential)
             yield

@@ -29,16 +29,22 @@ from app.domain.task import LookupResult
 from app.ports.backend import BatchResult, CallbackReport, Health
 
 IDS_PER_CALL = 50
-"""Most ids in one call. Source: the recommendation of AceDataCloud's own MCP server."""
+"""Maximum number of ids in one call. Source: the recommendation of AceDataCloud's own MCP server."""
 
 DEFAULT_LIMIT = 12
-"""Most records in a response if AceDataCloud ignores `limit`. Source: the documentation of its sibling services."""
+"""Maximum number of records in a response if AceDataCloud ignores `limit`.
+
+Source: the documentation of its sibling services.
+"""
 
 VIDEOS_PATH = "/luma/videos"
 TASKS_PATH = "/luma/tasks"
 
 MAX_RECORDS_PER_ID = 4
-"""Most records in a response for each requested id. AceDataCloud may repeat records; more than this is an error."""
+"""Maximum number of records in a response for each requested id.
+
+AceDataCloud may repeat records; more than this is an error.
+"""
 
 MAX_SPLITS = 16
 """Limit of the times that ids are halved in one batch read, each after a response that is too large.

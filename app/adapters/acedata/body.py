@@ -16,19 +16,22 @@ MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 """Size limit of any response, for the bytes received and for the decompressed ones. Fifty records need far less."""
 
 MAX_CONTAINERS = 10_000
-"""Most objects and arrays in one body; fifty records have a few hundred."""
+"""Maximum number of objects and arrays in one body; fifty records have a few hundred."""
 
 MAX_STRINGS = 20_000
-"""Most strings in one body, including the names of fields; fifty records have 3,000."""
+"""Maximum number of strings in one body, including the names of fields; fifty records have 3,000."""
 
 MAX_COMMAS = 20_000
-"""Most commas outside of strings in one body. They are about as many as its values; fifty records have 1,700."""
+"""Maximum number of commas outside of strings in one body.
+
+There are about as many commas as values; fifty records have 1,700.
+"""
 
 MAX_NUMBER_LENGTH = 40
-"""Most characters of a number; timestamps have 17. Parsing takes time quadratic in the length."""
+"""Maximum length, in characters, of a number; timestamps have 17. Parsing takes time quadratic in the length."""
 
 MAX_CHUNKS = 10_000
-"""Most chunks in which a body may be received; even an empty one costs 20 microseconds."""
+"""Maximum number of chunks in which a body may be received; even an empty one costs 20 microseconds."""
 
 CHUNKS_AT_ONCE = 20
 """Chunks that are read in one turn of the event loop. A single read from the network may bring thousands."""

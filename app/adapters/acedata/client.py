@@ -50,7 +50,7 @@ class Timeouts:
         read: between two bytes of the response to a read.
         read_deadline: for all calls of one batch read, including retries, their delays and the time in the queue.
         submit: for a submission after its time in the queue; `connect` is added for opening its connection.
-        retries: most retries of a read.
+        retries: maximum number of retries of a read.
         first_retry_delay: delay before the first retry; later delays grow exponentially.
         longest_retry_delay: longest delay before a retry. If Retry-After is longer, there is no retry.
 
@@ -100,13 +100,13 @@ class AceDataClient:
         backend_limits: BackendLimits,
         *,
         submission_http: httpx.AsyncClient | None = None,
-        refused: Callable[[], None] = lambda: None,
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Send submissions through `submission_http`, if given, and other calls through `http`, with its base URL.
 
-        `refused` is called for each submission that was refused because it waited too long for its turn.
+        `on_refusal` is called for each submission that was refused because it waited too long for its turn.
         """
-        self._admission = BackendAdmission(backend_limits, telemetry, timeouts.pool, refused)
+        self._admission = BackendAdmission(backend_limits, telemetry, timeouts.pool, on_refusal)
         self._sender = RequestSender(http, submission_http or http, self._admission, telemetry)
         self._timeouts = timeouts
         self._unexpected_exceptions = ThrottledExceptionLog(

@@ -90,7 +90,8 @@ class AceDataLogin:
         reply = await self._auth.send("POST", "/oauth2/token", form=form)
         if (tokens := self._tokens(reply)) is None:
             log.warning(
-                "AceDataCloud did not exchange an authorization code for tokens (%s), so a person could not sign in",
+                "AceDataCloud did not exchange an authorization code for tokens (%s), so a person could not sign in. "
+                "If this happens to everybody, check LUMA_MCP_ACEDATA_CLIENT_ID",
                 _known_error(reply),
             )
             raise LoginRefused(NOT_SIGNED_IN)
@@ -188,7 +189,10 @@ _ERRORS = ("invalid_request", "invalid_client", "invalid_grant", "access_denied"
 
 
 def _known_error(reply: Reply) -> str:
-    """Return the error code of a reply for the log if it is documented, else the status: no foreign text is logged."""
+    """Return the error code of a reply for the log, or the status if the code is not documented.
+
+    No untrusted text is logged.
+    """
     error = reply.body.get("error")
     return str(error) if error in _ERRORS else f"status {reply.status}"
 

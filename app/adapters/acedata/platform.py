@@ -56,7 +56,7 @@ class Platform:
         await self._http.send("GET", _CREDENTIALS)
 
     async def credential(self, bearer: str) -> PlatformCredential:
-        """Return the person's API token for this service. It is created if there is none with a readable token.
+        """Return the person's API token for this service. A credential is created if none has a readable token.
 
         Raises LoginRefused and LoginUnavailable.
         """

@@ -1,4 +1,7 @@
-"""Facts about AceDataCloud: names, limits, prices and times, each with its source."""
+"""Facts about AceDataCloud: names, limits, prices and times.
+
+The FAQs, guides and price list that are named as sources are those of docs.acedata.cloud.
+"""
 
 from math import ceil
 
@@ -10,19 +13,22 @@ NAME = "AceDataCloud"
 ACCOUNT_URL = "https://platform.acedata.cloud"
 
 EXPECTED_SECONDS = 150.0
-"""Usual duration of a generation. The documentation has examples of 154 and 156 s; its guide says 1 to 2 minutes."""
+"""Usual duration of a generation. The two examples in the guide took 154 and 156 s, although it says 1 to 2 minutes."""
 
 LINK_LIFE_SECONDS = 30 * 24 * 3600.0
 """Time for which the URL of a result works. Source: the storage FAQ."""
 
 GENERATIONS_AT_ONCE = 5
-"""Most generations of one token that run at once. Source: the concurrency FAQ."""
+"""Maximum number of concurrent generations per token. Source: the concurrency FAQ."""
 
-PRICE = Price(119, "credits")
-"""Price of a successful generation, in hundredths of a credit. Failures and reads are free. Source: the price list."""
+PRICE = Price(hundredths=119, unit="credits")
+"""Price of a successful generation. Source: the price list.
+
+Failures are free, as the billing FAQ says. Reads are free in the guides of other services of AceDataCloud.
+"""
 
 STUCK_SECONDS = 600.0
-"""Age after which a task counts as stuck. Source: the concurrency FAQ."""
+"""Age after which a task that still runs counts as stuck. Source: the concurrency FAQ."""
 
 CAPABILITIES = Capabilities(aspect_ratios=ASPECT_RATIOS, calls_back=True)
 """Source of the aspect ratios: the values that AceDataCloud's own clients accept."""
@@ -31,9 +37,9 @@ CAPABILITIES = Capabilities(aspect_ratios=ASPECT_RATIOS, calls_back=True)
 def polling_policy(expected_seconds: float) -> PollingPolicy:
     """Return the polling schedule for generations that usually take `expected_seconds`.
 
-    With 150 s, the first read comes after 10 s and the others 5 to 15 s apart, as the concurrency FAQ advises. A task
-    with a callback is read after 180 s, in case the callback is lost. Callers are advised to ask first after 60 s, and
-    then every 15 s.
+    With 150 s, the first read comes after 10 s and the others 5 to 15 s apart, as the concurrency FAQ advises. If a
+    callback is expected, the first read comes after 180 s, in case the callback is lost. Callers are advised to ask
+    first after 60 s, and then every 15 s.
     """
     return PollingPolicy(
         expected_seconds=expected_seconds,
@@ -63,4 +69,4 @@ def describe(*, expected_seconds: float = EXPECTED_SECONDS, address: str | None 
 
 
 ACEDATACLOUD = describe()
-"""The description for messages, which contain neither the address nor the polling schedule."""
+"""A description for messages only: it has no address, and the polling schedule of EXPECTED_SECONDS."""

@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 
 from app.adapters.private_text import repeats, without_links, without_tags
-from app.domain.foreign_text import visible_line
+from app.domain.untrusted_text import visible_line
 
 MAX_QUOTE_LENGTH = 200
-"""Most characters of a quote."""
+"""Maximum length, in characters, of a quote."""
 
 _NOT_TEXT = re.compile(r"[^\w\s.,;:!?'()/%+-]|[\x00-\x1f]")
 _TYPOGRAPHY = str.maketrans({

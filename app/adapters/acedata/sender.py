@@ -142,6 +142,8 @@ class RequestSender:
     def _translate(self, credential: Credential, call: Call[T], response: httpx.Response, content: bytearray) -> T:
         """Return the translated body of a success. Raises LumaError or AmbiguousOutcome for an error.
 
+        Record in both cases whether AceDataCloud has accepted the token, as far as the response shows it.
+
         No reference to the body is left afterwards, not even by the traceback of an exception. The body is then freed
         before the connection is released.
         """
@@ -164,7 +166,10 @@ class RequestSender:
     def _error_of(
         self, credential: Credential, call: Call[T], response: httpx.Response, body: Any, size: int
     ) -> LumaError | AmbiguousOutcome:
-        """Return the exception for an error response, and log it. The response may have a success status."""
+        """Return the exception for an error response. Log the error, and record whether it shows an invalid token.
+
+        The response may have a success status.
+        """
         error_fields = error_fields_in(body)
         self._admission.record_error(credential, error_fields, response.status_code)
         status = 500 if response.is_success else response.status_code

@@ -8,10 +8,10 @@ from app.adapters.acedata.policy import LINK_LIFE_SECONDS
 from app.adapters.acedata.quotes import ComparisonBudget
 from app.adapters.acedata.task_state import RecordFields, resolve_state
 from app.domain.errors import ErrorCode
-from app.domain.foreign_text import MAX_SHOWN_PROMPT_LENGTH, is_plain_id, visible_line
 from app.domain.generation import Command, GenerateVideo
 from app.domain.public_url import shown_url
 from app.domain.task import YEAR_3000, Failure, Task, TaskState, Video
+from app.domain.untrusted_text import MAX_SHOWN_PROMPT_LENGTH, is_plain_id, visible_line
 
 FAILED_GENERATION_STATUS = 500
 """HTTP status assumed for the error in a record. With it, an error without a known code becomes a BackendError."""

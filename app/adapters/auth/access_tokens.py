@@ -37,21 +37,21 @@ class AccessTokenAuthenticator:
         cache: GrantCache,
         mint: LazyTokenMint,
         clock: Callable[[], float],
-        hash_of: Callable[[str], str],
+        hash_token: Callable[[str], str],
         hooks: CredentialHooks,
     ) -> None:
         """Look tokens up in `cache`, by the digests that `mint` makes. `clock` is monotonic.
 
-        `hash_of` returns the keyed hash under which limits count a token.
+        `hash_token` returns the keyed hash under which limits count a token.
         """
         self._cache = cache
         self._mint = mint
         self._clock = clock
-        self._hash_of = hash_of
+        self._hash_token = hash_token
         self._hooks = hooks
 
     async def authenticate(self, token: str) -> Caller | None:
-        """Return the caller who holds `token`; None if it is refused.
+        """Return the caller who holds `token`; None if it is refused. Record the use once in USE_INTERVAL_SECONDS.
 
         Raises AccessRefused and AuthenticationUnavailable.
         """
@@ -79,4 +79,4 @@ class AccessTokenAuthenticator:
             self._hooks.check_login(subject)
         else:
             self._hooks.record_accepted(subject)
-            self._hooks.record_accepted(self._hash_of(token))
+            self._hooks.record_accepted(self._hash_token(token))

@@ -10,16 +10,16 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 """Accepted signature algorithms, all with key pairs. An HMAC could be forged with the public key as its secret."""
 
 MAX_ASSERTION_LENGTH = 8_192
-"""Most characters of an assertion."""
+"""Maximum length, in characters, of an assertion."""
 
 MAX_LIFE_SECONDS = 3600.0
-"""Longest remaining life of an assertion. Its id is recorded until it expires, so that it is accepted only once."""
+"""Longest remaining life of an assertion. Its id is recorded for that time, so that no assertion is accepted twice."""
 
 LEEWAY_SECONDS = 60.0
 """Accepted difference between the client's clock and this one."""
 
 MAX_ID_LENGTH = 300
-"""Most characters of `jti`."""
+"""Maximum length, in characters, of `jti`."""
 
 
 class JwtAssertions:
@@ -57,7 +57,7 @@ class JwtAssertions:
         return self._check_claims(claims, client_id)
 
     def _check_claims(self, claims: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
-        """Check times, subject and id. Return the same as `claims`. The times are compared with `wall_clock`."""
+        """Check times, subject and id. Return the same as `claims`; None if one is invalid."""
         assertion_id, now = claims["jti"], self._wall_clock()
         expires_at, not_before = claims["exp"], claims.get("nbf", 0)
         if not isinstance(expires_at, int | float) or not isinstance(not_before, int | float):

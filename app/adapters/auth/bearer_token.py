@@ -3,7 +3,10 @@
 import re
 
 MAX_HEADER_LENGTH = 8192
-"""Most characters of the header's value: scheme, spaces and token. Entra ID's tokens with many groups come near it."""
+"""Maximum length, in characters, of the header's value: scheme, spaces and token.
+
+Entra ID's tokens with many groups come near it.
+"""
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
 """RFC 6750's credentials: the scheme, spaces and a b64token. Trailing spaces are accepted as well."""

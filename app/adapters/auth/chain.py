@@ -62,9 +62,9 @@ class DispatchingAuthenticator:
             return None
         return await self._fallback.authenticate(token)
 
-    def name(self, token: str) -> str:
+    def hash_token(self, token: str) -> str:
         """Return a keyed hash of `token`."""
-        return self._hasher.name(token)
+        return self._hasher.hash_token(token)
 
     async def _check_team_key(self, token: str) -> Caller | None:
         if self._team_keys is None:

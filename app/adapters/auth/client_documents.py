@@ -24,7 +24,7 @@ KEYS_SECONDS = 300.0
 
 MAX_KEY_SETS = 200
 PER_HOST, HOST_SECONDS = 30, 60.0
-"""Most fetches from one host in this time. Without a limit, this service could be used to flood a host."""
+"""Maximum number of fetches from one host in this time. Without a limit, this service could be used to flood a host."""
 
 HOSTS = 10
 """All hosts together have the limit of this many."""
@@ -65,7 +65,10 @@ class HttpClientDocuments:
         return _client(client_id, fetched.content), fresh_seconds
 
     async def keys(self, client: OAuthClient) -> Mapping[str, Any]:
-        """Return the client's public keys, a JSON Web Key Set. Raises DocumentRefused and DocumentUnavailable."""
+        """Return the client's public keys, a JSON Web Key Set: registered, cached or fetched.
+
+        Raises DocumentRefused and DocumentUnavailable.
+        """
         if client.jwks is not None:
             found: dict[str, Any] = json.loads(client.jwks)
             return found
@@ -78,9 +81,9 @@ class HttpClientDocuments:
         return fetched.content
 
     async def _fetch(self, url: str, max_bytes: int, subject: str) -> Fetched:
-        """Return the object at `url`. `subject` begins the sentences of errors.
+        """Fetch the JSON object at `url`, or join a fetch of it in flight. `subject` begins the sentences of errors.
 
-        Raises DocumentRefused and DocumentUnavailable.
+        Raises DocumentRefused, and DocumentUnavailable also if its host was asked too often.
         """
         fetch = self._fetches.get(url)
         if fetch is None:

@@ -32,7 +32,7 @@ ENDPOINTS = ("authorization_endpoint", "token_endpoint")
 
 BAD_REQUEST = 400
 MAX_TOKEN_LENGTH = 32_768
-"""Most characters of an ID token."""
+"""Maximum length, in characters, of an ID token."""
 
 UNAVAILABLE = (
     "The login of this service does not answer as expected. Nothing was connected. Try again in a few minutes."
@@ -147,7 +147,8 @@ class OidcLogin:
         if status != 200:  # noqa: PLR2004 - the status itself
             log.warning(
                 "The OpenID issuer did not exchange an authorization code for tokens (status %d), so a person could "
-                "not sign in",
+                "not sign in. If this happens to everybody, check LUMA_MCP_OIDC_CLIENT_ID and "
+                "LUMA_MCP_OIDC_CLIENT_SECRET",
                 status,
             )
             raise LoginRefused(NOT_SIGNED_IN)
@@ -256,7 +257,7 @@ class OidcLogin:
 
 
 def _unavailable(exc: IssuerUnavailable) -> LoginUnavailable:
-    log.warning("The OpenID issuer cannot be used, because it %s. People cannot sign in while this goes on", exc)
+    log.warning("People cannot sign in, because the OpenID issuer %s. Run `luma-mcp check` to test it", exc)
     return LoginUnavailable(UNAVAILABLE)
 
 

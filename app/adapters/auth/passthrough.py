@@ -39,16 +39,16 @@ class PassthroughAuthenticator:
 
     async def authenticate(self, token: str) -> Caller:
         """Return the caller who holds `token`. Any token is accepted here: only the backend can check it."""
-        subject = self.name(token)
-        former = tuple(_name(keyed, token) for keyed in self._former) if self._former else ()
+        subject = self.hash_token(token)
+        former = tuple(_keyed_hash(keyed, token) for keyed in self._former) if self._former else ()
         return Caller(Principal(subject, former=former), GivenCredential(Credential(subject, token)))
 
-    def name(self, token: str) -> str:
-        """Return the subject of the caller who holds `token`: 128 bits in hexadecimal digits."""
-        return _name(self._current, token)
+    def hash_token(self, token: str) -> str:
+        """Return the keyed hash of `token`, 128 bits in hexadecimal digits: the subject of its holder."""
+        return _keyed_hash(self._current, token)
 
 
-def _name(keyed: hmac.HMAC, token: str) -> str:
+def _keyed_hash(keyed: hmac.HMAC, token: str) -> str:
     hashed = keyed.copy()
     hashed.update(token.encode())
     return hashed.digest()[:16].hex()

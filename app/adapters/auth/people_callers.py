@@ -16,13 +16,13 @@ from app.services.teams.people import directory_person
 class PersonCallers:
     """Callers for people who are tenants of their own, each with a credential of their own."""
 
-    def __init__(self, person_vault: PersonVault, hash_of: Callable[[str], str]) -> None:
+    def __init__(self, person_vault: PersonVault, hash_token: Callable[[str], str]) -> None:
         """Unseal credentials with `person_vault`.
 
-        `hash_of` returns the keyed hash under which limits count a credential.
+        `hash_token` returns the keyed hash under which limits count a credential.
         """
         self._person_vault = person_vault
-        self._hash_of = hash_of
+        self._hash_token = hash_token
 
     def directory_generation(self) -> int:
         """Return 0, because these callers do not depend on a directory of teams."""
@@ -33,7 +33,7 @@ class PersonCallers:
         secrets = self._person_vault.open(holder.person)
         if secrets is None or secrets.credential is None:
             return None
-        credential = Credential(self._hash_of(secrets.credential), secrets.credential)
+        credential = Credential(self._hash_token(secrets.credential), secrets.credential)
         principal = Principal(holder.person.id, scopes=holder.scopes)
         return Caller(principal, GivenCredential(credential), can_ask_for_scopes=True)
 

@@ -16,7 +16,7 @@ PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
 """Threads, in all and for names of one domain: the last two labels of a name."""
 
 MAX_WAITING = 100
-"""Most names that wait for a thread. Further ones are not resolved."""
+"""Maximum number of names that wait for a thread. Further ones are not resolved."""
 
 
 def system_addresses(host: str, port: int) -> list[str]:
@@ -62,10 +62,10 @@ class Resolver:
         except Exception as exc:  # noqa: BLE001 - it belongs to the caller
             result = exc
         with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(_settle, found, result)
+            loop.call_soon_threadsafe(_set_outcome, found, result)
 
 
-def _settle(found: "asyncio.Future[list[str]]", result: "list[str] | BaseException") -> None:
+def _set_outcome(found: "asyncio.Future[list[str]]", result: "list[str] | BaseException") -> None:
     if isinstance(result, BaseException):
         found.set_exception(result)
         found.exception()  # retrieved, also where the caller has left

@@ -29,23 +29,23 @@ class TeamKeyAuthenticator:
         backend: BackendDescription,
         clock: Callable[[], float],
         record_accepted: Callable[[str], None],
-        name_of: Callable[[str], str],
+        hash_token: Callable[[str], str],
     ) -> None:
         """Look keys up in `directory`. `key_digest` returns None until the database has been read once.
 
         `record_accepted` is called for an accepted key: with the subject of its member, by which quotas count, and with
-        the keyed hash of the token, which `name_of` returns and by which unauthenticated requests count. `clock` is
+        the keyed hash of the token, which `hash_token` returns and by which unauthenticated requests count. `clock` is
         monotonic.
         """
         self._record_accepted = record_accepted
-        self._name_of = name_of
+        self._hash_token = hash_token
         self._directory = directory
         self._key_digest = key_digest
         self._backend = backend
         self._clock = clock
 
     async def authenticate(self, token: str) -> Caller | None:
-        """Return the caller who holds the key; None if it is refused.
+        """Return the caller who holds the key; None if it is refused. Record the use once in USE_INTERVAL_SECONDS.
 
         Raises AuthenticationUnavailable if the database does not answer.
         """
@@ -64,7 +64,7 @@ class TeamKeyAuthenticator:
             entry.noted_at = now
             self._directory.note_use(entry)
             self._record_accepted(entry.holder.member.id)
-            self._record_accepted(self._name_of(token))
+            self._record_accepted(self._hash_token(token))
         return entry.caller
 
     async def _current_principal(self, digest: str) -> Principal | None:

@@ -10,10 +10,10 @@ from app.ports.coordination import EventKind
 from app.ports.store import StoreRefuses
 
 MAX_KEYS = 10_000
-"""Most keys with a value. Sets are counted separately."""
+"""Maximum number of keys with a value. Sets are counted separately."""
 
 MAX_MEMBERS = 1_000
-"""Most members of one set."""
+"""Maximum number of members of one set."""
 
 MAX_SETS_BYTES = 8 * 1024 * 1024
 """Memory limit for all sets together, by the estimates below."""

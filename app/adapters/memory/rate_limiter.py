@@ -9,7 +9,7 @@ from app.ports.rate_limiter import OverLimit
 from app.services.limits.sliding_window import SlidingWindow, limit_use
 
 MAX_WINDOWS = 10_000
-"""Most windows, of at most 8 KB each. Above this number, the least recently used window is evicted."""
+"""Maximum number of windows, of at most 8 KB each. Above this number, the least recently used window is evicted."""
 
 WindowKey = tuple[str, str, str]
 """The kind, level and holder of a limit."""

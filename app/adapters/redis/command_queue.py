@@ -7,13 +7,16 @@ from app.ports.store import StoreBusy
 from app.services.limits.fair_limiter import FairLimiter, Shares
 
 CONNECTIONS = 32
-"""Most concurrent operations, each on its own connection."""
+"""Maximum number of concurrent operations, each on its own connection."""
 
 PER_TENANT = 16
-"""Most concurrent operations of one tenant. It is less than CONNECTIONS, so that other tenants are served."""
+"""Maximum number of concurrent operations of one tenant.
+
+It is less than CONNECTIONS, so that other tenants are served.
+"""
 
 MAX_WAITING = 2_000
-"""Most operations in the queue. Further ones fail with StoreBusy."""
+"""Maximum number of operations in the queue. Further ones fail with StoreBusy."""
 
 MAX_WAIT_SECONDS = 2.0
 """Default of the time in the queue after which an operation fails with StoreBusy."""

@@ -216,7 +216,10 @@ def _code_of(exc: BaseException) -> str:
 
 
 def values_in(reply: object, expected: int | None = None) -> list[bytes | None]:
-    """Return `reply` if it is a list of values, `expected` ones if given. Raises InvalidResponse otherwise."""
+    """Return `reply` if it is a list of byte strings and None, of the length `expected` if given.
+
+    Raises InvalidResponse otherwise.
+    """
     if not isinstance(reply, list) or not all(map(_is_value, reply)):
         raise InvalidResponse("no list of values")
     if expected is not None and len(reply) != expected:
@@ -225,7 +228,7 @@ def values_in(reply: object, expected: int | None = None) -> list[bytes | None]:
 
 
 def value_in(reply: object) -> bytes | None:
-    """Return `reply` if it is a value. Raises InvalidResponse otherwise."""
+    """Return `reply` if it is a byte string or None. Raises InvalidResponse otherwise."""
     [value] = values_in([reply])
     return value
 

@@ -17,7 +17,7 @@ from app.services.key_namespace import tenant_in
 from app.services.tasks.sealed_values import MAX_BYTES
 
 MAX_MEMBERS = 1_000
-"""Most members of one set."""
+"""Maximum number of members of one set."""
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 """Size limit of a message; larger ones are ignored. Ten thousand ids fit; a message about one read is far smaller."""
@@ -29,7 +29,7 @@ POLL_SECONDS = 1.0
 """Timeout of one read of the channel. A ping follows a read that times out."""
 
 MAX_SILENT_POLLS = 3
-"""Most successive reads without a message or a reply to a ping. After more, the connection is considered dead.
+"""Maximum number of successive reads without a message or a reply to a ping. After more, the connection counts as dead.
 
 TCP keepalive does not detect this: a proxy answers it even if its own connection to Redis has ended.
 """
@@ -66,7 +66,7 @@ class RedisCoordination:
         self._closing = False
 
     async def get(self, key: str) -> bytes | None:
-        """Return the value, or None. It is b"" if it is larger than any value of this service, or is not a string."""
+        """Return the value; None without one, b"" for one that is larger than any of this service, or is no string."""
         async with self._connection.operation(tenant_in(key), may_be_denied=True):
             (value,) = await self._connection.get_many([key], MAX_BYTES)
             return value
@@ -88,7 +88,10 @@ class RedisCoordination:
             await self._client.eval(REMOVE, 1, key, expected)
 
     async def any_key(self, pattern: str) -> bool:
-        """Return whether a key matches the glob `pattern`, with a SCAN of all keys: a round trip for each thousand."""
+        """Return whether a key matches the glob `pattern`, with a SCAN of all keys: a round trip for each thousand.
+
+        Raises StoreUnavailable if Redis fails, or if the scan takes longer than SCAN_TIMEOUT_SECONDS.
+        """
         try:
             async with asyncio.timeout(SCAN_TIMEOUT_SECONDS):
                 async for _ in self._client.scan_iter(match=pattern, count=1000):

@@ -13,13 +13,17 @@ from redis.exceptions import RedisError
 
 from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.connection import TIMEOUT_SECONDS, RedisConnection, values_in
-from app.adapters.redis.url import check_redis_url, refusal
+from app.adapters.redis.url import check_redis_url, invalid_url_reason
 from app.adapters.redis.wire import configure_cluster, configure_pool
 from app.services.key_namespace import tenant_in
 from app.services.tasks.sealed_values import MAX_BYTES
 
 SPARE_CONNECTIONS = 4
-"""Connections beside those for operations. The subscription uses one; an exhausted pool would look like an outage."""
+"""Connections of the pool beyond those for operations.
+
+The subscription to events uses one. The other three are a margin, because an exhausted pool raises the same errors as
+an outage.
+"""
 
 
 class RedisStore:
@@ -32,9 +36,10 @@ class RedisStore:
         self._sentinels = sentinels
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return one value per key, with one MGET; None if there is no string, b"" if it is larger than MAX_BYTES.
+        """Return the value of each key, with one MGET: None without a string, b"" for one larger than MAX_BYTES.
 
-        Raises StoreOverfull if other programs have stored more than wire.MAX_REPLY_BYTES in these keys.
+        Raises StoreOverfull if the values together are larger than wire.MAX_REPLY_BYTES. Only other programs store such
+        values.
         """
         if not keys:
             return []
@@ -84,32 +89,33 @@ def _tenant_of(keys: Iterable[str]) -> str:
 def connect(url: str) -> RedisStore:
     """Return a store for `url`, without connecting yet.
 
-    Raises ValueError unless the URL has one of `url.URL_FORMS`. The message completes a sentence about the URL, and
-    does not contain it.
+    Raises ValueError unless the URL has one of the forms `url.URL_FORMS`, with known options. The message completes a
+    sentence that begins with the URL, and quotes no part of the URL.
     """
     try:
         check_redis_url(url)
-        return _store(url)
+        return _store_for(url)
     except (ValueError, TypeError, RedisError):  # their messages may contain the URL, and so its password
-        raise ValueError(refusal(url)) from None
+        raise ValueError(invalid_url_reason(url)) from None
 
 
-def _store(url: str) -> RedisStore:
+def _store_for(url: str) -> RedisStore:
     scheme = urlsplit(url).scheme
     tls = scheme.startswith("rediss")
     if scheme in ("redis+sentinel", "rediss+sentinel"):
-        return _behind_sentinel(url, tls=tls)
+        return _sentinel_store(url, tls=tls)
     if scheme in ("redis+cluster", "rediss+cluster"):
-        return RedisStore(_cluster(url, tls=tls))
+        return RedisStore(_cluster_client(url, tls=tls))
     limit = CONNECTIONS + SPARE_CONNECTIONS
-    pool = ConnectionPool.from_url(url, max_connections=limit, **_timeouts())
-    return RedisStore(_with_checked_options(Redis.from_pool(pool)))
+    pool = ConnectionPool.from_url(url, max_connections=limit, **_default_connection_options())
+    return RedisStore(_configured(Redis.from_pool(pool)))
 
 
-def _timeouts() -> dict[str, Any]:
+def _default_connection_options() -> dict[str, Any]:
     """Return the default options of every connection. Options in the URL override them.
 
-    RESP2 is sufficient here, and old servers and some proxies do not support HELLO, which RESP3 needs.
+    The protocol is RESP2, which is sufficient here. RESP3 needs the command HELLO, which old servers and some
+    proxies do not support.
     """
     return {
         "protocol": 2,
@@ -119,8 +125,8 @@ def _timeouts() -> dict[str, Any]:
     }
 
 
-def _with_checked_options(client: Redis) -> Redis:
-    """Return `client` with the connections of `wire`.
+def _configured(client: Redis) -> Redis:
+    """Configure the pool of `client` for the connections of `wire`, and return the same client.
 
     Raises TypeError for invalid connection options, which would otherwise fail at the first use.
     """
@@ -129,33 +135,40 @@ def _with_checked_options(client: Redis) -> Redis:
     return client
 
 
-def _behind_sentinel(url: str, *, tls: bool) -> RedisStore:
+def _sentinel_store(url: str, *, tls: bool) -> RedisStore:
     hosts, path, options = _parse_multi_host(url)
     service, _, database = path.partition("/")
     if not service:
         raise ValueError
     given = {key: options.pop(key) for key in list(options) if key.startswith("sentinel_")}
-    sentinel_options = _timeouts() | {key.removeprefix("sentinel_"): value for key, value in given.items()}
+    sentinel_options = _default_connection_options() | {
+        key.removeprefix("sentinel_"): value for key, value in given.items()
+    }
     sentinel: Any = Sentinel(hosts, sentinel_kwargs=sentinel_options)  # type: ignore[no-untyped-call]
-    client: Redis = sentinel.master_for(service, **_timeouts() | {"db": int(database or 0), "ssl": tls} | options)
-    sentinels = [_with_checked_options(sentinel_client) for sentinel_client in sentinel.sentinels]
-    return RedisStore(_with_checked_options(client), sentinels=sentinels)
+    client: Redis = sentinel.master_for(
+        service, **_default_connection_options() | {"db": int(database or 0), "ssl": tls} | options
+    )
+    sentinels = [_configured(sentinel_client) for sentinel_client in sentinel.sentinels]
+    return RedisStore(_configured(client), sentinels=sentinels)
 
 
-def _cluster(url: str, *, tls: bool) -> RedisCluster:
+def _cluster_client(url: str, *, tls: bool) -> RedisCluster:
     from redis.asyncio.cluster import ClusterNode  # noqa: PLC0415 - only a Cluster needs it
 
     hosts, path, options = _parse_multi_host(url)
     if path not in ("", "0") or options.get("db"):
         raise ValueError  # a Cluster has a single database
     nodes = [ClusterNode(host, port) for host, port in hosts]
-    cluster = RedisCluster(startup_nodes=nodes, **_timeouts() | {"ssl": tls} | options)
+    cluster = RedisCluster(startup_nodes=nodes, **_default_connection_options() | {"ssl": tls} | options)
     configure_cluster(cluster)
     return cluster
 
 
 def _parse_multi_host(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
-    """Parse a URL with several hosts. Return the hosts with ports, the path, and the options with the credentials."""
+    """Parse a URL with several hosts. Return the hosts with ports, the path, and the options with the credentials.
+
+    Raises ValueError for a URL without a host.
+    """
     parts = urlsplit(url)
     credentials, _, hosts = parts.netloc.rpartition("@")
     host_urls = [urlsplit(f"redis://{host}") for host in hosts.split(",") if host]

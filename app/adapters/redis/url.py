@@ -34,8 +34,8 @@ def _has_valid_address(parts: SplitResult) -> bool:
     return parts.scheme not in ("redis", "rediss") or _DATABASE.fullmatch(parts.path) is not None
 
 
-def refusal(url: str) -> str:
-    """Return why `url` is invalid, in words that complete a sentence and quote no part of it."""
+def invalid_url_reason(url: str) -> str:
+    """Return why `url` is invalid. The text completes a sentence about the URL, and quotes no part of it."""
     return f"is none of {URL_FORMS}" + (f". {HOW_TO_ENCODE}" if _has_unencoded_delimiter(url) else "")
 
 

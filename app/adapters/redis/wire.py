@@ -31,7 +31,10 @@ class BoundedParser(_AsyncHiredisParser):
         return await super().read_response(*args, **options)
 
     async def read_from_socket(self) -> bool:
-        """Read a part of the reply. Raises ReplyTooLarge if the parts are larger than MAX_REPLY_BYTES."""
+        """Read a part of the reply. Return True.
+
+        Raises ReplyTooLarge if the parts are larger than MAX_REPLY_BYTES, and redis.ConnectionError at its end.
+        """
         stream: Any = self._stream
         part = await stream.read(self._read_size)
         if not part:
@@ -56,13 +59,13 @@ class _PacksWithHiredis:
 
 
 def configure_pool(pool: ConnectionPool) -> None:
-    """Make all connections of `pool` bounded and fast. It must not have any yet."""
+    """Make all connections of `pool` bounded and fast. The pool must not have any yet."""
     pool.connection_class = _packing_with_hiredis(pool.connection_class)
     pool.connection_kwargs["parser_class"] = BoundedParser
 
 
 def configure_cluster(cluster: RedisCluster) -> None:
-    """Make all connections of `cluster` bounded and fast. It must not have any yet."""
+    """Make all connections of `cluster` bounded and fast. The cluster must not have any yet."""
     options = cluster.get_connection_kwargs()
     kind: Any = options["connection_class"]
     packing = _packing_with_hiredis(kind)

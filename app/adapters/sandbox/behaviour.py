@@ -51,7 +51,10 @@ class Behaviour:
     """Whether the response to an asynchronous submission has `success: true` beside the task id."""
 
     batch_limit: int = 12
-    """Most tasks in a batch response if the request has no `limit`. Source: AceDataCloud's sibling services."""
+    """Maximum number of tasks in a batch response if the request has no `limit`.
+
+    Source: AceDataCloud's sibling services.
+    """
 
     honours_limit: bool = True
     """Whether a batch request's `limit` is used; otherwise `batch_limit` always applies."""
@@ -60,10 +63,10 @@ class Behaviour:
     """Whether a batch response has the newest task first; otherwise tasks are in order of submission."""
 
     max_in_flight: int | None = 5
-    """Most generations of one token that run at once. Source: the concurrency FAQ."""
+    """Maximum number of concurrent generations per token. Source: the concurrency FAQ."""
 
     reads_per_second: int | None = 60
-    """Most requests to /luma/tasks of one token in one clock second. Source: the concurrency FAQ."""
+    """Maximum number of requests to /luma/tasks of one token in one clock second. Source: the concurrency FAQ."""
 
     hidden_seconds: float = 0.0
     """Time for which /luma/tasks does not find a new task, as if its record were not written yet."""

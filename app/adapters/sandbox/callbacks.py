@@ -46,6 +46,9 @@ async def try_to_deliver(deliver: Deliver, url: str, body: dict[str, Any]) -> bo
     try:
         await deliver(url, body)
     except (httpx.HTTPError, OSError) as exc:
-        logger.warning("A callback of the sandbox could not be posted to its URL: %s", type(exc).__name__)
+        logger.warning(
+            "A callback of the sandbox could not be posted to its URL: %s. Its task ends nevertheless",
+            type(exc).__name__,
+        )
         return False
     return True

@@ -43,11 +43,14 @@ RECORD_OVERHEAD_BYTES = 1_200
 """Estimated memory of a record without its request: two ids that are keys, two URLs, and objects."""
 
 ACCOUNTS_KEPT = 10_000
-"""Most tokens with an account. Above this number, the oldest account is dropped; its token then gets a new one."""
+"""Maximum number of tokens with an account.
+
+Above this number, the oldest account is dropped; its token then gets a new one.
+"""
 
 READS_KEPT = 10_000
 MAX_READS_BYTES = 8 * 1024 * 1024
-"""Most reads in `Sandbox.read_ids`, and the limit for their estimated memory."""
+"""Maximum number of reads in `Sandbox.read_ids`, and the limit for their estimated memory."""
 
 _TEXT_OVERHEAD_BYTES = 64
 """Estimated memory of a short string beside its characters."""
@@ -64,7 +67,7 @@ class Sandbox:
         sleep: waits a number of seconds, for synchronous requests and callbacks.
         behaviour: the options for undocumented behaviour.
         deliver: posts a callback; if None, a callback URL only makes a request asynchronous.
-        records_kept: most generations in memory; the oldest are dropped first.
+        records_kept: maximum number of generations in memory; the oldest are dropped first.
         records_bytes: limit for their estimated memory; the oldest are dropped first.
 
     """

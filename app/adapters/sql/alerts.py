@@ -1,4 +1,4 @@
-"""Alerts of budgets in a transactional outbox: written with the change that passes a threshold, and sent later.
+"""Alerts of budgets in a transactional outbox: written with the change that crosses a threshold, and sent later.
 
 So an alert is not lost in a crash, and none is sent for a purchase that was rolled back. A process claims an alert by
 moving its due time before it sends it, so that no other process sends it meanwhile. Failed alerts are sent again.
@@ -47,24 +47,24 @@ class SqlAlerts:
         self._now = now
         self._batch_size = batch_size
 
-    async def take_due(self, limit: int, again_seconds: float) -> list[BudgetAlert]:
+    async def take_due(self, limit: int, lease_seconds: float) -> list[BudgetAlert]:
         """Claim and return at most `limit` alerts that are due. No alert is returned to two callers.
 
-        If an alert is not settled, it is due again after `again_seconds`.
+        Unless it is marked as done or rescheduled, an alert is due again after `lease_seconds`.
         """
 
         async def operation(connection: AsyncConnection) -> list[BudgetAlert]:
             due = select(budget_alerts).where(budget_alerts.c.due_at <= self._now())
             rows = (await connection.execute(due.order_by(budget_alerts.c.due_at).limit(limit))).all()
-            return [_alert(row) for row in rows if await self._claim(connection, row, again_seconds)]
+            return [_alert(row) for row in rows if await self._claim(connection, row, lease_seconds)]
 
         return await self._database.run(operation)
 
-    async def settle(self, alert: BudgetAlert) -> None:
+    async def mark_done(self, alert: BudgetAlert) -> None:
         """Record that an alert was sent or given up."""
         await self._set_due(alert, None)
 
-    async def put_off(self, alert: BudgetAlert, seconds: float) -> None:
+    async def reschedule(self, alert: BudgetAlert, seconds: float) -> None:
         """Make an alert due again after `seconds`."""
         await self._set_due(alert, self._now() + seconds)
 
@@ -77,10 +77,10 @@ class SqlAlerts:
 
         return await self._database.run(operation)
 
-    async def replace_sealed_url(self, team_id: str, before: str, after: str) -> None:
-        """Replace a sealed URL of a team's budgets by the same URL, sealed under other keys."""
-        same = and_(budgets.c.team_id == team_id, budgets.c.alert_sealed == before)
-        changed = update(budgets).where(same).values(alert_sealed=after)
+    async def replace_sealed_url(self, team_id: str, old_sealed: str, new_sealed: str) -> None:
+        """Replace `old_sealed` in a team's budgets with `new_sealed`, the same URL under other secret keys."""
+        same = and_(budgets.c.team_id == team_id, budgets.c.alert_sealed == old_sealed)
+        changed = update(budgets).where(same).values(alert_sealed=new_sealed)
         await self._database.run(lambda connection: connection.execute(changed))
 
     async def delete_old(self, seconds: float) -> int:
@@ -88,11 +88,11 @@ class SqlAlerts:
         old = budget_alerts.c.created_at < self._now() - seconds
         return await delete_in_batches(self._database, budget_alerts.c.id, old, self._batch_size)
 
-    async def _claim(self, connection: AsyncConnection, row: Row[Any], again_seconds: float) -> bool:
+    async def _claim(self, connection: AsyncConnection, row: Row[Any], lease_seconds: float) -> bool:
         """Compare-and-set the due time, and return whether no other process has claimed the alert."""
         unchanged = and_(budget_alerts.c.id == row.id, budget_alerts.c.due_at == row.due_at)
         taken = update(budget_alerts).where(unchanged)
-        values = {"due_at": self._now() + again_seconds, "tries": budget_alerts.c.tries + 1}
+        values = {"due_at": self._now() + lease_seconds, "tries": budget_alerts.c.tries + 1}
         return bool((await connection.execute(taken.values(values))).rowcount)
 
     async def _set_due(self, alert: BudgetAlert, at: Any) -> None:

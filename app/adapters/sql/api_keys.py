@@ -29,7 +29,7 @@ from app.domain.teams import (
 from app.ports.directory import NewKey, NotAllowed, NotThere
 
 NOTE_BATCH_SIZE = 500
-"""Most keys that one statement updates, because databases limit the parameters of a statement."""
+"""Maximum number of keys that one statement updates, because databases limit the parameters of a statement."""
 
 _TABLES = {"key": api_keys, "member": members, "team": teams}
 _COLUMNS = [column.label(f"{name}__{column.name}") for name, table in _TABLES.items() for column in table.c]

@@ -29,7 +29,7 @@ from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedUse, SpendingGroup,
 from app.ports.directory import NotAllowed, NotThere
 
 MAX_UNSETTLED = 100
-"""Most overdue reservations in a report of usage."""
+"""Maximum number of overdue reservations in a report of usage."""
 
 
 class SqlBudgets:
@@ -42,7 +42,10 @@ class SqlBudgets:
         self._now = now
 
     async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedUse:
-        """Set the budget of an owner for a kind of window. It replaces an earlier one. Raises NotThere."""
+        """Set the budget of an owner for a kind of window, in the place of an earlier one.
+
+        Raises NotThere if the team, the member or the key does not exist.
+        """
         budget_id = new_budget_id()
 
         async def operation(change: Change) -> tuple[OwnedUse, AuditEntry | None]:
@@ -75,7 +78,9 @@ class SqlBudgets:
             team = await change.team(owner.team)
             ends_at = start_of_day(until + timedelta(days=1), time_zone(team.timezone))
             if ends_at <= change.now:
-                raise NotAllowed(f"The raise would have ended already: {until} is over in {team.timezone}.")
+                raise NotAllowed(
+                    f"The raise would have ended already: {until} is over in {team.timezone}. Choose a later day."
+                )
             before = (await self._only(change.connection, team, owner, window)).budget
             after = await raise_budget(change.connection, before, by, ends_at)
             return await self._changed(change, team, "budget.raise", before, after)
@@ -134,7 +139,10 @@ class SqlBudgets:
         found = await budgets_of_spender(connection, spender, self._now)
         wanted = [use for use in found if window in (None, use.budget.window)]
         if not wanted:
-            raise NotThere(f"There is no such budget of {owner_text(owner)}. Look at the list of the team's budgets.")
+            raise NotThere(
+                f"There is no such budget of {owner_text(owner)}. Look at the list of the team's budgets "
+                f"(`luma-mcp budgets list {owner.team}`)."
+            )
         if len(wanted) > 1:
             whose = owner_text(owner)
             raise NotAllowed(f"There are {len(wanted)} budgets of {whose}. Name the window: day, week or month.")

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.adapters.sql.engine import Database
 
 DELETION_BATCH_SIZE = 5_000
-"""Most rows that one statement deletes. That takes a fraction of a second."""
+"""Maximum number of rows that one statement deletes. That takes a fraction of a second."""
 
 
 async def delete_in_batches(database: Database, key: Column[Any], where: ColumnElement[bool], limit: int) -> int:

@@ -35,7 +35,10 @@ CACHE_KIB = 256
 """Page cache of each SQLite connection. A purchase touches few pages, and the operating system caches the file too."""
 
 ATTEMPTS = 2
-"""Most attempts of an operation. The second follows at once if the connection was dead. Operations are idempotent."""
+"""Maximum number of attempts of an operation.
+
+The second follows at once if the connection was dead. Operations are idempotent.
+"""
 
 T = TypeVar("T")
 
@@ -179,9 +182,11 @@ class Database:
         await self._engine.dispose()
 
     async def _run_to_end(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Run an operation to its end, even if its caller is cancelled.
+        """Run an operation to its end, even if its caller is cancelled. Open the database first if necessary.
 
-        A cancellation in the middle would make the connection unusable.
+        A cancellation in the middle would make the connection unusable. Raises DatabaseUnavailable if the database
+        fails or takes longer than OPERATION_SECONDS, after which the operation may still succeed, or if the file of an
+        SQLite database was replaced.
         """
         if self.facts is None:
             await self.open()

@@ -183,7 +183,9 @@ async def _is_entered(connection: AsyncConnection, attempt: str, charge: Charge,
 async def _reserve_in(
     connection: AsyncConnection, windows: Sequence[WindowUse], price: Money
 ) -> ThresholdPassed | None:
-    """Reserve the price in the first of `windows`, and return the threshold that this passes. Raises BudgetExceeded.
+    """Reserve the price in the first of `windows`. Record and return the threshold that this passes; None without one.
+
+    Raises BudgetExceeded.
 
     The price is not reserved in the other windows yet. They are needed for the exception, which has the refusing window
     that renews last.

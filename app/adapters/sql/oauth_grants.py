@@ -30,7 +30,7 @@ from app.domain.teams import written_scopes
 from app.ports.sign_in_store import AccessHolder, AuthorizationCode, NewAccess, NewGrant, TokenLifetimes
 
 NOTE_BATCH_SIZE = 500
-"""Most grants that one statement updates, because databases limit the parameters of a statement."""
+"""Maximum number of grants that one statement updates, because databases limit the parameters of a statement."""
 
 
 class SqlGrants:

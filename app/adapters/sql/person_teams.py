@@ -56,7 +56,7 @@ class SqlPersonTeams:
 
 
 async def find_team(connection: AsyncConnection, table: Table, person_id: str) -> PersonTeam | None:
-    """Return the team that `table`, `person_teams` or `personal_teams`, has for a person."""
+    """Return the team of a person in `table`, `person_teams` or `personal_teams`; None if the person has none there."""
     row = (await connection.execute(select(table).where(table.c.person == person_id))).first()
     if row is None:
         return None
@@ -68,7 +68,10 @@ async def find_team(connection: AsyncConnection, table: Table, person_id: str) -
 
 
 async def _made(change: Change, team_id: str, newcomer: Newcomer) -> tuple[PersonTeam, AuditEntry | None]:
-    """Insert the team with its member, each with its row of the audit log."""
+    """Insert the team with its member, and the audit entry of the team.
+
+    Return them with the audit entry of the member, which the caller inserts.
+    """
     name = await _free_team_name(change.connection, newcomer.person_id)
     team = Team(
         team_id,

@@ -19,21 +19,24 @@ from app.adapters.sql.idempotency_keys import give_key_back, key_holder, take_ke
 from app.adapters.sql.inserts import insert_of
 from app.adapters.sql.tables import callback_claims, purchases
 from app.domain.budget import BudgetExceeded
-from app.domain.foreign_text import is_plain_id
 from app.domain.purchase import ALLOWED_MOVES, SENDING_SECONDS, NewPurchase, Purchase, PurchaseState
+from app.domain.untrusted_text import is_plain_id
 from app.ports.repositories import DatabaseUnavailable
 
 MAX_CLAIMS = 8
-"""Most task ids that are recorded for one callback URL. A forged id must not displace the true one."""
+"""Maximum number of task ids that are recorded for one callback URL. A forged id must not displace the true one."""
 
 CLAIM_ATTEMPTS = 3
-"""Most attempts of a claim. It is repeated if the key is released between finding it taken and reading its holder."""
+"""Maximum number of attempts of a claim.
+
+A claim is repeated if the key is released after it was found to be taken and before its holder is read.
+"""
 
 MAX_IN_MEMORY = 20_000
-"""Most purchases in a database in memory, about 0.6 KB each. The oldest are deleted first."""
+"""Maximum number of purchases in a database in memory, about 0.6 KB each. The oldest are deleted first."""
 
 MAX_COMPARED = 500
-"""Most ids in one statement, because databases limit the parameters of a statement."""
+"""Maximum number of ids in one statement, because databases limit the parameters of a statement."""
 
 
 _MEMBER_NAME = select(members.c.name).where(members.c.id == purchases.c.member).scalar_subquery().label("member_name")
@@ -71,7 +74,9 @@ class SqlPurchases:
     async def claim(self, new: NewPurchase) -> Purchase | None:
         """Record `new` as sent, and return None; or return the purchase that holds its key, without recording `new`.
 
-        The price is reserved in the same transaction. If SpendingRefused is raised, nothing was recorded.
+        The price is reserved in the same transaction. If SpendingRefused is raised, nothing was recorded, except the
+        alert that a budget is used up. In a database in memory, the oldest purchases may be deleted first.
+        Raises DatabaseUnavailable, also if CLAIM_ATTEMPTS have failed because of other purchases with the same key.
         """
         self._claims_made += 1
         if self._database.is_in_memory and self._claims_made % (self._most_in_memory // 20) == 0:
@@ -367,7 +372,7 @@ class SqlPurchases:
             await ledger.reserve(connection, new.attempt, new.charge, self._now)
 
     async def _key_holder(self, connection: AsyncConnection, new: NewPurchase) -> Purchase | None:
-        """Return the purchase that holds the key of `new`; or `new` itself if an earlier attempt was committed."""
+        """Return the purchase that holds the key of `new`, or `new` if an earlier attempt was committed; else None."""
         key = await key_holder(connection, self._backend, new.keys)
         attempt = new.attempt if key is None else key.attempt
         found = await self._first(connection, purchases.c.attempt == attempt)

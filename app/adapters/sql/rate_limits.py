@@ -1,4 +1,4 @@
-"""The administration of rate limits, in SQL for both SQLite and PostgreSQL."""
+"""The administration of rate limits and concurrency limits, in SQL for both SQLite and PostgreSQL."""
 
 from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
@@ -20,51 +20,68 @@ from app.ports.rate_limits import OwnedLimits
 
 
 class SqlTeamLimits:
-    """The rate limits in one database. Every method raises DatabaseUnavailable."""
+    """The rate and concurrency limits of teams, members and keys in one database.
+
+    Every method raises DatabaseUnavailable. Every change writes an entry of the audit log, unless nothing has changed.
+    """
 
     def __init__(self, database: Database, now: SqlClock = database_now) -> None:
-        """Use `database`. `now` returns the SQL of its clock."""
+        """Use `database`. `now` returns the SQL expression for the time of changes."""
         self._database = database
         self._administration = Administration(database, now)
 
     async def set(self, owner: BudgetOwner, limits: Limits, actor: Actor) -> OwnedLimits:
-        """Set the limits that are not None, and return all limits of the owner. Raises NotThere."""
-        given = {kind.value: maximum for kind, maximum in limits.by_kind().items() if maximum is not None}
-        return await self._change("limits.set", owner, actor, lambda before: replace(before, **given))
+        """Set the limits that are not None, and return all limits of the owner.
 
-    async def of_team(self, team: str) -> list[OwnedLimits]:
-        """Return all limits in a team, its own first, then those of members and of keys. Raises NotThere."""
+        Raises NotThere if the team, the member or the key does not exist.
+        """
+        given = {kind.value: maximum for kind, maximum in limits.by_kind().items() if maximum is not None}
+        return await self._update("limits.set", owner, actor, lambda current: replace(current, **given))
+
+    async def of_team(self, team_name: str) -> list[OwnedLimits]:
+        """Return all limits in a team: first its own, then those of members and of keys.
+
+        Raises NotThere if the team does not exist.
+        """
 
         async def operation(connection: AsyncConnection) -> list[OwnedLimits]:
-            found = await team_named(connection, team)
-            names = await spender_names(connection, found)
-            rows = await connection.execute(select(rate_limits).where(rate_limits.c.team_id == found.id))
-            owned = [OwnedLimits(names.owner(found, _spender(row)), _limits(row)) for row in rows]
+            team = await team_named(connection, team_name)
+            names = await spender_names(connection, team)
+            rows = await connection.execute(select(rate_limits).where(rate_limits.c.team_id == team.id))
+            owned = [OwnedLimits(names.owner(team, _spender(row)), _limits(row)) for row in rows]
             return sorted(owned, key=lambda one: (one.owner.key or "", one.owner.member or ""))
 
         return await self._database.run(operation)
 
     async def remove(self, owner: BudgetOwner, kinds: Collection[LimitKind], actor: Actor) -> OwnedLimits:
-        """Remove the limits of these kinds, and return the remaining ones. Raises NotThere if none of them exists."""
+        """Remove the limits of these kinds, and return the remaining limits of the owner.
+
+        Raises NotThere if the owner has none of these limits, or does not exist.
+        """
         removed = {kind.value: None for kind in kinds}
 
-        def without(before: Limits) -> Limits:
-            if all(before.by_kind()[kind] is None for kind in kinds):
-                raise NotThere(f"There is no such limit of {owner_text(owner)}. Look at the list of the team's limits.")
-            return replace(before, **removed)
+        def without_kinds(current: Limits) -> Limits:
+            if all(current.by_kind()[kind] is None for kind in kinds):
+                raise NotThere(
+                    f"There is no limit of {' or '.join(kinds)} for {owner_text(owner)}. Look at the list of the "
+                    f"team's limits (`luma-mcp limits list {owner.team}`)."
+                )
+            return replace(current, **removed)
 
-        return await self._change("limits.remove", owner, actor, without)
+        return await self._update("limits.remove", owner, actor, without_kinds)
 
-    async def _change(
-        self, action: str, owner: BudgetOwner, actor: Actor, changed: Callable[[Limits], Limits]
+    async def _update(
+        self, action: str, owner: BudgetOwner, actor: Actor, new_limits: Callable[[Limits], Limits]
     ) -> OwnedLimits:
+        """Replace the owner's limits by `new_limits` of the current ones, and return them."""
+
         async def operation(change: Change) -> tuple[OwnedLimits, AuditEntry | None]:
             team = await change.team(owner.team)
             names = await spender_names(change.connection, team)
             spender = names.spender(team, owner)
-            row = (await change.connection.execute(select(rate_limits).where(_of(spender)))).first()
+            row = (await change.connection.execute(select(rate_limits).where(_is_row_of(spender)))).first()
             before = NO_LIMITS if row is None else _limits(row)
-            after = changed(before)
+            after = new_limits(before)
             owned = OwnedLimits(names.owner(team, spender), after)
             if after == before:
                 return owned, None
@@ -75,8 +92,11 @@ class SqlTeamLimits:
 
 
 async def _put(connection: AsyncConnection, spender: Spender, limits: Limits) -> None:
-    """Replace the row of a spender; without limits, delete it. Administrative changes run one at a time."""
-    await connection.execute(delete(rate_limits).where(_of(spender)))
+    """Replace the row of a spender. If `limits` is NO_LIMITS, only delete the row.
+
+    No other change can come between the two statements, because administrative changes run one at a time.
+    """
+    await connection.execute(delete(rate_limits).where(_is_row_of(spender)))
     if limits != NO_LIMITS:
         await connection.execute(rate_limits.insert().values(_columns(spender) | asdict(limits)))
 
@@ -99,7 +119,7 @@ def _columns(spender: Spender) -> dict[str, Any]:
     return {"team_id": spender.team, "member_id": spender.member or "", "key_id": spender.key or ""}
 
 
-def _of(spender: Spender) -> ColumnElement[bool]:
+def _is_row_of(spender: Spender) -> ColumnElement[bool]:
     return and_(*(rate_limits.c[name] == value for name, value in _columns(spender).items()))
 
 

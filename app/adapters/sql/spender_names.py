@@ -1,4 +1,8 @@
-"""Converts between the names of a team's members and keys and the ids under which budgets and limits are stored."""
+"""Converts between the owners of budgets and limits and the ids under which these are stored.
+
+An owner has the name of a member, or the id of any key in a chain of rotations. The stored ids are the member's id, and
+the id of the first key in the chain.
+"""
 
 from dataclasses import dataclass
 
@@ -26,8 +30,11 @@ class SpenderNames:
     replaced_by: dict[str, str | None]
 
     def spender(self, team: Team, owner: BudgetOwner) -> Spender:
-        """Return the ids for an owner's names. A key's id is that of the first key of its chain. Raises NotThere."""
-        ids = {name: found for found, name in self.members.items()}
+        """Return the stored ids of an owner. A key is stored as the first key in its chain of rotations.
+
+        Raises NotThere if the team does not have the member or the key.
+        """
+        ids = {name: member_id for member_id, name in self.members.items()}
         if owner.member is not None and owner.member not in ids:
             raise NotThere(f"Team {team.name} has no member {owner.member}. Look at the list of its members.")
         if owner.key is not None and owner.key not in self.replaced_by:
@@ -35,7 +42,10 @@ class SpenderNames:
         return Spender(team.id, ids[owner.member] if owner.member else None, self._first_key(owner.key))
 
     def owner(self, team: Team, spender: Spender) -> BudgetOwner:
-        """Return the names for a spender's ids. The key is the newest one of its chain."""
+        """Return the owner for stored ids. The key is the newest one in its chain of rotations.
+
+        A member that is not in `members` is named by the id.
+        """
         member = None if spender.member is None else self.members.get(spender.member, spender.member)
         return BudgetOwner(team.name, member, self._newest_key(spender.key))
 
@@ -52,18 +62,18 @@ class SpenderNames:
 
 
 async def spender_names(connection: AsyncConnection, team: Team) -> SpenderNames:
-    """Return the names of a team."""
-    found = await connection.execute(select(members.c.id, members.c.name).where(members.c.team_id == team.id))
-    names = {row.id: row.name for row in found}
-    of_team = api_keys.join(members, members.c.id == api_keys.c.member_id)
+    """Read the names of a team's members, and the rotations of its keys."""
+    rows = await connection.execute(select(members.c.id, members.c.name).where(members.c.team_id == team.id))
+    names = {row.id: row.name for row in rows}
+    keys_of_members = api_keys.join(members, members.c.id == api_keys.c.member_id)
     keys = await connection.execute(
-        select(api_keys.c.id, api_keys.c.replaced_by).select_from(of_team).where(members.c.team_id == team.id)
+        select(api_keys.c.id, api_keys.c.replaced_by).select_from(keys_of_members).where(members.c.team_id == team.id)
     )
     return SpenderNames(names, {row.id: row.replaced_by for row in keys})
 
 
 def owner_text(owner: BudgetOwner) -> str:
-    """Return the owner for messages, such as `member anna` or `team film`."""
+    """Return the owner as a text for messages, such as `member anna` or `team film`."""
     if owner.member is not None:
         return f"member {owner.member}"
     return f"team {owner.team}" if owner.key is None else f"key {owner.key}"

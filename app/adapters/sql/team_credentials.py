@@ -104,7 +104,7 @@ async def _insert_credential(change: Change, credential: TeamCredential) -> tupl
 async def _select_team(connection: AsyncConnection, team_id: str) -> Team:
     row = (await connection.execute(select(teams).where(teams.c.id == team_id))).first()
     if row is None:
-        raise NotThere("The team no longer exists.")
+        raise NotThere("The team no longer exists. Look at the list of teams.")
     return team_of(row)
 
 

@@ -40,7 +40,7 @@ class SqlTeams:
             if found is not None and found.id == team_id:
                 return team_of(found), None
             if found is not None:
-                raise AlreadyThere(f"There is a team {name} already.")
+                raise AlreadyThere(f"There is a team {name} already. Choose another name.")
             team = Team(
                 team_id,
                 name,
@@ -115,7 +115,7 @@ class SqlTeams:
             if found is not None and found.id == member_id:
                 return member_of(found), None
             if found is not None:
-                raise AlreadyThere(f"Team {team} has a member {name} already.")
+                raise AlreadyThere(f"Team {team} has a member {name} already. Choose another name.")
             return await insert_member(change, owner, member_id, name)
 
         return await self._administration.change(actor, operation)

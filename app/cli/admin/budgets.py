@@ -45,7 +45,9 @@ def budget_lines(budgets: list[OwnedUse]) -> list[str]:
 
 async def _set(admin: Administrator, args: Namespace) -> None:
     if admin.price is None:
-        raise NotAllowed("The backend names no price, so a budget would refuse every generation.")
+        raise NotAllowed(
+            "The backend names no price, so a budget would refuse every generation. Set `luma-mcp limits` instead."
+        )
     amount = Money(args.amount, admin.price.unit)
     terms = BudgetTerms(amount, Window(args.window), args.soft)
     if args.alert_url is None:
@@ -130,7 +132,7 @@ def _window(args: Namespace) -> Window | None:
 def _above_zero(given: str) -> int:
     amount = checked(parse_amount)(given)
     if amount == 0:
-        raise ArgumentTypeError("A raise is more than 0.")
+        raise ArgumentTypeError("A raise must be more than 0.")
     return amount
 
 

@@ -44,7 +44,10 @@ from app.services.tasks.lookup import TaskService
 MAX_TASKS = 100
 
 MAX_SECONDS = 3600.0
-"""Longest time of one stream. Its client may open another. It bounds streams whose client no longer reads."""
+"""Longest time of one stream, after which the client may open another.
+
+It ends streams that no client reads any more.
+"""
 
 MAX_LISTENERS = 1_000
 MAX_LISTENERS_PER_CALLER = 50
@@ -230,7 +233,10 @@ class SubscriptionStreams:
 
 
 async def _may_go_on(caller: Caller) -> bool:
-    """Return whether a stream of `caller` may go on; False if the database is down. Its client may open another."""
+    """Return whether a stream of `caller` may go on; False if the database is down.
+
+    The client may then open another one.
+    """
     try:
         return await caller.has_unchanged_access()
     except LumaError:

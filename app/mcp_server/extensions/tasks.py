@@ -61,7 +61,7 @@ class TasksExtension:
         return {"resultType": "task", **self._tasks.just_created(handle)}
 
     async def get(self, ctx: Context, params: TaskParams) -> Wire:
-        """Answer tasks/get."""
+        """Answer tasks/get. Raises MCPError as `_opened` and `detailed` do."""
         caller, handle = self._opened(ctx, params)
         return {"resultType": "complete", **await self.detailed(caller, handle)}
 
@@ -71,7 +71,10 @@ class TasksExtension:
         return {"resultType": "complete"}
 
     async def cancel(self, ctx: Context, params: TaskParams) -> Wire:
-        """Answer tasks/cancel. A running task is marked as cancelled; a final one is unchanged."""
+        """Answer tasks/cancel. A running task is marked as cancelled; a final one is unchanged.
+
+        Raises MCPError: -32603 if the mark cannot be stored, and as `_opened` does.
+        """
         caller, handle = self._opened(ctx, params)
         try:
             await self._tasks.cancel(caller, handle)

@@ -19,8 +19,8 @@ from mcp_types import (
 
 from app.domain.backend import BackendDescription
 from app.domain.errors import LumaError
-from app.domain.foreign_text import is_plain_id
 from app.domain.rendered import RenderedTask
+from app.domain.untrusted_text import is_plain_id
 from app.mcp_server.tools.call_handler import Context, RequestContext
 from app.mcp_server.tools.rendering import single_task_result
 from app.services.purchases.submitted_tasks import SubmittedTasks
@@ -38,7 +38,7 @@ TEMPLATES = ListResourceTemplatesResult(
             name="luma_task",
             title="Luma task",
             uri_template=TEMPLATE,
-            description="One generation: its state, then its video. The same as luma_get_task; free.",
+            description="One generation: its state, and its video once it succeeded. The same as luma_get_task; free.",
             mime_type="application/json",
         )
     ]
@@ -78,20 +78,26 @@ class TaskResources:
         self._wall_clock = wall_clock
 
     async def read(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        """Return the task as JSON. Raises MCPError: -32602 for an unknown URI or task, -32603 if it cannot be read."""
+        """Return the task as JSON.
+
+        Raises MCPError: -32602 for an unknown URI or task, -32603 if the task cannot be read.
+        """
         uri = str(params.uri)
         task_id = task_id_in(uri)
         if task_id is None:
             raise MCPError(INVALID_PARAMS, f"There is no such resource; resources are {TEMPLATE}.", {"uri": uri})
-        answer = (await self._tasks.find(self._context.caller(ctx), [task_id])).answers[task_id]
-        if isinstance(answer, LumaError):
-            raise MCPError(INTERNAL_ERROR, str(answer), {"uri": uri}) from answer
-        if answer is None:
+        result = (await self._tasks.find(self._context.caller(ctx), [task_id])).answers[task_id]
+        if isinstance(result, LumaError):
+            raise MCPError(INTERNAL_ERROR, str(result), {"uri": uri}) from result
+        if result is None:
             raise MCPError(INVALID_PARAMS, f"{self._backend.name} does not know this task.", {"uri": uri})
-        return self._contents(uri, answer)
+        return self._contents(uri, result)
 
     async def complete(self, ctx: Context, params: CompleteRequestParams) -> Completion:
-        """Return the caller's task ids that begin with the argument's value; none for another template."""
+        """Return the caller's task ids that begin with the argument's value.
+
+        There are none for another template, nor while the backend refuses the caller's token.
+        """
         reference, principal = params.ref, self._context.caller(ctx).principal
         if not isinstance(reference, ResourceTemplateReference) or str(reference.uri) != TEMPLATE:
             return Completion(values=[], total=0, has_more=False)

@@ -14,8 +14,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app.domain.foreign_text import MAX_ID_LENGTH
 from app.domain.generation import MAX_PROMPT_LENGTH, AspectRatio
+from app.domain.untrusted_text import MAX_ID_LENGTH
 
 MAX_WAIT_SECONDS = 50
 MAX_TIMEOUT_SECONDS = 3600
@@ -115,7 +115,7 @@ Confirm = Annotated[
 ]
 
 
-SELDOM_PUBLISHED = frozenset({"confirm"})
+HIDDEN_BY_DEFAULT = frozenset({"confirm"})
 """Arguments that tools/list shows only to callers whose team has costly generations confirmed."""
 
 

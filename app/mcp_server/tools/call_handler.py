@@ -166,6 +166,8 @@ class ToolCallHandler:
         The call is validated against the schema of its protocol revision, as by the SDK. The SDK's second parse of the
         parameters is skipped, and so is its output validation, which would see placeholders instead of values. Only
         transports without a handshake may use this, because the SDK checks the handshake after its middleware.
+
+        Raises MCPError -32602 for invalid parameters of tools/call.
         """
         name = (ctx.params or {}).get("name")
         is_call = ctx.method == "tools/call" and ctx.request_id is not None  # a notification has no response

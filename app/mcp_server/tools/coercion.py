@@ -1,6 +1,7 @@
 """Coerces arguments that clients send in another JSON type, and drops arguments that clients add.
 
-Only unambiguous values are coerced: a number in a string, a list in a string, a list of one id instead of an id. A
+Only unambiguous values are coerced: a number or a boolean in a string, a list in a string (as JSON, or separated by
+spaces, commas or semicolons), a list of one id instead of an id, and a text such as "null" for a missing value. A
 billable tool refuses unknown arguments, because one may be a misspelt argument that changes what is bought.
 """
 
@@ -15,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from app.domain.errors import InvalidRequest
-from app.mcp_server.tools.arguments import SELDOM_PUBLISHED
+from app.mcp_server.tools.arguments import HIDDEN_BY_DEFAULT
 
 ADDED_BY_CLIENTS = frozenset(
     ("wait_for_previous", "random_string", "toolCallId", "sessionId", "action", "chatInput", "tool", "tool_call_id")
@@ -23,10 +24,10 @@ ADDED_BY_CLIENTS = frozenset(
 """Arguments that Gemini CLI, Cursor and n8n add to the calls of any tool."""
 
 NO_VALUE = frozenset(("", "null", "none", "undefined"))
-"""Texts, in any case, that clients send for a missing value.
+"""Texts, in upper or lower case, that clients send for a missing value.
 
-They count as left out in every optional text without a default of its own. A choice with one, such as an aspect ratio,
-is refused, because a client may mean something else than the default.
+They count as left out if the argument is an optional text whose default is None or "". If it has another default, as
+the aspect ratio has, they are refused, because the client may not mean that default.
 """
 
 _SEPARATORS = str.maketrans(",;\n\t", "    ")
@@ -40,11 +41,11 @@ It is above the largest batch, so that a list that was cut is refused as too lon
 """
 
 
-def coerced(model: type[BaseModel], raw_arguments: Mapping[str, Any], *, is_billable: bool) -> dict[str, Any]:
-    """Return `raw_arguments` with the types of `model`, as far as they are unambiguous; others are unchanged.
+def coerce_arguments(model: type[BaseModel], raw_arguments: Mapping[str, Any], *, is_billable: bool) -> dict[str, Any]:
+    """Return `raw_arguments` with their values coerced to the types of `model`. Ambiguous values are unchanged.
 
-    null counts as left out if the argument has a default. If the tool is billable, an unknown argument raises
-    InvalidRequest, which suggests the nearest known one; otherwise it is dropped.
+    An argument that is null is dropped if it has a default. Unknown arguments are dropped. If the tool is billable, an
+    unknown argument that is not in ADDED_BY_CLIENTS raises InvalidRequest, which suggests the most similar known one.
     """
     coercers, arguments = _coercers(model), {}
     for name, value in raw_arguments.items():
@@ -63,7 +64,7 @@ def nearest(model: type[BaseModel], name: str) -> str | None:
 
 
 def _unknown(model: type[BaseModel], name: str) -> str:
-    known = ", ".join(one for one in model.model_fields if one not in SELDOM_PUBLISHED)
+    known = ", ".join(one for one in model.model_fields if one not in HIDDEN_BY_DEFAULT)
     close = nearest(model, name)
     hint = f" Did you mean `{close}`?" if close else ""
     quoted = (

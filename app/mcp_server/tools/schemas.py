@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from app.mcp_server.tools.arguments import SELDOM_PUBLISHED, SpendingArguments
+from app.mcp_server.tools.arguments import HIDDEN_BY_DEFAULT, SpendingArguments
 from app.mcp_server.tools.results import ErrorResult
 
 _NOT_PUBLISHED = frozenset(("title", "minLength", "maxLength", "exclusiveMinimum", "exclusiveMaximum"))
@@ -31,7 +31,7 @@ def input_schema(model: type[BaseModel], *, with_confirm: bool = False) -> Schem
     if not issubclass(model, SpendingArguments):
         del schema["additionalProperties"]
     properties = schema["properties"]
-    for name in () if with_confirm else SELDOM_PUBLISHED:
+    for name in () if with_confirm else HIDDEN_BY_DEFAULT:
         properties.pop(name, None)
     schema["properties"] = {name: properties[name] for name in schema.get("required", ())} | properties
     return schema

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from app.domain.errors import InvalidRequest
-from app.domain.foreign_text import MAX_ID_LENGTH
+from app.domain.untrusted_text import MAX_ID_LENGTH
 from app.mcp_server.tools.arguments import NO_TEXT, Arguments, SpendingArguments
-from app.mcp_server.tools.coercion import coerced, nearest
+from app.mcp_server.tools.coercion import coerce_arguments, nearest
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}")
 _MAX_FAULTS = 3
@@ -24,7 +24,7 @@ def read_arguments(model: type[Arguments], raw_arguments: Mapping[str, Any]) -> 
 
     Raises InvalidRequest, whose message names the invalid arguments and quotes no value.
     """
-    arguments = coerced(model, raw_arguments, is_billable=issubclass(model, SpendingArguments))
+    arguments = coerce_arguments(model, raw_arguments, is_billable=issubclass(model, SpendingArguments))
     try:
         return model.model_validate(arguments)
     except ValidationError as exc:

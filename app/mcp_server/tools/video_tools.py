@@ -60,7 +60,7 @@ class VideoTools:
         return await self._start(call, command, "luma_generate_video", arguments)
 
     async def generate_video_from_image(self, call: Call, arguments: GenerateFromImageArguments) -> ToolResult:
-        """Start a video that begins or ends with an image."""
+        """Start a video that begins or ends with an image. Raises InvalidRequest without an image."""
         start_image_url = self._url(arguments.start_image_url, "start_image_url")
         end_image_url = self._url(arguments.end_image_url, "end_image_url")
         if start_image_url is None and end_image_url is None:

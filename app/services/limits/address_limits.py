@@ -11,7 +11,7 @@ from cachetools import LRUCache, TTLCache
 from app.services.limits.networks import network_of
 
 MAX_ADDRESSES = 10_000
-"""Addresses that are remembered, about 200 bytes each. The least recently used is evicted."""
+"""Maximum number of addresses in the cache, about 200 bytes each. The least recently used is evicted."""
 
 TRUSTED_SECONDS = 30 * 86_400.0
 """Time for which a network is trusted after a request of it succeeded."""
@@ -26,7 +26,7 @@ class AddressLimit:
         in_all: int,
         seconds: float,
         clock: Callable[[], float],
-        refused: Callable[[], None] = lambda: None,
+        on_refusal: Callable[[], None] = lambda: None,
         *,
         total_seconds: float | None = None,
     ) -> None:
@@ -34,10 +34,10 @@ class AddressLimit:
 
         The events of trusted networks count too, and are not refused by the second limit.
 
-        `total_seconds` is the window of `in_all`; None means `seconds`. `clock` is monotonic. `refused` is called for
-        each refusal.
+        `total_seconds` is the window of `in_all`; None means `seconds`. `clock` is monotonic. `on_refusal` is called
+        for each refusal.
         """
-        self._refused = refused
+        self._on_refusal = on_refusal
         self._per_address = per_address
         self._in_all = in_all
         self._seconds = seconds
@@ -62,10 +62,10 @@ class AddressLimit:
         network = network_of(address)
         count = self._counts.get(network, 0)
         if count >= self._per_address:
-            self._refused()
+            self._on_refusal()
             return self._window_ends - now
         if self._total >= self._in_all and network not in self._trusted:
-            self._refused()
+            self._on_refusal()
             return self._total_ends - now
         self._counts[network] = count + 1
         self._total += 1

@@ -1,4 +1,7 @@
-"""Limits of administration over HTTP, in this process. Its changes lock the directory; its reads may be long."""
+"""Limits of administration over HTTP, in this process.
+
+Administrative changes lock the directory, and reads may be long.
+"""
 
 from collections.abc import Callable
 
@@ -10,7 +13,10 @@ CHANGES_PER_SECOND, MAX_CHANGES = 1.0, 60
 """Rate and burst of one team. After each change, every replica reads its teams again."""
 
 PLACES = Shares(places=2, per_tenant=1, unaccepted=2)
-"""Concurrent requests. They use half of the four database connections; the other half is for tool calls."""
+"""Maximum number of concurrent requests.
+
+They use half of the four database connections; the other half is for tool calls.
+"""
 
 
 class AdminLimits:

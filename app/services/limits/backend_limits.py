@@ -6,17 +6,20 @@ from app.services.limits.fair_limiter import FairLimiter, Shares
 from app.services.limits.token_status import TokenStatusCache
 
 READS = Shares(places=32, per_tenant=8, unaccepted=24)
-"""Concurrent reads of the backend. A token may have eight, because a backend allows about ten a second."""
+"""Maximum number of concurrent reads of the backend.
+
+A token may have eight, because a backend allows about ten a second.
+"""
 
 PURCHASE_PLACES = 16
 UNACCEPTED_PURCHASES = 12
-"""Concurrent submissions. Their limiter is separate, so they never wait behind reads."""
+"""Maximum number of concurrent submissions. Their limiter is separate, so they never wait behind reads."""
 
 SPARE_CONNECTIONS = 4
 """Connections in each pool beyond the concurrency limit: calls fail if connections being closed fill the pool."""
 
 STORE_READS = Shares(places=12, per_tenant=4, unaccepted=6)
-"""Concurrent reads of the store. The values of 200 tasks take a few MB until they are unpacked."""
+"""Maximum number of concurrent reads of the store. The values of 200 tasks take a few MB until they are unpacked."""
 
 
 class BackendLimits:

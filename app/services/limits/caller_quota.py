@@ -48,20 +48,21 @@ class CallerQuota:
         self,
         limits: QuotaLimits,
         is_accepted: Callable[[str], bool],
-        refused: Callable[[], None] = lambda: None,
-        changed: Callable[[int], None] = lambda _in_use: None,
+        on_refusal: Callable[[], None] = lambda: None,
+        on_change: Callable[[int], None] = lambda _in_use: None,
     ) -> None:
         """Enforce `limits`. `is_accepted` returns whether the backend has accepted a caller's token lately.
 
-        `refused` is called for each refusal. `changed` is called with the amount in use when `place` takes or releases.
+        `on_refusal` is called for each refusal. `on_change` is called with the amount in use when `place` takes or
+        releases a unit.
         """
-        self._changed = changed
+        self._on_change = on_change
         self._limits = limits
         self._unreserved = limits.total - limits.total // 4
         self._most_for_unaccepted = limits.total - limits.total // 8
         self._unreserved_for_unaccepted = limits.unaccepted - limits.unaccepted // 4
         self._is_accepted = is_accepted
-        self._refused = refused
+        self._on_refusal = on_refusal
         self._held: dict[str, int] = {}
         self._unaccepted: dict[str, int] = {}  # the part of `_held` that was taken before the token was accepted
         self._unaccepted_in_use = 0
@@ -79,7 +80,7 @@ class CallerQuota:
         if held > self._limits.per_caller or not (
             is_unreserved or self._may_use_reserve(held, amount, is_accepted=is_accepted)
         ):
-            self._refused()
+            self._on_refusal()
             return False
         if not amount:
             return True
@@ -122,9 +123,9 @@ class CallerQuota:
         """Hold one unit inside `with`. Raises RateLimited with the sentence `refusal` if none is free."""
         if not self.take(owner):
             raise RateLimited(refusal, retry_after_seconds=RETRY_AFTER_SECONDS)
-        self._changed(self.in_use)
+        self._on_change(self.in_use)
         try:
             yield
         finally:
             self.give_back(owner)
-            self._changed(self.in_use)
+            self._on_change(self.in_use)

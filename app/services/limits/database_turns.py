@@ -28,15 +28,15 @@ class DatabaseTurns:
         self,
         places: FairLimiter,
         waiting: CallerQuota,
-        waited_too_long: Callable[[], None] = lambda: None,
+        on_timeout: Callable[[], None] = lambda: None,
         longest_wait_seconds: float = MAX_WAIT_SECONDS,
     ) -> None:
         """Run operations in `places`. `waiting` limits the number of waiting operations.
 
-        `waited_too_long` is called for each operation without a turn within `longest_wait_seconds`.
+        `on_timeout` is called for each operation without a turn within `longest_wait_seconds`.
         """
         self._longest_wait_seconds = longest_wait_seconds
-        self._waited_too_long = waited_too_long
+        self._on_timeout = on_timeout
         self._places = places
         self._waiting = waiting
         self._running: set[asyncio.Task[Any]] = set()
@@ -71,7 +71,7 @@ class DatabaseTurns:
             async with asyncio.timeout(self._longest_wait_seconds):
                 return await self._places.take(caller)
         except TimeoutError:
-            self._waited_too_long()
+            self._on_timeout()
             raise DatabaseBusy from None
         finally:
             self._waiting.give_back(caller)

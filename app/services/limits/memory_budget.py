@@ -54,18 +54,18 @@ class MemoryBudget(CallerQuota):
         self,
         limit: int,
         is_accepted: Callable[[str], bool] = lambda _owner: False,
-        refused: Callable[[], None] = lambda: None,
-        ended: Callable[[], None] = lambda: None,
+        on_refusal: Callable[[], None] = lambda: None,
+        on_connection_closed: Callable[[], None] = lambda: None,
     ) -> None:
         """Limit all to `limit` bytes. `is_accepted` returns whether the backend has accepted an owner's token lately.
 
-        `refused` is called for each refused request, and `ended` for each closed connection.
+        `on_refusal` is called for each refused request, and `on_connection_closed` for each closed connection.
         """
         for_requests = limit - limit // SHARE_OF_CONNECTIONS
         limits = QuotaLimits(for_requests, limit // SHARE_OF_ONE_CALLER, for_requests // 2)
-        super().__init__(limits, is_accepted, refused)
+        super().__init__(limits, is_accepted, on_refusal)
         self._limit = limit
-        self._ended = ended
+        self._on_connection_closed = on_connection_closed
         self._shares: dict[str, _Share] = {}
         self._owners: dict[Holder, str] = {}
         self.held = 0
@@ -119,7 +119,7 @@ class MemoryBudget(CallerQuota):
         owner = self._owners[connection]
         self.release(connection)
         if held >= recorded:
-            self._ended()
+            self._on_connection_closed()
             connection.make_room()
         elif held:
             self._owners[connection] = owner

@@ -7,9 +7,9 @@ from contextvars import ContextVar
 class MemoryLease:
     """A reference-counted lease. It is released when its last user ends."""
 
-    def __init__(self, give_back: Callable[[], None]) -> None:
-        """Start with one user. `give_back` is called when the last user ends."""
-        self._give_back = give_back
+    def __init__(self, on_last_end: Callable[[], None]) -> None:
+        """Start with one user. `on_last_end` is called when the last user ends."""
+        self._on_last_end = on_last_end
         self._users = 1
 
     def keep(self) -> None:
@@ -20,7 +20,7 @@ class MemoryLease:
         """Remove a user."""
         self._users -= 1
         if self._users == 0:
-            self._give_back()
+            self._on_last_end()
 
 
 MEMORY_LEASE: ContextVar[MemoryLease | None] = ContextVar("luma_mcp_memory_lease", default=None)

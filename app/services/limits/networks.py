@@ -1,4 +1,4 @@
-"""What a network address is counted as, by limits per address."""
+"""The keys under which limits count network addresses."""
 
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network

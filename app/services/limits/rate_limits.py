@@ -84,24 +84,24 @@ class RateLimits:
         limiter: RateLimiter,
         clock: Callable[[], float],
         *,
-        refused: Callable[[LimitKind], None],
-        flooded: Callable[[], None],
-        failed: Callable[[], None],
+        on_refusal: Callable[[LimitKind], None],
+        on_flood: Callable[[], None],
+        on_failure: Callable[[], None],
     ) -> None:
         """Count with `limiter`. `clock` is monotonic, in seconds.
 
-        `refused` is called with the kind of limit for each refused call, `flooded` for each HTTP request that
-        `refuse_flood` refuses, and `failed` for each failure of Redis.
+        `on_refusal` is called with the kind of limit for each refused call, `on_flood` for each HTTP request that
+        `refuse_flood` refuses, and `on_failure` for each failure of Redis.
         """
         self._limiter = limiter
         self._clock = clock
-        self._count_refusal = refused
-        self._count_flood = flooded
-        self._count_failure = failed
+        self._on_refusal = on_refusal
+        self._on_flood = on_flood
+        self._on_failure = on_failure
         self._refusals: LRUCache[RateLimit, _CachedRefusal] = LRUCache(MAX_CACHED)
         self._floods: LRUCache[str, _Flood] = LRUCache(MAX_CACHED)
         self._resume_at: float | None = None
-        self._outages, self._bursts = LogThrottle(clock), LogThrottle(clock)
+        self._outage_log, self._flood_log = LogThrottle(clock), LogThrottle(clock)
 
     async def check(self, principal: Principal, kind: LimitKind) -> None:
         """Count a call or a generation of `principal`. Raises RateLimited if a limit refuses it."""
@@ -119,12 +119,15 @@ class RateLimits:
         raise self._refusal(principal, over, now)
 
     def refuse_flood(self, principal: Principal) -> float | None:
-        """Return None if the caller has fewer than FLOOD_REFUSALS refused calls, else the seconds to wait."""
+        """Return None if the caller has fewer than FLOOD_REFUSALS refused calls.
+
+        Otherwise count and log the refusal, and return the seconds to wait.
+        """
         flood = self._floods.get(_name(principal))
         if flood is None or flood.refusals < FLOOD_REFUSALS or (wait := flood.until - self._clock()) <= 0:
             return None
-        self._count_flood()
-        if (count := self._bursts.count()) is not None:
+        self._on_flood()
+        if (count := self._flood_log.count()) is not None:
             log.warning(
                 "Caller %s of team %s goes on calling over a limit of its team: it gets 429 until the limit has room "
                 "(%d such answers to all callers since the last such line)",
@@ -144,7 +147,7 @@ class RateLimits:
 
     def in_flight_refusal(self, refusal: InFlightLimitReached) -> RateLimited:
         """Return the error for a caller whose generation the database has refused, and count it."""
-        self._count_refusal(LimitKind.IN_FLIGHT)
+        self._on_refusal(LimitKind.IN_FLIGHT)
         sentence = SENTENCES[LimitKind.IN_FLIGHT].format(level=refusal.level, maximum=refusal.maximum)
         return RateLimited(sentence, retry_after_seconds=IN_FLIGHT_RETRY_SECONDS)
 
@@ -157,7 +160,10 @@ class RateLimits:
         return None
 
     async def _ask_redis(self, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """Return the result of `ask`, a call of the limiter; None if Redis fails, or has failed shortly before."""
+        """Return the result of `ask`, a call of the limiter; None if Redis fails, or has failed shortly before.
+
+        A failure is reported, and starts a pause of COOLDOWN_SECONDS.
+        """
         if not self._try_redis():
             return None
         try:
@@ -182,8 +188,8 @@ class RateLimits:
 
     def _fail(self, exc: StoreUnavailable) -> None:
         self._resume_at = self._clock() + COOLDOWN_SECONDS
-        self._count_failure()
-        if (count := self._outages.count()) is not None:
+        self._on_failure()
+        if (count := self._outage_log.count()) is not None:
             log.warning(
                 "Rate limits of teams are not enforced, because Redis fails (%s, %d times since the last such line): "
                 "calls and generations pass, within the teams' budgets. Limits of generations in flight hold",
@@ -193,7 +199,7 @@ class RateLimits:
 
     def _refusal(self, principal: Principal, over: OverLimit, now: float) -> RateLimited:
         limit = over.limit
-        self._count_refusal(limit.kind)
+        self._on_refusal(limit.kind)
         if limit.kind is LimitKind.CALLS:
             self._record_flood(principal, now + min(over.wait_seconds, 2 * limit.window_seconds), now)
         sentence = SENTENCES[limit.kind].format(level=limit.level, maximum=limit.maximum)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from cachetools import LRUCache
 
 MAX_CALLERS = 10_000
-"""Callers that are remembered, about 0.2 KB each. An evicted caller may send a burst again."""
+"""Maximum number of callers in the cache, about 0.2 KB each. An evicted caller may send a burst again."""
 
 
 class RequestRate:

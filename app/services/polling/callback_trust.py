@@ -38,18 +38,18 @@ class CallbackTrust:
         keys: KeyNamespace,
         *,
         on_missing: Callable[[], None],
-        set_doubted: Callable[[int], None],
+        on_doubt_change: Callable[[int], None],
     ) -> None:
         """Watch callbacks of `backend` to `address`, the public address of this service.
 
-        `on_missing` is called for each missing callback. `set_doubted` is called with 1 when trust is lost and with 0
-        when it is restored.
+        `on_missing` is called for each missing callback. `on_doubt_change` is called with 1 when trust is lost and with
+        0 when it is restored.
         """
         self._backend = backend
         self._leases = leases
         self._key = keys.key("callbacks", "doubted", hashlib.sha256(address.encode()).hexdigest()[:16])
         self._on_missing = on_missing
-        self._set_doubted = set_doubted
+        self._on_doubt_change = on_doubt_change
         self._misses, self._miss_limit = 0, MISSES_BEFORE_FIRST_CALLBACK
 
     @property
@@ -85,7 +85,7 @@ class CallbackTrust:
         """Restore trust in this process, after a callback to any replica."""
         if not self.is_trusted:
             log.info("%s calls back again. Running tasks are read when their callbacks arrive", self._backend.name)
-            self._set_doubted(0)
+            self._on_doubt_change(0)
         self._misses, self._miss_limit = 0, MISSES_AFTER_FIRST_CALLBACK
 
     async def is_doubted_anywhere(self) -> bool:
@@ -108,7 +108,7 @@ class CallbackTrust:
             self._misses,
             self._backend.name,
         )
-        self._set_doubted(1)
+        self._on_doubt_change(1)
         try:
             await self._leases.put_if_absent(self._key, b"1", KEPT_SECONDS)
         except StoreUnavailable:

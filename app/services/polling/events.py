@@ -2,25 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 
 @dataclass(frozen=True, slots=True)
 class TaskEvent:
-    """An event about tasks of one tenant. The fields are the JSON members of the message.
+    """An event about tasks of one tenant.
 
     Attributes:
         changed: tasks whose state changed between two reads.
         missing: tasks that the backend did not know in a read.
-        hinted: tasks whose end a callback reported. A read must confirm it.
+        reported_finished: tasks whose end a callback reported. A read must confirm it. Its JSON name is `hinted`, which
+            replicas of earlier releases read.
 
     """
 
     tenant: str
     changed: Sequence[str] = field(default=())
     missing: Sequence[str] = field(default=())
-    hinted: Sequence[str] = field(default=())
+    reported_finished: Annotated[Sequence[str], Field(alias="hinted")] = field(default=())
 
 
 _TASK_EVENT = TypeAdapter(TaskEvent)
@@ -28,7 +30,7 @@ _TASK_EVENT = TypeAdapter(TaskEvent)
 
 def pack(event: TaskEvent) -> bytes:
     """Return the message for `event`."""
-    return _TASK_EVENT.dump_json(event)
+    return _TASK_EVENT.dump_json(event, by_alias=True)
 
 
 def unpack(message: bytes) -> TaskEvent | None:

@@ -34,8 +34,8 @@ from app.services.tasks.snapshots import TaskSnapshots
 LEASE_SECONDS = 10.0
 """Time after which another process replaces a dead leader, or reads tasks that the leader leaves overdue."""
 
-HINT_SECONDS = 10.0
-"""Minimum between two reads of one task that are triggered by callbacks."""
+EARLY_READ_SECONDS = 10.0
+"""Minimum between two early reads of one task, which callbacks and other replicas trigger."""
 
 LOOK_SECONDS = 2.0
 """Interval at which a follower reads the leader's snapshots, in case an event was lost."""
@@ -143,16 +143,19 @@ class TenantPoller:
         return not self._subscriptions
 
     def stop(self) -> asyncio.Task[None]:
-        """Stop polling, and return the asyncio task to wait for."""
+        """Cancel the polling, and return its asyncio task, which the caller waits for."""
         self._stopping = True
         self._wake.set()
         self._running.cancel()
         return self._running
 
     def on_event(self, event: TaskEvent) -> None:
-        """Wake the poller, and read hinted and missing tasks early. `event` comes from a replica, maybe this one."""
+        """Wake the poller, and read early the tasks that are missing or reported as finished.
+
+        `event` comes from any replica, also this one.
+        """
         now = self._deps.wall_clock()
-        for task_id in (*event.hinted, *event.missing):
+        for task_id in (*event.reported_finished, *event.missing):
             watched = self._watched.get(task_id)
             if watched is not None and not watched.settled:
                 watched.early_read_at = max(now, watched.early_reads_from)
@@ -259,7 +262,10 @@ class TenantPoller:
         return due_at if watched is None or watched.early_read_at is None else min(due_at, watched.early_read_at)
 
     async def _awaited_elsewhere(self) -> dict[str, TaskSnapshot | None]:
-        """Return the running tasks that calls to other replicas wait for, with their snapshots."""
+        """Return the running tasks that calls to other replicas wait for, with their snapshots.
+
+        A snapshot is None if it is not stored. The result is empty if Redis does not answer.
+        """
         try:
             awaited = await self._deps.coordination.members(self._interest_key, MAX_WATCHED)
         except StoreUnavailable:
@@ -269,7 +275,7 @@ class TenantPoller:
 
     async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:
         """Read the tasks in `known`, store and apply the results, and publish the changes since these snapshots."""
-        early_reads_from = self._deps.wall_clock() + HINT_SECONDS
+        early_reads_from = self._deps.wall_clock() + EARLY_READ_SECONDS
         for watched in self._watched.values():
             if watched.early_read_at is not None:
                 watched.early_reads_from = early_reads_from

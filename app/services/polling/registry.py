@@ -66,7 +66,7 @@ class PollerRegistry:
 
     def _on_message(self, message: bytes) -> None:
         event = unpack(message)
-        if event is not None and event.hinted:
+        if event is not None and event.reported_finished:
             self._deps.callback_trust.restore()
         if event is not None and (poller := self._pollers.get(event.tenant)) is not None:
             poller.on_event(event)

@@ -1,8 +1,9 @@
-"""Handles callbacks of the backend. The first callback for a task triggers a read of it; no result is taken from it.
+"""Handles callbacks of the backend. The first callback for a task triggers a read of the task at the backend.
 
-Callbacks are not signed, and the backend's record of a task contains the callback URL, so the body of a callback proves
-nothing. Only the result of the read is shown and cached. Each callback URL contains a ticket: an encrypted text with
-the tenant, a random number for the submission, and the time of issue.
+Callbacks are not signed. The backend's record of a task contains the callback URL, so anyone who can read the record
+can send a callback. The body of a callback therefore proves nothing, and only the result of the read is shown and
+cached. Each callback URL contains a ticket: an encrypted text, whose payload is the tenant, a nonce for the submission,
+and the time of issue.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 from cachetools import LRUCache
 
@@ -34,7 +35,7 @@ from app.services.tasks.snapshots import TaskSnapshots
 
 PURPOSE = "callback"
 MAX_CACHED = 4_000
-"""Size of the cache of tickets whose task is known, about 0.4 KB each. Repeated callbacks with them cost no query."""
+"""Size of the cache of submissions whose task is known, about 0.4 KB each. A repeated callback then costs no query."""
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class CallbackOutcome(StrEnum):
     """The outcome of a callback, for its log line and its metric."""
 
     TAKEN = "taken"
-    """The first callback for its task: the task is read."""
+    """The first callback for its task: the task is read, unless it is already known to be final."""
     REPEATED = "repeated"
     """A later callback for the same task: ignored."""
     EARLY = "early"
@@ -54,9 +55,29 @@ class CallbackOutcome(StrEnum):
     """The submission of this ticket started another task: ignored."""
 
 
+class _Payload(NamedTuple):
+    """The content of a ticket.
+
+    Attributes:
+        nonce: random hexadecimal digits, which distinguish submissions and cannot be guessed.
+        issued_at: in unix seconds.
+
+    """
+
+    tenant: str
+    nonce: str
+    issued_at: float
+
+
 @dataclass(frozen=True, slots=True)
-class _KnownTicket:
-    """The task of a ticket's submission, and whether a callback that names it is recorded."""
+class _KnownSubmission:
+    """A submission whose task is known.
+
+    Attributes:
+        task_id: the task that the submission started.
+        is_recorded: whether the database has a callback for that task.
+
+    """
 
     task_id: str
     is_recorded: bool
@@ -73,16 +94,16 @@ class Callbacks:
         cache: TaskCache,
         snapshots: TaskSnapshots,
         purchases: Purchases,
-        turns: DatabaseLimits,
+        database_limits: DatabaseLimits,
         trust: CallbackTrust,
         wall_clock: Callable[[], float],
         ticket_seconds: float,
     ) -> None:
         """Issue URLs under `base_url`, which has no slash at its end. `wall_clock` returns unix seconds.
 
-        `turns` limits concurrent operations on `purchases`: those of callbacks, and those for calls. `ticket_seconds`
-        is the lifetime of a ticket, and of idempotency keys: until its end, a callback may settle a purchase whose
-        outcome is unknown.
+        `database_limits` limits concurrent operations on `purchases`: its `callbacks` those of received callbacks, its
+        `purchases` those of calls. `ticket_seconds` is the lifetime of tickets. It equals that of idempotency keys,
+        because as long as a key is valid, a callback can reveal the task of a purchase whose outcome is unknown.
         """
         self._base_url = base_url
         self._sealer = sealer
@@ -90,63 +111,68 @@ class Callbacks:
         self._cache = cache
         self._snapshots = snapshots
         self._purchases = purchases
-        self._turns = turns
-        self._known: LRUCache[str, _KnownTicket] = LRUCache(MAX_CACHED)
+        self._database_limits = database_limits
+        self._known: LRUCache[str, _KnownSubmission] = LRUCache(MAX_CACHED)
         self.trust = trust
         self._wall_clock = wall_clock
         self._ticket_seconds = ticket_seconds
 
-    def url(self, tenant: str) -> str:
+    def new_callback_url(self, tenant: str) -> str:
         """Return a new callback URL for one submission of the tenant."""
-        ticket = {"tenant": tenant, "number": secrets.token_hex(12), "at": self._wall_clock()}
-        return f"{self._base_url}/{self._sealer.seal(PURPOSE, ticket)}"
+        payload = {"tenant": tenant, "number": secrets.token_hex(12), "at": self._wall_clock()}
+        return f"{self._base_url}/{self._sealer.seal(PURPOSE, payload)}"
 
     def callback_id_of(self, url: str) -> str:
-        """Return the callback id that the database holds for a URL made by `url`.
+        """Return the callback id of a callback URL of this service, a hash of the nonce in its ticket.
 
-        The URL itself is not stored, because anyone who reads it could call it. Raises ValueError for any other URL.
+        The database stores the id in place of the URL, because anyone who reads the URL could send a callback to it.
+        Raises ValueError for any other URL.
         """
-        ticket = self._ticket_in(url)
-        if ticket is None:
+        payload = self._payload_of_url(url)
+        if payload is None:
             raise ValueError("this is not a callback URL of this service")
-        return self._callback_id(ticket)
+        return _callback_id(payload)
 
     async def process_early(self, principal: Principal, callback_id: str, task_id: str) -> None:
         """Process callbacks that arrived before `task_id` was recorded as the task of the submission.
 
-        If only other task ids are stored, or the database is down, the genuine callback may be lost. The task
-        is then polled on schedule, as without callbacks.
+        The task is read at once if one of those callbacks named it. If they named only other tasks, or the database
+        does not answer, a genuine callback may have been lost. The task is then polled on schedule, as without
+        callbacks.
         """
         owner = principal.owner
         try:
             reported = await self._callback_tasks(principal, callback_id)
         except DatabaseUnavailable:
-            await self._stop_expecting(owner, task_id)
+            await self._clear_callback_expectation(owner, task_id)
             return
         if task_id in reported:
             await self._trigger_read(owner, task_id)
         elif reported:
-            await self._stop_expecting(owner, task_id)
+            await self._clear_callback_expectation(owner, task_id)
 
-    def is_valid_ticket(self, sealed: str) -> bool:
-        """Return whether `sealed` is a ticket of this service that has not expired."""
-        return self._valid_ticket(sealed) is not None
+    def is_valid_ticket(self, ticket: str) -> bool:
+        """Return whether this service has issued `ticket` and it has not expired."""
+        return self._valid_payload(ticket) is not None
 
-    async def handle(self, sealed: str, task_id: str) -> CallbackOutcome:
-        """Process a callback with the ticket `sealed` whose body names `task_id`. Raises DatabaseUnavailable."""
-        ticket = self._valid_ticket(sealed)
-        if ticket is None:
+    async def handle(self, ticket: str, task_id: str) -> CallbackOutcome:
+        """Process a callback whose URL has this ticket, and whose body names `task_id`.
+
+        Raises DatabaseUnavailable if the callback cannot be recorded.
+        """
+        payload = self._valid_payload(ticket)
+        if payload is None:
             return CallbackOutcome.UNKNOWN_TICKET
-        callback_id = self._callback_id(ticket)
+        callback_id = _callback_id(payload)
         if (known := self._known.get(callback_id)) is not None and (known.is_recorded or known.task_id != task_id):
             return CallbackOutcome.REPEATED if known.task_id == task_id else CallbackOutcome.OTHER_TASK
         operation = partial(self._record, callback_id, task_id)
-        purchase, is_first = await self._turns.callbacks.run(ticket["tenant"], operation)
-        if purchase is None:  # the database may have failed when the purchase was sent
-            await self._publish_hint(ticket["tenant"], task_id)
+        purchase, is_first = await self._database_limits.callbacks.run(payload.tenant, operation)
+        if purchase is None:  # the purchase may have been sent without a record, while the database did not answer
+            await self._publish_reported_finished(payload.tenant, task_id)
         if purchase is None or purchase.task_id is None:
             return CallbackOutcome.EARLY
-        self._known[callback_id] = _KnownTicket(purchase.task_id, is_recorded=purchase.task_id == task_id)
+        self._known[callback_id] = _KnownSubmission(purchase.task_id, is_recorded=purchase.task_id == task_id)
         if purchase.task_id != task_id:
             return CallbackOutcome.OTHER_TASK
         if not is_first:
@@ -155,7 +181,11 @@ class Callbacks:
         return CallbackOutcome.TAKEN
 
     async def _record(self, callback_id: str, task_id: str) -> tuple[Purchase | None, bool]:
-        """Record a callback. Return its purchase, and whether this is the first callback about the purchase's task."""
+        """Record a callback. Return its purchase, and whether this is the first callback about the purchase's task.
+
+        The purchase is None if none has this callback id. As long as the purchase has no task, only the task id is
+        stored.
+        """
         purchase = await self._purchases.of_callback(callback_id)
         if purchase is None or purchase.task_id is None:
             await self._purchases.add_callback_task(callback_id, task_id)
@@ -172,48 +202,62 @@ class Callbacks:
         """
 
         def is_purchase_callback(url: str) -> bool:
-            ticket = self._ticket_in(url)
-            return ticket is not None and ticket["tenant"] in owners and self._callback_id(ticket) == callback_id
+            payload = self._payload_of_url(url)
+            return payload is not None and payload.tenant in owners and _callback_id(payload) == callback_id
 
         owners, task_ids = caller.principal.owners, await self._callback_tasks(caller.principal, callback_id)
         return await backend.find_by_callback(await caller.credentials.one(), command, task_ids, is_purchase_callback)
 
     async def _callback_tasks(self, principal: Principal, callback_id: str) -> list[str]:
         """Return the task ids that callbacks of this submission have named, oldest first."""
-        return await self._turns.purchases.run(principal.subject, partial(self._purchases.callback_tasks, callback_id))
+        return await self._database_limits.purchases.run(
+            principal.subject, partial(self._purchases.callback_tasks, callback_id)
+        )
 
-    def _valid_ticket(self, sealed: str) -> dict[str, Any] | None:
-        ticket = self._sealer.unseal(PURPOSE, sealed)
-        if ticket is None or self._wall_clock() - ticket.get("at", 0.0) > self._ticket_seconds:
+    def _valid_payload(self, ticket: str) -> _Payload | None:
+        payload = self._payload(ticket)
+        if payload is None or self._wall_clock() - payload.issued_at > self._ticket_seconds:
             return None
-        return ticket
+        return payload
 
-    def _ticket_in(self, url: str) -> dict[str, Any] | None:
-        """Return the ticket in a callback URL of this service, also an expired one; None for any other URL."""
-        return self._sealer.unseal(PURPOSE, url.removeprefix(f"{self._base_url}/"))
+    def _payload_of_url(self, url: str) -> _Payload | None:
+        """Return the payload of the ticket in a callback URL, also of an expired one; None for any other URL."""
+        return self._payload(url.removeprefix(f"{self._base_url}/"))
 
-    def _callback_id(self, ticket: dict[str, Any]) -> str:
-        """Return the callback id of a ticket. It cannot be guessed, because the ticket's number is random."""
-        return hashlib.sha256(f"ticket:{ticket['number']}".encode()).hexdigest()
+    def _payload(self, ticket: str) -> _Payload | None:
+        content = self._sealer.unseal(PURPOSE, ticket)
+        return None if content is None else _Payload(content["tenant"], content["number"], content.get("at", 0.0))
 
     async def _trigger_read(self, tenant: str, task_id: str) -> None:
-        """Drop the task from the cache if it is running, and make the poller read it early."""
+        """Drop the task from the cache if it is running, and store that no callback is expected for it.
+
+        Unless the task is known to be final, also restore trust in callbacks, and publish an event, upon which pollers
+        of all replicas read the task early.
+        """
         await self._cache.invalidate_running(tenant, task_id)
-        snapshot = await self._stop_expecting(tenant, task_id)
+        snapshot = await self._clear_callback_expectation(tenant, task_id)
         if snapshot is not None and snapshot.task.is_final:
             return  # the callback came too late to be of use, so it does not restore trust in callbacks
         await self.trust.record_callback()
-        await self._publish_hint(tenant, task_id)
+        await self._publish_reported_finished(tenant, task_id)
 
-    async def _publish_hint(self, tenant: str, task_id: str) -> None:
+    async def _publish_reported_finished(self, tenant: str, task_id: str) -> None:
         try:
-            await self._events.publish(EventKind.TASKS, pack(TaskEvent(tenant, hinted=[task_id])))
+            await self._events.publish(EventKind.TASKS, pack(TaskEvent(tenant, reported_finished=[task_id])))
         except StoreUnavailable:
             log.info("Redis does not answer, so a callback was not published. Waiting calls read the task on schedule")
 
-    async def _stop_expecting(self, tenant: str, task_id: str) -> TaskSnapshot | None:
-        """Store that the task expects no callback, so that it is polled on schedule. Return its former snapshot."""
+    async def _clear_callback_expectation(self, tenant: str, task_id: str) -> TaskSnapshot | None:
+        """Store that the task expects no callback, so that it is polled on schedule.
+
+        Return its former snapshot; None without one, in which case nothing is stored.
+        """
         snapshot = (await self._snapshots.get_many(tenant, [task_id])).get(task_id)
         if snapshot is not None:
             await self._snapshots.put_many(tenant, [replace(snapshot, expects_callback=False)])
         return snapshot
+
+
+def _callback_id(payload: _Payload) -> str:
+    """Return the callback id of a ticket with this payload. It cannot be guessed, because the nonce is random."""
+    return hashlib.sha256(f"ticket:{payload.nonce}".encode()).hexdigest()

@@ -126,15 +126,15 @@ class PurchaseService:
         backend: BackendDescription,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
-        refused: PurchaseRefusals = UNREPORTED,
+        refusals: PurchaseRefusals = UNREPORTED,
     ) -> None:
         """Record in `purchases`. `turns` limits concurrent operations on it. `signing` hashes keys and requests.
 
         `legacy_keys` are the keys of release 1.0. A key expires `key_lives_seconds` after its purchase. `key_fault`
         returns an error sentence while keys cannot be checked, else None. `unaccepted` limits the rows of tokens that
-        the backend has not accepted. `clock` is monotonic, in seconds. `refused` is told of refusals by limits.
+        the backend has not accepted. `clock` is monotonic, in seconds. `refusals` reports refusals by limits.
         """
-        self._refused = refused
+        self._refusals = refusals
         self._purchases = purchases
         self._signing = signing
         self._legacy_keys = legacy_keys
@@ -169,10 +169,12 @@ class PurchaseService:
         """Return the task, submitted now or by an earlier call with the same key.
 
         `send` is called at most once; `callback_id` identifies its callback. `run_shielded` runs what must not be
-        cancelled with the call. Raises what `send` and `reconcile` raise, and LumaError if nothing may be submitted.
+        cancelled with the call. Raises what `send` and `reconcile` raise. Nothing is submitted if it raises RateLimited
+        because of a limit of this process, or InternalError because the database does not answer or the key cannot be
+        checked.
         """
         if not self._unaccepted.may_record(request.caller):
-            self._refused.unknown_outcomes()
+            self._refusals.unknown_outcomes()
             raise RateLimited(self._backend.say(TOO_MANY_UNKNOWN), retry_after_seconds=WINDOW_SECONDS)
         new = self._new(request, callback_id)
         if not new.keys:
@@ -180,7 +182,7 @@ class PurchaseService:
         if (error := self._key_fault()) is not None:
             raise InternalError(error)
         if self._calls[request.caller] >= MAX_CALLS:
-            self._refused.keyed_calls()
+            self._refusals.keyed_calls()
             raise RateLimited(TOO_MANY_CALLS)
         self._calls[request.caller] += 1
         try:
@@ -270,7 +272,7 @@ class PurchaseService:
             released.set()
 
     def _still_under_way(self) -> RateLimited:
-        self._refused.key_in_use()
+        self._refusals.key_in_use()
         return RateLimited(STILL_UNDER_WAY)
 
     async def _attempt(self, call: _Call) -> PurchaseResult | None:
@@ -314,7 +316,12 @@ class PurchaseService:
         return PurchaseResult(task_id, replayed=True)
 
     async def _resolve_earlier(self, earlier: Purchase, call: _Call) -> PurchaseResult | None:
-        """Return the task of the purchase that holds the key, or replace it and buy; None while it is in flight."""
+        """Return the task of the purchase that holds the key, or replace that purchase and buy.
+
+        Return None while that purchase is in flight, or if another call has taken its key over.
+        Raises InvalidRequest if its arguments are others, OutcomeUnknown if its outcome is unknown and the caller has
+        not allowed a retry, and InternalError if its row has no valid task id.
+        """
         decision = decide(earlier, {name.request_hash for name in call.new.keys}, self._key_lives_seconds)
         if decision is Decision.OUTCOME_UNKNOWN:
             if (task_id := await self._reconcile(earlier, call)) is not None:
@@ -336,7 +343,10 @@ class PurchaseService:
                 raise OutcomeUnknown(UNKNOWN_BEFORE)
 
     def _valid_task_id(self, earlier: Purchase) -> str:
-        """Return the task id of a started purchase. Raises InternalError if somebody else has changed it in the row."""
+        """Return the task id of a started purchase.
+
+        Raises InternalError, and logs the fault, if another program has changed the id in the row.
+        """
         if earlier.task_id is None:
             if (count := self._invalid.count()) is not None:
                 log.error(
@@ -359,7 +369,11 @@ class PurchaseService:
         return task_id
 
     async def _send(self, new: NewPurchase, send: Send, *, is_recorded: bool = True) -> PurchaseResult:
-        """Send, and record the outcome. Until then the purchase is `sent`, so other calls with its key do not buy."""
+        """Send, and record the outcome. Until then the purchase is `sent`, so other calls with its key do not buy.
+
+        If nothing was bought, raises the LumaError of `send`. If the outcome is unknown, raises OutcomeUnknown, also
+        after an unexpected exception, which is logged.
+        """
 
         async def write(state: PurchaseState | None, task_id: str | None = None) -> None:
             await self._writer.write(Outcome(new, state, task_id, is_recorded))

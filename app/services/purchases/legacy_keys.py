@@ -11,8 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from app.domain.errors import InvalidRequest, OutcomeUnknown
-from app.domain.foreign_text import is_plain_id
 from app.domain.purchase import OTHER_ARGUMENTS, UNKNOWN_BEFORE
+from app.domain.untrusted_text import is_plain_id
 from app.ports.coordination import Leases
 from app.ports.store import StoreRefuses, StoreUnavailable
 

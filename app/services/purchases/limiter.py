@@ -12,7 +12,7 @@ from app.domain.errors import RateLimited
 from app.services.limits.fair_limiter import FairLimiter, Shares
 
 MAX_WAIT_SECONDS = 20.0
-"""Longest wait for a place, the right to submit. The caller is then told to try again."""
+"""Longest wait for a place, the right to submit. The caller then gets RateLimited."""
 
 MAX_WAITING = 50
 """Waiting submissions of one owner: about as many as five places can serve in MAX_WAIT_SECONDS."""
@@ -47,17 +47,17 @@ class ConcurrencyLimiter:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         *,
-        free: Callable[[int, int], None] = lambda _number, _free: None,
-        refused: Callable[[], None] = lambda: None,
+        on_free_places: Callable[[int, int], None] = lambda _number, _free: None,
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Enforce the limits of `backend`. `clock` is monotonic, in seconds; `sleep` uses the same clock.
 
-        `free` is called whenever the free places of a team's credential change: with the credential's number, from 1 on
-        in the order of first use, and the number of free places. `refused` is called for each call that finds too many
-        waiting, or waits too long.
+        `on_free_places` is called whenever the number of free places of a team's credential changes. Its arguments are
+        the credential's number, from 1 on in the order of first use, and the number of free places. `on_refusal` is
+        called for each call that finds too many waiting, or waits too long.
         """
-        self._free = free
-        self._refused = refused
+        self._on_free_places = on_free_places
+        self._on_refusal = on_refusal
         self._numbers: dict[str, int] = {}
         self._backend = backend
         self._clock = clock
@@ -74,7 +74,7 @@ class ConcurrencyLimiter:
         give_up_at = self._clock() + MAX_WAIT_SECONDS
         queue = self._queue_of(caller.owner, credentials)
         if queue.users >= queue.places + MAX_WAITING:
-            self._refused()
+            self._on_refusal()
             raise RateLimited(self._backend.say(TOO_MANY_WAIT))
         queue.users += 1
         try:
@@ -106,7 +106,7 @@ class ConcurrencyLimiter:
         try:
             await asyncio.wait([timer, place], return_when=asyncio.FIRST_COMPLETED)
             if not place.done():
-                self._refused()
+                self._on_refusal()
                 raise self._backend.error(RateLimited)
             return place.result()
         except asyncio.CancelledError:
@@ -129,7 +129,7 @@ class ConcurrencyLimiter:
         if (number := self._numbers.get(credential.id)) is None:
             number = self._numbers[credential.id] = len(self._numbers) + 1
             log.info("Credential %s of a team is number %d in the metric of free places", credential.id[:16], number)
-        self._free(number, max(self._backend.policy.generations_at_once - running, 0))
+        self._on_free_places(number, max(self._backend.policy.generations_at_once - running, 0))
 
     async def _send(self, credentials: Sequence[Credential], send: Send, give_up_at: float, *, is_shared: bool) -> str:
         while True:

@@ -10,7 +10,7 @@ from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 MAX_QUEUED = 10_000
 MAX_QUEUED_PER_CALLER = 2_000
 MAX_QUEUED_UNACCEPTED = 2_500
-"""Most outcomes that one process queues: in total, for one caller, and for all callers whose token is not accepted.
+"""Maximum number of queued outcomes per process: in all, for one caller, and for all callers who are not accepted.
 
 An outcome takes less than 1 KB.
 """

@@ -29,7 +29,7 @@ from app.services.tasks.snapshots import TaskSnapshots
 
 MAX_UNDER_WAY = 600
 MAX_UNDER_WAY_PER_CALLER = 64
-"""Submissions in flight in this process, and of one token. They continue if their callers disconnect."""
+"""Maximum number of submissions in flight, in this process and of one token. A disconnect does not end a submission."""
 
 TOO_MANY_UNDER_WAY = (
     "This service has as many submissions under way as it takes, for this token or in all. Nothing was sent: try again "
@@ -85,14 +85,14 @@ class VideoService:
         places: CallerQuota,
         telemetry: Telemetry,
         limits: RateLimits,
-        in_flight: Callable[[int], None] = lambda _count: None,
+        on_in_flight_change: Callable[[int], None] = lambda _count: None,
     ) -> None:
         """Submit through `backend`, without a callback URL if `callbacks` is None.
 
         Each submission holds one of `places` until it ends, also after its caller disconnected. `limits` enforces the
-        rate limits of teams. `in_flight` is called with the number of submissions whenever it changes.
+        rate limits of teams. `on_in_flight_change` is called with the number of submissions whenever it changes.
         """
-        self._in_flight = in_flight
+        self._on_in_flight_change = on_in_flight_change
         self._limits = limits
         self._token_status = token_status
         self._places = places
@@ -174,7 +174,7 @@ class VideoService:
         """Return the callback URL; None if the caller gave one, or if this service has no public address."""
         if self._callbacks is None or command.callback_url is not None:
             return None
-        return self._callbacks.url(principal.owner)
+        return self._callbacks.new_callback_url(principal.owner)
 
     async def _submit(self, caller: Caller, command: Command, url: str | None) -> str:
         credentials = await caller.credentials.all()
@@ -192,7 +192,10 @@ class VideoService:
         return task_id
 
     async def _check_may_still_spend(self, caller: Caller) -> None:
-        """Raise LumaError if the caller lost the right to spend while the submission waited for its place."""
+        """Raise Unauthorized, Stopped or Forbidden if the caller may no longer spend.
+
+        The caller may have lost the right while the submission waited for its place.
+        """
         principal = await caller.current_principal()
         if principal is None:
             raise Unauthorized(KEY_ENDED)
@@ -202,14 +205,14 @@ class VideoService:
     async def _run_shielded(self, principal: Principal, callback_id: str | None, purchase: Coroutine[Any, Any, B]) -> B:
         """Run `purchase` to its end, also if the caller disconnects. The request's memory lease is held until then.
 
-        Raises RateLimited if too many are in flight.
+        Raises RateLimited, and does not run `purchase`, if too many are in flight.
         """
         if not self._places.take(principal.subject):
             purchase.close()
             raise RateLimited(TOO_MANY_UNDER_WAY, retry_after_seconds=RETRY_AFTER_SECONDS)
         task = asyncio.get_running_loop().create_task(self._run(principal, callback_id, purchase))
         self._under_way.add(task)
-        self._in_flight(len(self._under_way))
+        self._on_in_flight_change(len(self._under_way))
         if (lease := MEMORY_LEASE.get()) is not None:
             lease.keep()
         task.add_done_callback(partial(self._on_done, principal.subject, lease))
@@ -217,7 +220,7 @@ class VideoService:
 
     def _on_done(self, subject: str, lease: MemoryLease | None, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
-        self._in_flight(len(self._under_way))
+        self._on_in_flight_change(len(self._under_way))
         self._places.give_back(subject)
         if lease is not None:
             lease.end()

@@ -5,8 +5,8 @@ from functools import partial
 
 from app.domain.access import Principal
 from app.domain.errors import InternalError, RateLimited
-from app.domain.foreign_text import is_plain_id
 from app.domain.purchase import Purchase, PurchaseState
+from app.domain.untrusted_text import is_plain_id
 from app.ports.repositories import DatabaseBusy, DatabaseUnavailable, Purchases
 from app.services.limits.database_turns import DatabaseTurns
 

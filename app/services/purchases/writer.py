@@ -86,7 +86,7 @@ class PurchaseWriter:
         if self._delays.count() is not None:
             log.warning(
                 "The database does not answer. The outcomes of %d purchases, and later ones, are queued in memory "
-                "until it does",
+                "until it does. Start the database before you stop this process, which would lose them",
                 len(self._unwritten),
             )
         while self._unwritten:

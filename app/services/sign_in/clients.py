@@ -74,15 +74,19 @@ class ClientRegistry:
         self._wall_clock = wall_clock
 
     async def known(self, client_id: str) -> OAuthClient | None:
-        """Return a stored client without a fetch, also if its document is stale. Raises DatabaseUnavailable."""
+        """Return a stored client without a fetch, also if its document is stale; None if it is not stored.
+
+        Raises DatabaseUnavailable.
+        """
         if len(client_id) > MAX_CLIENT_ID_LENGTH or not client_id.isprintable():
             return None
         return await self._clients.client(client_id)
 
     async def find(self, client_id: str, address: str) -> OAuthClient:
-        """Return the client with this id. Its document, if it has one, is fetched unless the stored one is fresh.
+        """Return the client with this id.
 
-        If a limit or an outage prevents the fetch, a stale one is used. Raises ClientRefused, TooManyRequests and
+        The document of a client that has one is fetched and stored, unless the stored one is fresh. If a limit or an
+        outage prevents the fetch, the stale one is used. Raises ClientRefused, TooManyRequests and
         DatabaseUnavailable.
         """
         known = await self.known(client_id)
@@ -151,7 +155,10 @@ def _redirects(given: Any) -> tuple[str, ...]:
 
 
 def _auth(method: Any) -> ClientAuth:
-    """Return the authentication method for a client. The default is a public client, which PKCE protects."""
+    """Return the authentication method for a client. The default is a public client, which PKCE protects.
+
+    Raises OAuthError for a method that is not supported.
+    """
     if method in (None, "none"):
         return ClientAuth.NONE
     if method in _SECRET_METHODS:

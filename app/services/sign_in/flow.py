@@ -186,11 +186,11 @@ class SignInFlow:
         known = self._vault.open(person)
         return known.label if known is not None else person.subject
 
-    def form_token(self, browser: Browser) -> str:
+    def csrf_token(self, browser: Browser) -> str:
         """Return a new anti-CSRF token for the forms of a page in this browser, valid for SESSION_SECONDS."""
         return self._sealer.seal(_FORM, {"until": self._wall_clock() + SESSION_SECONDS}, browser.secret)
 
-    def is_form_token(self, text: str, browser: Browser) -> bool:
+    def is_csrf_token(self, text: str, browser: Browser) -> bool:
         """Return whether `text` is a valid anti-CSRF token of this browser."""
         content = self._sealer.unseal(_FORM, text, browser.secret) if len(text) <= MAX_SEALED_LENGTH else None
         return content is not None and content["until"] > self._wall_clock()
@@ -202,7 +202,10 @@ class SignInFlow:
             await self._store.people.end_session(mint.digest(browser.session))
 
     def _unseal_consent(self, sealed: str, browser: Browser) -> tuple[AuthorizationRequest, str | None]:
-        """Return the request of a consent page, and the id of the person whose account it showed. Raises FlowEnded."""
+        """Return the request of a consent page, and the id of the person whose account it showed, or None.
+
+        Raises FlowEnded for the page of another browser, and for one that was open for too long.
+        """
         content = self._sealer.unseal(_CONSENT, sealed, browser.secret) if len(sealed) <= MAX_SEALED_LENGTH else None
         if content is None:
             raise FlowEnded("This page was not opened in this browser, or the browser keeps no cookies for this site.")

@@ -14,7 +14,7 @@ PAGE_SIZE = 500
 
 @dataclass(frozen=True, slots=True)
 class ListedGrant:
-    """A grant with the name that its person knows the account by; None if another secret key has sealed it."""
+    """A grant with the name of its person's account; None if another secret key has sealed it."""
 
     grant: Grant
     label: str | None

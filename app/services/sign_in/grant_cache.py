@@ -23,7 +23,7 @@ UNKNOWN_SECONDS = 10.0
 """Time for which a digest is cached as unknown. It is short, because an expired token may be renewed."""
 
 MAX_LOOKUPS = 2
-"""Concurrent look-ups in the database. It has four connections, which purchases need too."""
+"""Maximum number of concurrent look-ups in the database, whose four connections purchases need too."""
 
 MAX_WAITING = 200
 """Limit of look-ups in progress or waiting."""
@@ -88,14 +88,14 @@ class GrantCache:
         callers: Callers,
         clocks: CacheClocks,
         telemetry: SignInTelemetry,
-        refused: Callable[[], None] = lambda: None,
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Cache the access tokens in `grants`. `callers` makes the caller of each.
 
-        `telemetry` counts the grants that ended in another process, such as a command. `refused` is called for each
+        `telemetry` counts the grants that ended in another process, such as a command. `on_refusal` is called for each
         look-up that is refused because too many wait.
         """
-        self._refused = refused
+        self._on_refusal = on_refusal
         self._grants = grants
         self._callers = callers
         self._clock = clocks.monotonic
@@ -132,13 +132,17 @@ class GrantCache:
         return known
 
     async def token(self, digest: str) -> KnownToken | None:
-        """Return the token with this digest; None if there is none. Raises AuthenticationUnavailable."""
+        """Return the token with this digest, from the cache or the database; None if there is none.
+
+        The first use of a token confirms its grant, which ends the grace period of the previous refresh token.
+        Raises AccessRefused and AuthenticationUnavailable.
+        """
         if (known := self.known(digest)) is not None:
             return known
         if digest in self._unknown:
             return None
         if self._waiting >= MAX_WAITING:
-            self._refused()
+            self._on_refusal()
             raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
         self._waiting += 1
         try:
@@ -150,7 +154,7 @@ class GrantCache:
             self._waiting -= 1
 
     def note_use(self, token: KnownToken) -> None:
-        """Remember that a token was used. The database is updated once a minute."""
+        """Record that a token was used. The record is written to the database once a minute."""
         self._used.add(token.grant_id)
 
     async def _look_up(self, digest: str) -> KnownToken | None:

@@ -39,10 +39,10 @@ class RequestCheck:
         self.public_url = public_url
 
     async def check(self, query: Mapping[str, str], address: str, *, repeated: bool) -> CheckedRequest:
-        """Return the request in `query`. `repeated` tells whether a parameter occurs more than once.
+        """Return the request in `query`. `repeated` is True if a parameter occurs more than once.
 
         Raises ClientRefused for an error that only the person may see, because the redirect URI is not trusted;
-        RequestRefused for an error that the client is told; TooManyRequests and DatabaseUnavailable.
+        RequestRefused for an error that is reported to the client; TooManyRequests and DatabaseUnavailable.
         """
         if not query.get("client_id"):
             raise ClientRefused(f"The app has opened this page without naming itself (client_id is missing). {_AGAIN}")

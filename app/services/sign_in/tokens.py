@@ -59,7 +59,10 @@ class TokenService:
     async def exchange(
         self, client: OAuthClient, code: str, verifier: str | None, *, redirect_uri: str | None, resource: str | None
     ) -> IssuedTokens:
-        """Return the tokens for an authorization code. The second use of a code ends its grant."""
+        """Return the tokens for an authorization code, and record its grant. The second use of a code ends the grant.
+
+        Raises OAuthError if the code, the verifier, the redirect URI or the resource does not fit.
+        """
         self._check_resource(resource)
         mint = await self._mint.load()
         found = await self._store.steps.code(mint.digest(code)) if CODE.is_well_formed(code) else None
@@ -77,7 +80,10 @@ class TokenService:
     async def _redeem(
         self, mint: TokenMint, client: OAuthClient, code: AuthorizationCode, scopes: frozenset[Scope]
     ) -> IssuedTokens:
-        """Record a grant, and return its tokens, of which the access token has `scopes`."""
+        """Record a grant, and return its tokens, of which the access token has `scopes`.
+
+        Raises OAuthError if another request has used the code meanwhile.
+        """
         grant_id = secrets.token_hex(16)
         refresh = mint.first_refresh(grant_id)
         access = mint.access(refresh, scopes)
@@ -91,7 +97,13 @@ class TokenService:
     async def refresh(
         self, client: OAuthClient, token: str, *, scope: str | None, resource: str | None
     ) -> IssuedTokens:
-        """Return the next tokens for a refresh token. An old refresh token ends the grant after its grace period."""
+        """Return the next tokens for a refresh token.
+
+        A replaced refresh token is accepted during its grace period. After that, its use ends the grant. The login is
+        checked with the upstream from time to time.
+        Raises OAuthError if the token, the scope or the resource is refused, or the login has ended, and
+        "temporarily_unavailable" if too many refreshes of the grant happen at once.
+        """
         self._check_resource(resource)
         mint = await self._mint.load()
         grant_id = mint.grant_of(token)

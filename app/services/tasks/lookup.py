@@ -111,7 +111,7 @@ class TaskService:
             return self._backend.description.error(Unauthorized)
         cached = (await self._cache.get_many(caller.principal.owner, task_ids)).tasks
         if cached:
-            self._token_status.withhold(subject)
+            self._token_status.record_cached_results(subject)
         probe = next((task_id for task_id in task_ids if task_id not in cached), None)
         if probe is None and self._token_status.try_start_verification(subject):
             probe = task_ids[0]

@@ -124,27 +124,32 @@ class TeamAdministration:
         return await self._directory.teams.members(admin.team.name)
 
     async def member(self, admin: TeamAdmin, member_id: str) -> Member:
-        """Return the member with this id."""
+        """Return the member with this id. Raises NotThere."""
         for member in await self.members(admin):
             if member.id == member_id:
                 return member
-        raise NotThere(f"Team {admin.team.name} has no member with the id {member_id}. Look at the list of them.")
+        raise NotThere(
+            f"Team {admin.team.name} has no member with the id {member_id}. Look at the list of its members."
+        )
 
     async def add_member(self, admin: TeamAdmin, name: str) -> Member:
-        """Add a member."""
+        """Add a member. Raises NotAllowed if the team has MAX_MEMBERS, and AlreadyThere."""
         if len(await self.members(admin)) >= MAX_MEMBERS:
             raise NotAllowed(f"A team has at most {MAX_MEMBERS} members. Ask the operator of this service for more.")
         return await self._directory.teams.add_member(admin.team.name, name, admin.actor)
 
     async def stop_member(self, admin: TeamAdmin, member_id: str, *, is_stopped: bool) -> Member:
-        """Stop or resume the spending of the member with this id."""
+        """Stop or resume the spending of the member with this id. To resume needs the right to spend."""
         if not is_stopped:
             admin.require_spending()
         member = await self.member(admin, member_id)
         return await self._directory.teams.stop_member(admin.team.name, member.name, admin.actor, is_stopped=is_stopped)
 
     async def remove_member(self, admin: TeamAdmin, member_id: str) -> Member:
-        """Remove the member with this id, with their keys and the apps that they have connected."""
+        """Remove the member with this id, with their keys and the apps that they have connected.
+
+        Raises NotThere, and NotAllowed for the member of the administrator's own key.
+        """
         if member_id == admin.holder.member.id:
             raise NotAllowed("This is the member of the key that you use. Another administrator has to remove it.")
         member = await self.member(admin, member_id)
@@ -179,14 +184,14 @@ class TeamAdministration:
         return await self._directory.keys.revoke(key_id, admin.actor)
 
     async def block_key(self, admin: TeamAdmin, key_id: str, *, is_blocked: bool) -> KeyHolder:
-        """Block a key, so that it is refused, or unblock it."""
+        """Block a key, so that it is refused, or unblock it. To unblock needs the right to spend."""
         if not is_blocked:
             admin.require_spending()
         await self._own_key(admin, key_id)
         return await self._directory.keys.block(key_id, admin.actor, is_blocked=is_blocked)
 
     async def stop_key(self, admin: TeamAdmin, key_id: str, *, is_stopped: bool) -> KeyHolder:
-        """Stop or resume the spending with a key."""
+        """Stop or resume the spending with a key. To resume needs the right to spend."""
         if not is_stopped:
             admin.require_spending()
         await self._own_key(admin, key_id)
@@ -197,7 +202,10 @@ class TeamAdministration:
         return await self._directory.credentials.of_team(admin.team.id)
 
     async def add_credential(self, admin: TeamAdmin, backend: str, secret: str) -> TeamCredential:
-        """Add a credential for a backend."""
+        """Encrypt and add a credential for a backend.
+
+        Raises NotAllowed for another backend, or if the team has MAX_CREDENTIALS.
+        """
         if backend not in self._backends:
             raise NotAllowed(f"Credentials are for one of these backends: {', '.join(self._backends)}.")
         if len(await self.credentials(admin)) >= MAX_CREDENTIALS:

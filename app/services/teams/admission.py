@@ -34,17 +34,17 @@ class TeamAdmission:
         invitations: Invitations,
         *,
         max_personal: int,
-        is_full: Callable[[], None],
+        on_full: Callable[[], None],
     ) -> None:
-        """Admit whoever has a membership. A person without a team gets one of their own, up to `max_personal` in all.
+        """Admit a person who has a membership. A person without one gets a personal team, up to `max_personal` in all.
 
-        `is_full` is called for each person who gets none because of that; not if `max_personal` is 0.
+        `on_full` is called for each person who gets none because of that; not if `max_personal` is 0.
         """
         self._memberships = memberships
         self._people = people
         self._invitations = invitations
         self._max_personal = max_personal
-        self._is_full = is_full
+        self._on_full = on_full
 
     async def admit(self, signed_in: SignedIn, invitation: str | None) -> None:
         """Return if the person acts for a team. `invitation` is the digest of an invitation's code.
@@ -75,11 +75,11 @@ class TeamAdmission:
         try:
             await self._people.make_personal(newcomer, issuer_actor(person), self._max_personal)
         except TooManyTeams:
-            self._is_full()
+            self._on_full()
             raise LoginRefused(FULL) from None
 
     async def _join(self, person: Person, invitation: str) -> None:
-        """Use an invitation, unless it would have no effect.
+        """Use an invitation. Raises JoinRefused if it has ended, or would have no effect because a claim names a team.
 
         An invitation into the team that a claim names lets a person in again who was removed from it.
         """

@@ -16,7 +16,7 @@ from app.services.teams.administration import TeamAdmin
 MAX_BUDGETS = 300
 """Limit of budgets that a team's own keys may set. The list of them is not paginated."""
 
-NO_PRICE = "The backend names no price, so a budget would refuse every generation."
+NO_PRICE = "The backend names no price, so a budget would refuse every generation. Set rate limits instead."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,10 @@ class BudgetAdministration:
     async def set(
         self, admin: TeamAdmin, owner: BudgetOwner, window: Window, limit: Limit
     ) -> tuple[OwnedUse, str | None]:
-        """Set a budget. Return it, and the secret that signs its alerts, None without alerts. Raises OtherSecretKey."""
+        """Set a budget. Return it, and the secret that signs its alerts, which is None without alerts.
+
+        Raises NotAllowed if the backend names no price or the team has MAX_BUDGETS, and OtherSecretKey.
+        """
         if self._price is None:
             raise NotAllowed(NO_PRICE)
         found = await self.budgets(admin)

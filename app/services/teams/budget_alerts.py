@@ -13,7 +13,9 @@ POLL_SECONDS = 5.0
 
 BATCH_SIZE = 20
 LEASE_SECONDS = 60.0
-"""Time after which another process sends an alert that this one took and did not settle."""
+"""Lease of an alert. If its process dies meanwhile, another process sends it after the lease.
+
+The lease is longer than an attempt. If marking an alert as done fails, it is sent again: receivers may get it twice."""
 
 FIRST_PAUSE_SECONDS = 30.0
 MAX_PAUSE_SECONDS = 6 * 3600.0
@@ -23,8 +25,8 @@ MAX_ATTEMPTS = 10
 log = logging.getLogger(__name__)
 
 
-class BudgetAlerts:
-    """Takes alerts from the database and sends them. Several processes share the work."""
+class BudgetAlertDispatcher:
+    """Leases alerts in the database and sends them. Several processes share the work."""
 
     def __init__(
         self,
@@ -32,19 +34,19 @@ class BudgetAlerts:
         sender: AlertSender,
         sleep: Callable[[float], Awaitable[None]],
         *,
-        passed: Callable[[int], None],
-        ended: Callable[[str], None],
+        on_threshold_passed: Callable[[int], None],
+        on_attempt: Callable[[str], None],
     ) -> None:
         """Send `alerts` with `sender`.
 
-        `passed` is called with the percentage of each threshold that was passed. `ended` is called with the outcome of
-        each attempt: "sent", "failed" or "given_up".
+        `on_threshold_passed` is called with the percentage of each threshold that a budget has crossed. `on_attempt` is
+        called with the outcome of each attempt: "sent", "failed" or "given_up".
         """
         self._alerts = alerts
         self._sender = sender
         self._sleep = sleep
-        self._passed = passed
-        self._ended = ended
+        self._on_threshold_passed = on_threshold_passed
+        self._on_attempt = on_attempt
         self._faults = ThrottledExceptionLog(log, "Alerts of budgets could not be sent. They are retried")
 
     async def run(self) -> None:
@@ -53,7 +55,7 @@ class BudgetAlerts:
             try:
                 await self.send_due()
             except DatabaseUnavailable:
-                pass  # the alerts stay due, and the outage has its own log lines
+                pass  # leased alerts are due again when the lease ends, so one may be sent twice
             except Exception as exc:  # noqa: BLE001 - an exception must not end the loop
                 self._faults.note(exc)
             await self._sleep(POLL_SECONDS)
@@ -64,29 +66,46 @@ class BudgetAlerts:
         await asyncio.gather(*map(self._send, due))
 
     async def _send(self, alert: BudgetAlert) -> None:
-        if alert.tries == 1:
-            self._passed(alert.percent)
-            log.info("A budget of team %s has reached %d %%", alert.team_id, alert.percent)
+        if alert.attempts == 1:
+            self._on_threshold_passed(alert.percent)
+            log.info("%s has reached %d %%", _budget_text(alert), alert.percent)
         if alert.sealed_url is None:
-            await self._alerts.settle(alert)
+            await self._alerts.mark_done(alert)
             return
         try:
             await self._sender.send(alert)
         except NotDelivered as exc:
             await self._retry_or_give_up(alert, exc)
         else:
-            self._ended("sent")
-            await self._alerts.settle(alert)
+            self._on_attempt("sent")
+            await self._alerts.mark_done(alert)
 
     async def _retry_or_give_up(self, alert: BudgetAlert, reason: NotDelivered) -> None:
-        if alert.tries >= MAX_ATTEMPTS:
-            self._ended("given_up")
+        if alert.attempts >= MAX_ATTEMPTS:
+            self._on_attempt("given_up")
             log.error(
-                "Gave up an alert of team %s after %d attempts: its receiver %s", alert.team_id, alert.tries, reason
+                "%s: gave up its %d %% alert after %d attempts, because its receiver %s. Check the receiver, or set "
+                "the budget again with another alert URL",
+                _budget_text(alert),
+                alert.percent,
+                alert.attempts,
+                reason,
             )
-            await self._alerts.settle(alert)
+            await self._alerts.mark_done(alert)
             return
-        self._ended("failed")
-        pause = min(FIRST_PAUSE_SECONDS * 3 ** (alert.tries - 1), MAX_PAUSE_SECONDS)
-        log.warning("The receiver of alerts of team %s %s. The next attempt is in %.0f s", alert.team_id, reason, pause)
-        await self._alerts.put_off(alert, pause)
+        self._on_attempt("failed")
+        pause = min(FIRST_PAUSE_SECONDS * 3 ** (alert.attempts - 1), MAX_PAUSE_SECONDS)
+        log.warning(
+            "%s: its %d %% alert is sent again in %.0f s, because its receiver %s",
+            _budget_text(alert),
+            alert.percent,
+            pause,
+            reason,
+        )
+        await self._alerts.reschedule(alert, pause)
+
+
+def _budget_text(alert: BudgetAlert) -> str:
+    """Return the alert's budget for the log, without the names of people."""
+    spender = alert.content.get("key") or ("a member" if alert.content.get("member") else "all members")
+    return f"The {alert.content.get('window', '')} budget of team {alert.team_id} for {spender}"

@@ -87,7 +87,10 @@ class TeamDepartures:
         return None
 
     async def _named_team(self, person: SignedInPerson) -> Team | None:
-        """Return the team that the login of a person has named, which counts before all others."""
+        """Return the team that the login of a person has named, which counts before all others.
+
+        Return None unless the login has named exactly one existing team, or if its secrets cannot be decrypted.
+        """
         secrets = self._vault.open(person)
         names = secrets.teams if secrets is not None else None
         named = await self._directory.teams.named(names) if names else []

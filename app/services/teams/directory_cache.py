@@ -80,18 +80,18 @@ class DirectoryCache:
     def __init__(
         self,
         directory: Directory,
-        opened: Callable[[TeamCredential], Credential | None],
+        decrypt: Callable[[TeamCredential], Credential | None],
         backend: str,
         clocks: CacheClocks,
-        refused: Callable[[], None] = lambda: None,
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
-        """Cache `directory`. `opened` unseals a credential for `backend`; it returns None if that is not possible.
+        """Cache `directory`. `decrypt` decrypts a credential for `backend`; it returns None if that is not possible.
 
-        `refused` is called for each look-up that is refused because too many wait.
+        `on_refusal` is called for each look-up that is refused because too many wait.
         """
-        self._refused = refused
+        self._on_refusal = on_refusal
         self._directory = directory
-        self._opened = opened
+        self._decrypt = decrypt
         self._backend = backend
         self._clock = clocks.monotonic
         self._clocks = clocks
@@ -101,7 +101,7 @@ class DirectoryCache:
         self._keys: LRUCache[str, KnownKey] = LRUCache(MAX_KEYS)
         self._unknown: LRUCache[str, None] = LRUCache(MAX_KEYS)
         self._credentials: LRUCache[str, tuple[Credential, ...]] = LRUCache(MAX_TEAMS)
-        self._lookups = KeyLookups(self._look_up, refused)
+        self._lookups = KeyLookups(self._look_up, on_refusal)
         self._member_lookups = asyncio.Semaphore(MAX_LOOKUPS)
         self._waiting = 0
         self._used: set[str] = set()
@@ -152,16 +152,16 @@ class DirectoryCache:
             return known
         generation = self._generation
         found = await self._directory.credentials.of_team(team_id)
-        unsealed = (self._opened(one) for one in found if one.backend == self._backend)
-        opened = tuple(one for one in unsealed if one is not None)
+        unsealed = (self._decrypt(one) for one in found if one.backend == self._backend)
+        usable = tuple(one for one in unsealed if one is not None)
         if generation == self._generation:
-            self._credentials[team_id] = opened
-        return opened
+            self._credentials[team_id] = usable
+        return usable
 
     async def run_lookup(self, lookup: Callable[[], Awaitable[T]]) -> T:
         """Run `lookup`, which reads the database, within the concurrency limit. Raises AuthenticationUnavailable."""
         if self._waiting >= MAX_WAITING:
-            self._refused()
+            self._on_refusal()
             raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
         self._waiting += 1
         try:

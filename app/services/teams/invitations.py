@@ -27,7 +27,10 @@ class InvitationMaker:
         self._page = page
 
     async def invite(self, team: str, actor: Actor, expires_seconds: int, note: str) -> tuple[str, Invitation]:
-        """Record an invitation into the team of this name, and return its link."""
+        """Record an invitation into the team of this name. Return its link and the invitation.
+
+        Raises NotAllowed if nobody can sign in to a team.
+        """
         if self._page is None:
             raise NotAllowed(NO_SIGN_IN)
         code, new = await self._secrets.new_invitation()
@@ -36,7 +39,7 @@ class InvitationMaker:
 
 
 class InvitationAdministration:
-    """What a key with the scope `admin` does with the invitations into its team."""
+    """Operations of a key with the scope `admin` on the invitations into its team."""
 
     def __init__(self, directory: Directory, maker: InvitationMaker) -> None:
         """Change `directory`, in which `maker` makes invitations."""
@@ -44,7 +47,11 @@ class InvitationAdministration:
         self._maker = maker
 
     async def invite(self, admin: TeamAdmin, expires_seconds: int, note: str) -> tuple[str, Invitation]:
-        """Make an invitation, and return its link. A person who joins may read and generate, so the caller must too."""
+        """Make an invitation. Return its link and the invitation.
+
+        A person who joins may read and generate. Raises NotPermitted if the caller's key has not these scopes, and
+        NotAllowed if the team has too many members and open invitations.
+        """
         admin.require_spending()
         if beyond := PASSTHROUGH_SCOPES - admin.holder.key.scopes:
             raise NotPermitted(

@@ -21,10 +21,13 @@ class KeyLookups(Generic[T]):
     """Runs one query at a time. Concurrent calls for one key share its result."""
 
     def __init__(
-        self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, T]]], refused: Callable[[], None] = lambda: None
+        self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, T]]], on_refusal: Callable[[], None] = lambda: None
     ) -> None:
-        """Look up with `read`, which returns the values that exist, by digest. `refused` is called for each refusal."""
-        self._refused = refused
+        """Look up with `read`, which returns the values that exist, by digest.
+
+        `on_refusal` is called for each refusal.
+        """
+        self._on_refusal = on_refusal
         self._read = read
         self._waiting: dict[str, asyncio.Future[T | None]] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -37,7 +40,7 @@ class KeyLookups(Generic[T]):
         found = self._waiting.get(digest)
         if found is None:
             if len(self._waiting) >= MAX_WAITING:
-                self._refused()
+                self._on_refusal()
                 self._waiting.pop(next(iter(self._waiting))).set_exception(AuthenticationUnavailable(TOO_MANY_LOOKUPS))
             found = self._waiting[digest] = asyncio.get_running_loop().create_future()
             found.add_done_callback(_retrieve_exception)

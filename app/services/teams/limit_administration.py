@@ -27,10 +27,15 @@ class LimitAdministration:
         return await self._limits.of_team(admin.team.name)
 
     async def set(self, admin: TeamAdmin, owner: BudgetOwner, limits: Limits) -> OwnedLimits:
-        """Set the limits that are not None, and return all limits of the owner."""
+        """Set the limits that are not None, and return all limits of the owner.
+
+        Raises NotAllowed if MAX_LIMITED other owners in the team have limits.
+        """
         found = await self.limits(admin)
         if len(found) >= MAX_LIMITED and owner not in [one.owner for one in found]:
-            raise NotAllowed(f"At most {MAX_LIMITED} members and keys of a team have limits. Remove those of another.")
+            raise NotAllowed(
+                f"At most {MAX_LIMITED} members and keys of a team have limits. Remove those of one first."
+            )
         return await self._limits.set(owner, limits, admin.actor)
 
     async def remove(self, admin: TeamAdmin, owner: BudgetOwner, kinds: Collection[LimitKind]) -> OwnedLimits:

@@ -60,17 +60,18 @@ class Memberships:
         cache: DirectoryCache,
         teams: Teams,
         people: PersonTeams,
-        digest: Callable[[], MemberHash | None],
+        member_hash: Callable[[], MemberHash | None],
         no_team: str = NO_TEAM,
     ) -> None:
         """Look up in `teams` and `people`, within the limits of `cache`.
 
-        `digest` returns None until the database has been read. `no_team` is the sentence for a person without a team.
+        `member_hash` returns the hash that makes ids of members; None until the database has been read. `no_team` is
+        the sentence for a person without a team.
         """
         self._cache = cache
         self._teams = teams
         self._people = people
-        self._digest = digest
+        self._member_hash = member_hash
         self._no_team = no_team
         self._cached: LRUCache[bytes, _CachedMembership] = LRUCache(MAX_MEMBERSHIPS)
 
@@ -108,7 +109,10 @@ class Memberships:
         return found
 
     async def find_named_team(self, person: Person) -> Team | None:
-        """Return the team that a claim names, which has precedence. Raises AuthenticationUnavailable."""
+        """Return the team that a claim names, which has precedence; None unless it is exactly one existing team.
+
+        Raises AuthenticationUnavailable.
+        """
         teams = await self._cache.run_lookup(lambda: self._find_named(person))
         return teams[0] if len(teams) == 1 else None
 
@@ -120,9 +124,9 @@ class Memberships:
 
     def newcomer(self, person: Person) -> Newcomer:
         """Return the ids and the name that `person` has as a member. Raises AuthenticationUnavailable."""
-        if (digest := self._digest()) is None:
+        if (member_hash := self._member_hash()) is None:
             raise AuthenticationUnavailable(TOKENS_UNREADABLE)
-        return newcomer_of(person, digest)
+        return newcomer_of(person, member_hash)
 
     def _current(self, key: bytes) -> _CachedMembership | None:
         found = self._cached.get(key)

@@ -19,29 +19,35 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class OpenDirectory(Generic[T]):
-    """The directory of a serving process. T is the type of the digest of keys, which needs the directory's pepper."""
+class TeamDirectory(Generic[T]):
+    """The directory of teams in a serving process, with its cache. It is opened in the background.
+
+    T is the type of the digest of team keys. It needs the pepper, which is read when the directory is opened.
+    """
 
     def __init__(
         self,
         cache: DirectoryCache,
         repositories: Directory,
-        opening: Callable[[], Awaitable[T]],
+        open_directory: Callable[[], Awaitable[T]],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Follow the directory with `cache`. `opening` opens it and returns the digest of keys.
+        """Follow the directory with `cache`. `open_directory` opens it and returns the digest of team keys.
 
-        `opening` raises DatabaseUnavailable, and other exceptions such as for another secret key. It is then retried.
+        If `open_directory` raises an exception, such as DatabaseUnavailable or CannotOpen, it is called again after
+        RETRY_SECONDS.
         """
         self.cache = cache
         self.repositories = repositories
-        self._opening = opening
+        self._open_directory = open_directory
         self._sleep = sleep
         self._digest: T | None = None
-        self._faults = ThrottledExceptionLog(log, "The directory of teams could not be opened: keys get 503")
+        self._faults = ThrottledExceptionLog(
+            log, "The directory of teams could not be opened, so team keys get 503. It is tried again"
+        )
 
     def digest(self) -> T | None:
-        """Return the digest of keys; None until the directory has been opened."""
+        """Return the digest of team keys; None until the directory has been opened."""
         return self._digest
 
     @asynccontextmanager
@@ -59,7 +65,7 @@ class OpenDirectory(Generic[T]):
     async def _open(self) -> None:
         while self._digest is None:
             try:
-                self._digest = await self._opening()
+                self._digest = await self._open_directory()
             except DatabaseUnavailable:
                 await self._sleep(RETRY_SECONDS)
             except Exception as exc:  # noqa: BLE001 - another secret key, or a pepper that was changed

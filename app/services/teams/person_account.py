@@ -31,7 +31,7 @@ NO_CREDENTIAL = (
 
 @dataclass(frozen=True, slots=True)
 class PersonTeamView:
-    """What a person is shown of the team that they act for.
+    """The team that a person acts for, as the account page shows it.
 
     Attributes:
         team: its name; None for a person without one.
@@ -99,7 +99,8 @@ class PersonAccount:
     async def leave(self, person: Person) -> None:
         """End a person's membership with its keys, and disconnect their apps.
 
-        Raises AdministrationRefused with a sentence for the person, and OtherSecretKey.
+        Raises AdministrationRefused with a sentence for the person, such as for a personal team and for a team that a
+        claim names, and OtherSecretKey.
         """
         membership = await self._allowed_membership(person)
         if membership.is_personal:

@@ -78,7 +78,7 @@ class Settlement:
 
 
 class OverdueReservations:
-    """Reads the tasks of overdue reservations, so that `Settlement` is told of those that have ended."""
+    """Reads the tasks of overdue reservations, so that `Settlement` receives those that have ended."""
 
     def __init__(
         self,

@@ -90,7 +90,7 @@ def _guarded(settings: Settings, assembly: Assembly, app: ASGIApp) -> ASGIApp:
     )
     hosts, origins = AllowList(settings.hosts()), AllowList(settings.origins())
     return RequestIdMiddleware(
-        TrustedHostMiddleware(authenticated, authenticated, hosts=hosts, origins=origins, refused=refused)
+        TrustedHostMiddleware(authenticated, authenticated, hosts=hosts, origins=origins, on_refusal=refused)
     )
 
 

@@ -42,7 +42,10 @@ NO_DATABASE = (
     "This service's database does not answer. A change that you asked for may have been made: look before you repeat "
     "it."
 )
-NO_SECRETS = "This service's secret key cannot decrypt its secrets. Nothing was changed. Its operator has to mend it."
+NO_SECRETS = (
+    "This service's secret key cannot decrypt its secrets. Nothing was changed. Its operator has to set the former "
+    "LUMA_MCP_SECRET_KEY again."
+)
 UNEXPECTED = "This service has a fault. A change that you asked for may have been made: look before you repeat it."
 
 log = logging.getLogger(__name__)
@@ -58,11 +61,11 @@ class AdminEndpoint:
         budgets: BudgetAdministration,
         rate_limits: LimitAdministration,
         limits: AdminLimits,
-        answered: Callable[[str, int], None],
+        on_answer: Callable[[str, int], None],
     ) -> None:
         """Do the operations with the first four. `limits` are those of administrative requests.
 
-        `answered` receives the name and the status of each operation.
+        `on_answer` receives the name and the status of each operation.
         """
         self._teams = teams
         handlers = (
@@ -74,7 +77,7 @@ class AdminEndpoint:
         )
         self._handlers: dict[str, Any] = {type(one).__name__: one for one in handlers}
         self._limits = limits
-        self._answered = answered
+        self._on_answer = on_answer
         self._faults = ThrottledExceptionLog(
             log, "An administrative request got 500 because of a fault of this service; a change may have been made"
         )
@@ -140,7 +143,7 @@ class AdminEndpoint:
 
     def _record(self, operation: Operation, request: Request, status: int) -> None:
         """Count and log an operation. Only changes that were made are logged at INFO, because their rate is limited."""
-        self._answered(operation.name, status)
+        self._on_answer(operation.name, status)
         principal = cast("Caller", request.scope[CALLER]).principal
         is_change_made = operation.is_change and status < HTTPStatus.BAD_REQUEST
         log.log(

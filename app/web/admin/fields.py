@@ -58,7 +58,7 @@ def _secret(secret: SecretStr) -> SecretStr:
 
 def _above_zero(amount: int) -> int:
     if amount == 0:
-        raise ValueError("A raise is more than 0.")
+        raise ValueError("A raise must be more than 0.")
     return amount
 
 
@@ -84,7 +84,7 @@ _AMOUNT = (parse_amount, r"^[0-9]{1,10}(\.[0-9]{1,6})?$", "25")
 
 def _whole_number(value: Any) -> int:
     if not isinstance(value, str) or not value.isascii() or not value.isdecimal() or len(value) > MAX_DIGITS:
-        raise ValueError("This is a whole number.")
+        raise ValueError("This must be a whole number.")
     return int(value)
 
 

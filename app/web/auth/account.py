@@ -54,13 +54,15 @@ class AccountEndpoint:
         if (wait := self._page_limit.take(address_of(request))) is not None:
             return responses.too_many_page(wait)
         browser = self._cookies.known_or_new(request)
-        token, person = self._flow.form_token(browser), await self._flow.person(browser)
+        csrf_token, person = self._flow.csrf_token(browser), await self._flow.person(browser)
         if person is None:
-            page = account_login_page(self._site, token=token)
+            page = account_login_page(self._site, csrf_token=csrf_token)
         else:
             grants = await self._account.grants_of(person)
-            team = await self._team.shown(person, token) if self._team is not None else ""
-            page = account_page(self._site, self._flow.label(person), grants, token=token, team=team)
+            team_html = await self._team.shown(person, csrf_token) if self._team is not None else ""
+            page = account_page(
+                self._site, self._flow.label(person), grants, csrf_token=csrf_token, team_html=team_html
+            )
         response = responses.html(page, redirect_targets=(self._login_origin,))
         self._cookies.set_browser(response, browser)
         return response
@@ -68,7 +70,7 @@ class AccountEndpoint:
     async def _submit(self, request: Request) -> Response:
         form, browser = await form_of(request), self._cookies.browser(request)
         is_same_site = is_own_form(request, self._site.public_url)
-        if browser is None or not is_same_site or not self._flow.is_form_token(form.get("token", ""), browser):
+        if browser is None or not is_same_site or not self._flow.is_csrf_token(form.get("token", ""), browser):
             return responses.message("Nothing was changed", _STALE, status=403)
         if form.get("action") == "sign-in":
             return responses.redirect((await self._flow.begin_account_login(browser)).url)
@@ -84,7 +86,7 @@ class AccountEndpoint:
         return responses.redirect(self._url)
 
     async def _leave(self, team: TeamSection, person: Person) -> Response:
-        if (refusal := await team.left(person)) is not None:
+        if (refusal := await team.leave(person)) is not None:
             return responses.message("You have not left the team", refusal)
         return responses.redirect(self._url)
 
@@ -92,7 +94,7 @@ class AccountEndpoint:
         """Replace the credential of a personal team. `page_limit` counts this like a page view."""
         if (wait := self._page_limit.take(address_of(request))) is not None:
             return responses.too_many_page(wait)
-        if (refusal := await team.replaced(person, secret.strip())) is not None:
+        if (refusal := await team.replace_credential(person, secret.strip())) is not None:
             return responses.message("The token was not saved", refusal)
         return responses.redirect(self._url)
 

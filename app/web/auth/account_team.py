@@ -7,7 +7,7 @@ from app.services.teams.person_account import PersonAccount
 from app.web.pages.account_team import team_part
 from app.web.pages.sign_in import Site
 
-NO_SECRETS = "This service cannot open its secrets, which its operator has to mend. Nothing was changed."
+NO_SECRETS = "This service cannot decrypt its secrets. Nothing was changed. Tell the operator of this service."
 
 
 class TeamSection:
@@ -22,12 +22,12 @@ class TeamSection:
         self._site = site
         self._backend_name = backend_name
 
-    async def shown(self, person: Person, token: str) -> str:
-        """Return the section as HTML, with `token` in its form."""
-        return team_part(self._site, await self._account.view(person), self._backend_name, token=token)
+    async def shown(self, person: Person, csrf_token: str) -> str:
+        """Return the section as HTML, with `csrf_token` in its form."""
+        return team_part(self._site, await self._account.view(person), self._backend_name, csrf_token=csrf_token)
 
-    async def left(self, person: Person) -> str | None:
-        """End the membership of a person who wishes to leave; return a sentence if it is refused."""
+    async def leave(self, person: Person) -> str | None:
+        """End the membership of a person who wishes to leave. Return None, or a sentence if it is refused."""
         try:
             await self._account.leave(person)
         except AdministrationRefused as exc:
@@ -36,8 +36,8 @@ class TeamSection:
             return NO_SECRETS
         return None
 
-    async def replaced(self, person: Person, secret: str) -> str | None:
-        """Put in a credential in the place of earlier ones; return a sentence if it is refused."""
+    async def replace_credential(self, person: Person, secret: str) -> str | None:
+        """Replace the credentials of a personal team by one. Return None, or a sentence if it is refused."""
         try:
             await self._account.replace_credential(person, secret)
         except AdministrationRefused as exc:

@@ -30,7 +30,7 @@ class Challenges:
     ) -> None:
         """Challenges name the metadata of `resource`; None if clients cannot sign in.
 
-        `methods` are the ways to authenticate that are on, as in LUMA_MCP_AUTH, and "sign_in".
+        `methods` are the enabled authentication methods, as in LUMA_MCP_AUTH, and "sign_in".
         """
         self._resource = resource
         self._read_only = resource.read_only() if resource is not None else None

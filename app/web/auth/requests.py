@@ -65,7 +65,7 @@ async def form_of(request: Request) -> dict[str, str]:
     except ValueError:
         raise BadForm("The body is no form in UTF-8.") from None
     if len({name for name, _ in pairs}) < len(pairs):
-        raise BadForm("A field is there more than once.")
+        raise BadForm("A field occurs more than once. Send each field once.")
     return dict(pairs)
 
 

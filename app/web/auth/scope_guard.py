@@ -20,11 +20,11 @@ class ScopeGuard:
     returns an error.
     """
 
-    def __init__(self, challenges: Challenges, tools: Iterable[LumaTool], refused: Callable[[int], None]) -> None:
-        """Send `challenges`. Each of `tools` needs its scope. `refused` receives the status of each refusal."""
+    def __init__(self, challenges: Challenges, tools: Iterable[LumaTool], on_refusal: Callable[[int], None]) -> None:
+        """Send `challenges`. Each of `tools` needs its scope. `on_refusal` receives the status of each refusal."""
         self._challenges = challenges
         self._scopes = {tool.name: tool.scope for tool in tools}
-        self._refused = refused
+        self._on_refusal = on_refusal
 
     async def check(self, caller: Caller, message: bytes, send: Send, *, is_read_only: bool) -> bool:
         """Return whether `caller` has the scope that a JSON-RPC message needs. If not, send 403.
@@ -39,7 +39,7 @@ class ScopeGuard:
             needed = Scope.READ
         if needed is None or needed in granted:
             return True
-        self._refused(403)
+        self._on_refusal(403)
         await self._challenges.ask_for_scopes(send, granted | {needed}, is_read_only=is_read_only)
         return False
 

@@ -74,7 +74,7 @@ class ConnectionLimits:
         body: seconds within which a whole request must arrive.
         write: seconds within which a client must read some of a response.
         connections: limit of open connections.
-        refused: receives the status of each refusal.
+        on_refusal: receives the status of each refusal.
         idle: the connections that may be closed for new ones.
         memory: the memory budget of requests and connections.
         is_accepted: returns, for the ASGI scope of a request, whether the backend has accepted its token lately.
@@ -88,7 +88,7 @@ class ConnectionLimits:
     body: float = 30.0
     write: float = 30.0
     connections: int = 4000
-    refused: Callable[[int], None] = lambda _status: None
+    on_refusal: Callable[[int], None] = lambda _status: None
     idle: IdleConnections = field(default_factory=IdleConnections)
     memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(32 * 1024 * 1024))
     is_accepted: Callable[[Scope], bool] = lambda _scope: False

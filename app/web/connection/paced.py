@@ -15,7 +15,7 @@ class PacedConnection(AccountedConnection):
     """A connection that is charged for its costly reads in ReadShares, and is not read while its share is used up."""
 
     flow: ReadFlow
-    paid_until = 0.0
+    spent_until = 0.0
     read_window = -1
     _reading_ended = False
     """Whether further input is dropped."""
@@ -37,7 +37,7 @@ class PacedConnection(AccountedConnection):
         """Cancel a hold."""
         if self._hold is not None:
             self._hold.cancel()
-            self._shares.held -= 1
+            self._shares.held_count -= 1
             self._hold = None
         super().connection_lost(exc)
 
@@ -52,12 +52,12 @@ class PacedConnection(AccountedConnection):
         seconds = shares.charge(self, work)
         if seconds and self._hold is None:
             self._shares = shares
-            shares.held += 1
+            shares.held_count += 1
             self.flow.hold()
             self._hold = self.loop.call_later(seconds, self._release)
 
     def _release(self) -> None:
         self._hold = None
-        self._shares.held -= 1
+        self._shares.held_count -= 1
         if not self.transport.is_closing():
             self.flow.release()

@@ -75,7 +75,7 @@ _throttled_log = ThrottledLog(logging.getLogger(__name__))
 
 
 class _NoMoreRequests(Exception):
-    """Raised in a parser callback when a request follows the last one of a connection. It is not answered."""
+    """Raised in a parser callback when a request follows the last one of a connection, and is not to be answered."""
 
 
 class DisconnectAwareProtocol(PacedConnection):
@@ -115,12 +115,15 @@ class DisconnectAwareProtocol(PacedConnection):
         limit, idle = self._limits.connections, self._limits.idle
         if len(self.connections) > limit and idle.make_room():
             _throttled_log.warn(
-                "idle", "Closed idle connections for new ones: the limit of %d (LUMA_MCP_CONNECTIONS) is reached", limit
+                "idle",
+                "Closed idle connections for new ones: the limit of %d (LUMA_MCP_CONNECTIONS) is reached. If "
+                "clients must connect anew too often, raise it",
+                limit,
             )
         self._set_idle_kind(IdleKind.NO_REQUEST)
         self._is_full = len(self.connections) > limit
         if len(self.connections) > limit + max(16, limit // 4):
-            self._limits.refused(503)
+            self._limits.on_refusal(503)
             _throttled_log.warn(
                 "connections",
                 "Closed new connections: far more than %d (LUMA_MCP_CONNECTIONS) are open, and none of them is idle. "
@@ -224,9 +227,11 @@ class DisconnectAwareProtocol(PacedConnection):
         if self._in_head and not self._overhead_bytes:
             self._first_read_bytes = part_bytes
         if self._in_head and self._overhead_bytes > MAX_PIPELINED_BYTES and self._is_answering():
-            raise overloaded("A request is in flight on this connection: the next one may wait with 16 KB.")
+            raise overloaded(
+                "While a request is in flight on this connection, at most 16 KB of the next one may arrive."
+            )
         if self._in_body and self._overhead_bytes > MAX_TRAILER_BYTES:
-            raise malformed("The chunked body has too long extensions or trailers.")
+            raise malformed("The chunked body has too long extensions or trailers. Send it without them.")
         if self._overhead_bytes > MAX_HEAD_BYTES:
             raise head_too_large()
 
@@ -378,7 +383,7 @@ class DisconnectAwareProtocol(PacedConnection):
     def _send_refusal(self, refusal: BadMessage) -> None:
         if self.transport.is_closing():
             return
-        self._limits.refused(refusal.status)
+        self._limits.on_refusal(refusal.status)
         _throttled_log.warn(
             refusal.code, "Refused a request and closed its connection: %d, %s", refusal.status, refusal
         )

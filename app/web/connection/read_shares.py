@@ -1,11 +1,11 @@
-"""Limits the part of its time that this process spends on costly reads from connections.
+"""Limits the fraction of the process's time that is spent on costly reads from connections.
 
 Reads come before any scheduling of requests, so scheduling cannot limit them. A client that sends a byte at a time
-costs one read a byte. A read is costly if its request took many reads before, if it is long, if it contains many
-requests, headers or body parts, or if its bytes are dropped after a refusal. All costly reads together may take SHARE
-of the time, and each connection an equal part of that. A connection that has used up its part is held: it is not read
-until its time has come. Bodies of requests with accepted tokens have a share of their own, so that thousands of
-connections without one do not slow them.
+causes one read per byte. The protocol (`protocol.py`) decides which reads are costly: those after the first FREE_READS
+of a request, long ones, those with many requests, headers or body parts, and those of bytes that are dropped after a
+refusal. All costly reads together may take SHARE of the time, and each connection with such reads an equal part of it.
+A connection that has used up its part is held: it is not read until its `spent_until`. Bodies of requests with accepted
+tokens have another ReadShares, so that thousands of connections without an accepted token do not slow them.
 """
 
 import time
@@ -15,7 +15,7 @@ from typing import Protocol
 from uvicorn.protocols.http.flow_control import FlowControl
 
 SHARE = 0.25
-"""Part of the time of this process that costly reads may take."""
+"""Fraction of the time of this process that costly reads may take."""
 
 BURST_SECONDS = 0.005
 """A shorter wait is skipped, because a connection with few costly reads then needs no timer."""
@@ -24,7 +24,7 @@ WINDOW_SECONDS = 0.05
 """Length of the windows in which ReadShares counts the connections with costly reads."""
 
 READ_WORK, REQUEST_WORK, PART_WORK = 100, 60, 3
-"""Work units of a read, of a request without its headers, and of a body part. A header is one unit."""
+"""Work units of a read, of a request without its headers, and of a body chunk from the parser. A header is one unit."""
 
 BYTES_OF_A_UNIT = 2048
 """Bytes that the kernel and the parser copy in the time of one work unit."""
@@ -32,7 +32,7 @@ BYTES_OF_A_UNIT = 2048
 FREE_WORK = 300
 FREE_BYTES = 64 * 1024
 FREE_READS = 6
-"""A read is free up to this much work and length, and as one of the first reads of its request.
+"""A read is free if it is within all three limits: work units, bytes, and reads since its request began.
 
 Most requests need one or two reads. Without free reads, a client that sends a head and its body in two packets would
 be held during an attack.
@@ -46,12 +46,12 @@ class Reader(Protocol):
     """A connection that is read.
 
     Attributes:
-        paid_until: time until which its part of the share is used up, on the clock of ReadShares.
+        spent_until: time until which its part of the share is used up, on the clock of ReadShares.
         read_window: number of the last window in which it was counted.
 
     """
 
-    paid_until: float
+    spent_until: float
     read_window: int
 
 
@@ -63,8 +63,8 @@ class ReadShares:
         self._clock = clock
         self._window = self._readers = self._readers_before = 0
         self._window_ends = 0.0
-        self.held = 0
-        """Number of connections that are held."""
+        self.held_count = 0
+        """Number of connections that are held. The connections maintain it."""
 
     def charge(self, reader: Reader, work: int) -> float:
         """Charge `reader` for one costly read of `work` units.
@@ -78,14 +78,14 @@ class ReadShares:
         if reader.read_window != self._window:
             reader.read_window = self._window
             self._readers += 1
-        readers = max(self._readers, self._readers_before) + self.held
-        reader.paid_until = max(now, reader.paid_until) + work * UNIT_SECONDS * readers / SHARE
-        wait = reader.paid_until - now
+        readers = max(self._readers, self._readers_before) + self.held_count
+        reader.spent_until = max(now, reader.spent_until) + work * UNIT_SECONDS * readers / SHARE
+        wait = reader.spent_until - now
         return wait if wait > BURST_SECONDS else 0.0
 
 
 class ReadFlow(FlowControl):
-    """uvicorn's flow control, with a hold that is independent of its pauses: a held connection is not resumed."""
+    """uvicorn's flow control, with holds beside uvicorn's pauses. It reads while there is neither hold nor pause."""
 
     is_held = False
 

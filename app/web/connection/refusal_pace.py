@@ -8,7 +8,7 @@ from starlette.types import Scope
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 
 REFUSALS_PER_SECOND = 500.0
-"""Most refused connections per second, in all, whose reading is resumed. A refusal costs 200 to 400 µs.
+"""Maximum number of refused connections per second, in all, whose reading is resumed. A refusal costs 200 to 400 µs.
 
 Clients that come again at once would otherwise fill each turn of the event loop, and with it each statement of a
 purchase: 400 such connections delayed an honest purchase from 0.1 to 6.5 seconds.

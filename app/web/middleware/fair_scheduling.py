@@ -209,17 +209,17 @@ class RequestQueue:
         self,
         memory: MemoryBudget,
         owner_of: Callable[[str], str],
-        refused: Callable[[int], None],
+        on_refusal: Callable[[int], None],
         pace: RefusalPace,
     ) -> None:
         """Count in `memory`. `owner_of` returns the tenant of a client key.
 
-        `refused` receives the status of each refusal, and `pace` slows refused clients down.
+        `on_refusal` receives the status of each refusal, and `pace` slows refused clients down.
         """
         self._memory = memory
         self._pace = pace
         self._owner_of = owner_of
-        self._refused = refused
+        self._on_refusal = on_refusal
 
     async def wait_or_refuse(self, scheduler: FairScheduler, client_key: str, scope: Scope, send: Send) -> bool:
         """Wait until a request may start, and return True. If the budget has no memory for it, answer 429: False."""
@@ -230,7 +230,7 @@ class RequestQueue:
         owner = self._owner_of(client_key)
         if not self._memory.take(owner, amount):
             self._pace.slow_down(scope)
-            await refuse(send, self._refused)
+            await refuse(send, self._on_refusal)
             return False
         try:
             await scheduler.wait_in_queue(client_key)
@@ -244,7 +244,7 @@ class RequestQueue:
         owner = self._owner_of(client_key)
         if not self._memory.take(owner, amount):
             self._pace.slow_down(scope)
-            await refuse(send, self._refused)
+            await refuse(send, self._on_refusal)
             return
         try:
             await app(scope, receive, send)

@@ -23,11 +23,11 @@ TOO_MANY_CALLS = (
 class RateLimitMiddleware:
     """Answers 429 before the body of a request is read. Must be inside BearerAuthMiddleware."""
 
-    def __init__(self, app: ASGIApp, limits: RateLimits, refused: Callable[[int], None]) -> None:
-        """Wrap `app`. `refused` receives the status of each refusal."""
+    def __init__(self, app: ASGIApp, limits: RateLimits, on_refusal: Callable[[int], None]) -> None:
+        """Wrap `app`. `on_refusal` receives the status of each refusal."""
         self._app = app
         self._limits = limits
-        self._refused = refused
+        self._on_refusal = on_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 429."""
@@ -36,7 +36,7 @@ class RateLimitMiddleware:
         if wait is None:
             await self._app(scope, receive, send)
             return
-        self._refused(429)
+        self._on_refusal(429)
         seconds = math.ceil(wait)
         retry_after = (b"retry-after", str(seconds).encode())
         await send_error(send, 429, "rate_limited", TOO_MANY_CALLS.format(seconds=seconds), retry_after)

@@ -22,17 +22,17 @@ class TrustedHostMiddleware:
         *,
         hosts: "AllowList",
         origins: "AllowList",
-        refused: Callable[[int], None],
+        on_refusal: Callable[[int], None],
     ) -> None:
         """Wrap `app`. Requests with an allowed Origin header, which browsers send, go to `browser_app`.
 
-        `refused` receives the status of each refusal.
+        `on_refusal` receives the status of each refusal.
         """
         self._app = app
         self._browser_app = browser_app
         self._hosts = hosts
         self._origins = origins
-        self._refused = refused
+        self._on_refusal = on_refusal
         self._log = ThrottledLog(logging.getLogger(__name__))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,7 +45,7 @@ class TrustedHostMiddleware:
                 "LUMA_MCP_PUBLIC_URL",
                 host[:200],
             )
-            self._refused(421)
+            self._on_refusal(421)
             await send_error(send, 421, "misdirected_request", "This service does not answer for this Host.")
         elif origin is None:
             await self._app(scope, receive, send)
@@ -55,7 +55,7 @@ class TrustedHostMiddleware:
                 "Answered 403 to web pages of the origin %r: if you trust it, list it in LUMA_MCP_ALLOWED_ORIGINS",
                 origin[:200],
             )
-            self._refused(403)
+            self._on_refusal(403)
             await send_error(send, 403, "forbidden_origin", "This service does not answer web pages of this Origin.")
         else:
             await self._browser_app(scope, receive, send)
@@ -64,11 +64,11 @@ class TrustedHostMiddleware:
 class PageTrustedHostMiddleware:
     """Answers 421 to a Host header that is not allowed, for all paths other than /mcp, except ANY_HOST_PATHS."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], refused: Callable[[int], None]) -> None:
-        """Wrap `app`. `refused` receives the status of each refusal."""
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], on_refusal: Callable[[int], None]) -> None:
+        """Wrap `app`. `on_refusal` receives the status of each refusal."""
         self._app = app
         self._hosts = AllowList(hosts)
-        self._refused = refused
+        self._on_refusal = on_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 421."""
@@ -76,7 +76,7 @@ class PageTrustedHostMiddleware:
         if is_unchecked or self._hosts.allows(header(scope, b"host") or ""):
             await self._app(scope, receive, send)
             return
-        self._refused(421)
+        self._on_refusal(421)
         await send_error(send, 421, "misdirected_request", "This service does not answer for this Host.")
 
 

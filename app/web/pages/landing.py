@@ -37,23 +37,23 @@ def page(  # noqa: PLR0913 - the facts that the page shows
     *,
     sandbox: bool,
     is_doubtful: bool = False,
-    login_name: str | None = None,
+    identity_provider_name: str | None = None,
 ) -> str:
     """Return the HTML page for the service at `base_url`. If `is_doubtful`, it says that this URL may be wrong.
 
-    `login_name` is the name of the upstream login with which people sign in; None if there is no sign-in.
+    `identity_provider_name` is the name of the upstream login with which people sign in; None if there is no sign-in.
     """
     url = f"{base_url}/mcp"
-    names = {"backend": backend_name, "login": login_name or ""}
+    names = {"backend": backend_name, "login": identity_provider_name or ""}
     account = f' <a href="{escape(base_url)}/account">your account page</a>.'
     return _template().substitute(
-        how=escape((WITH_HEADER if login_name is None else BY_SIGN_IN).format(**names)),
+        how=escape((WITH_HEADER if identity_provider_name is None else BY_SIGN_IN).format(**names)),
         token=escape(HEADER_IS_NOT_KEPT.format(**names))
-        if login_name is None
+        if identity_provider_name is None
         else escape(LOGIN_IS_SEALED.format(**names)) + account,
-        connect="" if login_name is None else _connect_section(url),
+        connect="" if identity_provider_name is None else _connect_section(url),
         setup="Set it up"
-        if login_name is None
+        if identity_provider_name is None
         else "With a token instead: programs, curl, and clients without sign-in",
         url=escape(url),
         backend=escape(backend_name),

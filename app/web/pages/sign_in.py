@@ -1,6 +1,6 @@
 """The pages of sign-in: consent, account and messages. They have no scripts and no external resources.
 
-Every text is escaped.
+Texts are escaped here. Only the arguments that are documented as HTML are inserted as they are.
 """
 
 import base64
@@ -29,37 +29,43 @@ _LOOPBACK_WARNING = (
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The facts of this service that the pages show: its public URL, and the name of the upstream login."""
+    """The facts of this service that the pages show.
+
+    Attributes:
+        public_url: has no slash at its end.
+        identity_provider_name: the provider with which people sign in, such as "Google".
+
+    """
 
     public_url: str
-    login_name: str
+    identity_provider_name: str
 
     @property
-    def host(self) -> str:
-        """The host of the service, with the port and path of its URL."""
+    def address(self) -> str:
+        """The public URL without its scheme: the host, with a port and a path if the URL has them."""
         return self.public_url.partition("://")[2]
 
 
 def consent_page(
     site: Site, request: AuthorizationRequest, client: OAuthClient, *, sealed: str, label: str | None
 ) -> str:
-    """Return the consent page. `sealed` is the sealed request, a hidden field of the form.
+    """Return the consent page. `sealed` is the encrypted request, which the form returns in a hidden field.
 
     `label` names the account of a browser that is signed in; None if it is not.
     """
     name = escape(client.name)
     facts = {
         "App": f'<strong>{name}</strong><br><span class="soft">{_provenance(client)}</span>',
-        "Answer goes to": _destination(request.redirect_uri),
+        "Returns you to": _destination(request.redirect_uri),
         "It may": _items([text for scope, text in _PERMISSIONS.items() if scope in request.scopes]),
-        "Account": escape(label) if label else f"You sign in with {escape(site.login_name)} next.",
+        "Account": escape(label) if label else f"You sign in with {escape(site.identity_provider_name)} next.",
     }
     warning = f'<p class="warning">{_LOOPBACK_WARNING}</p>' if is_loopback(request.redirect_uri) else ""
     choice = ""
     if Scope.GENERATE in request.scopes:
         choice = '<label><input type="checkbox" name="read_only" value="1">Only look: make no videos</label>'
     body = f"""<h1>Connect {name}?</h1>
-<p>An app asks to use <strong>{escape(site.host)}</strong> in your name.</p>
+<p>An app asks to use <strong>{escape(site.address)}</strong> on your behalf.</p>
 {_facts(facts)}{warning}
 <form method="post" action="{escape(site.public_url)}/authorize">
 <input type="hidden" name="request" value="{escape(sealed)}">
@@ -72,26 +78,27 @@ def consent_page(
     return page(f"Connect {client.name}?", body)
 
 
-def account_page(site: Site, label: str, grants: Sequence[Grant], *, token: str, team: str = "") -> str:
-    """Return the page that lists the grants of a person. `token` is the form token, which protects against CSRF.
+def account_page(site: Site, label: str, grants: Sequence[Grant], *, csrf_token: str, team_html: str = "") -> str:
+    """Return the page that lists the grants of a person.
 
-    `team` is the section about the person's team, as HTML.
+    `label` names the person's account. `team_html` is the section about the person's team, as HTML.
     """
-    listed = "".join(_grant(site, grant, token) for grant in grants)
+    listed = "".join(_grant(site, grant, csrf_token) for grant in grants)
     body = f"""<h1>Your connected apps</h1>
-<p>Signed in to <strong>{escape(site.host)}</strong> as {escape(label)}.</p>
-{team}{listed or '<p class="soft">No app is connected.</p>'}
-<div class="buttons">{_button(site, token, "sign-out", "Sign out of this browser")}</div>
+<p>Signed in to <strong>{escape(site.address)}</strong> as {escape(label)}.</p>
+{team_html}{listed or '<p class="soft">No app is connected.</p>'}
+<div class="buttons">{_button(site, csrf_token, "sign-out", "Sign out of this browser")}</div>
 <p class="soft">Signing out leaves the apps connected. An app that you disconnect can no longer use your account.</p>"""
     return page("Your connected apps", body)
 
 
-def account_login_page(site: Site, *, token: str) -> str:
-    """Return the account page of a browser that is not signed in. `token` is the form token."""
+def account_login_page(site: Site, *, csrf_token: str) -> str:
+    """Return the account page of a browser that is not signed in."""
+    sign_in = f"Sign in with {site.identity_provider_name}"
     body = f"""<h1>Your connected apps</h1>
-<p>Sign in with {escape(site.login_name)} to see which apps use <strong>{escape(site.host)}</strong> in your name, and
-to end them.</p>
-<div class="buttons">{_button(site, token, "sign-in", f"Sign in with {site.login_name}", is_main=True)}</div>"""
+<p>{escape(sign_in)} to see which apps use <strong>{escape(site.address)}</strong> on your behalf, and to disconnect
+them.</p>
+<div class="buttons">{_button(site, csrf_token, "sign-in", sign_in, is_main=True)}</div>"""
     return page("Your connected apps", body)
 
 
@@ -129,43 +136,45 @@ def _facts(facts: dict[str, str]) -> str:
 def _provenance(client: OAuthClient) -> str:
     if client.registration is Registration.DOCUMENT:
         host = client.id.partition("://")[2].partition("/")[0]
-        return f"Described by {escape(host)}, whose address was checked."
+        return f"This name comes from {escape(host)}, which has published it for this app."
     if client.registration is Registration.MANUAL:
         return "Registered by the operator of this service."
-    return "This name is what the app calls itself. Nobody has checked it."
+    return "The app has given itself this name. Nobody has checked it."
 
 
 def _destination(redirect_uri: str) -> str:
-    host = escape(shown_host(redirect_uri))
+    """Return the destination of a redirect URI as HTML: a program, an app with a private-use URI scheme, or a host."""
+    shown = escape(shown_host(redirect_uri))
     if is_loopback(redirect_uri):
-        return f"a program on this computer ({host})"
-    return f"an app on this computer ({host})" if host.endswith(":") else host
+        return f"a program on this computer ({shown})"
+    is_app_scheme = shown.endswith(":")  # such as `cursor:`; a host never ends with a colon
+    return f"an app on this computer ({shown})" if is_app_scheme else shown
 
 
 def _items(texts: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
 
 
-def _grant(site: Site, grant: Grant, token: str) -> str:
+def _grant(site: Site, grant: Grant, csrf_token: str) -> str:
     may = "make videos and see them" if Scope.GENERATE in grant.scopes else "see videos"
     used = f"last used {_date(grant.last_used_at)}" if grant.last_used_at is not None else "not used yet"
     return (
         f'<section class="grant"><div><h2>{escape(grant.client_name)}</h2>'
         f'<p class="soft">{escape(grant.redirect_host)} · '
         f"may {may} · since {_date(grant.created_at)}, {used}</p></div>"
-        f"{_button(site, token, 'end', 'Disconnect', grant_id=grant.id, about=grant.client_name)}</section>"
+        f"{_button(site, csrf_token, 'end', 'Disconnect', grant_id=grant.id, about=grant.client_name)}</section>"
     )
 
 
 def _button(  # noqa: PLR0913 - the form of a button
-    site: Site, token: str, action: str, text: str, *, grant_id: str = "", about: str = "", is_main: bool = False
+    site: Site, csrf_token: str, action: str, text: str, *, grant_id: str = "", about: str = "", is_main: bool = False
 ) -> str:
     hidden = f'<input type="hidden" name="grant" value="{escape(grant_id)}">' if grant_id else ""
     label = f' aria-label="{escape(f"{text} {about}")}"' if about else ""
     look = ' class="go"' if is_main else ""
     return (
         f'<form method="post" action="{escape(site.public_url)}/account">'
-        f'<input type="hidden" name="token" value="{escape(token)}">{hidden}'
+        f'<input type="hidden" name="token" value="{escape(csrf_token)}">{hidden}'
         f'<button{look} name="action" value="{action}"{label}>{escape(text)}</button></form>'
     )
 

@@ -76,8 +76,8 @@ async def read_over_a_socket(body: bytes, headers: bytes) -> tuple[LookupResult,
         read = (await adapter.find_tasks(CREDENTIAL, ["task-0"])).answers["task-0"]
         try:
             await adapter.submit(CREDENTIAL, GenerateVideo("A fox"))
-        except OutcomeUnknown as fault:
-            raised.append(fault)
+        except OutcomeUnknown as exc:
+            raised.append(exc)
     return read, raised
 
 

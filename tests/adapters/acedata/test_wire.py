@@ -7,9 +7,9 @@ from pydantic import TypeAdapter
 
 from app.adapters.acedata.wire import records_in, retrieve_payload, submission_payload, task_from, tasks_in
 from app.domain.errors import ErrorCode
-from app.domain.foreign_text import MAX_SHOWN_PROMPT_LENGTH
 from app.domain.generation import Command, ExtendVideo, GenerateVideo
 from app.domain.task import Failure, Task, TaskState, Video
+from app.domain.untrusted_text import MAX_SHOWN_PROMPT_LENGTH
 from tests.support.acedata import NOW, completed, read, with_response
 
 ACCOUNT = ("_id", "api_id", "application_id", "credential_id", "user_id", "trace_id")

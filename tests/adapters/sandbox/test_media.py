@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -85,7 +86,15 @@ async def test_the_etag_is_a_hash_of_the_content(client: httpx.AsyncClient) -> N
     assert tag.strip('"') == hashlib.sha256(CLIP.read_bytes()).hexdigest()[:32]
 
 
-async def statuses_around_the_end_of_life(behaviour: Behaviour) -> list[int]:
+class Statuses(NamedTuple):
+    """The HTTP statuses of a task's clip just before and at its expiry, then of the clip of an unknown task."""
+
+    before_expiry: int
+    at_expiry: int
+    of_unknown_task: int
+
+
+async def statuses_around_expiry(behaviour: Behaviour) -> Statuses:
     now = [NOW]
     sandbox = Sandbox(seconds=10, media_url="", clock=lambda: now[0], behaviour=behaviour)
     _, record = sandbox.submit("a-token", {"prompt": "x", "async": True})
@@ -95,12 +104,14 @@ async def statuses_around_the_end_of_life(behaviour: Behaviour) -> list[int]:
             now[0] = NOW + 10 + age
             statuses.append((await client.get(f"/m/{record.task_id}.mp4")).status_code)
         statuses.append((await client.get("/m/unknown.mp4")).status_code)
-    return statuses
+    return Statuses(*statuses)
 
 
 async def test_the_files_of_a_task_are_gone_after_thirty_days() -> None:
-    assert await statuses_around_the_end_of_life(Behaviour()) == [200, 404, 200]
+    expected = Statuses(before_expiry=200, at_expiry=404, of_unknown_task=200)
+    assert await statuses_around_expiry(Behaviour()) == expected
 
 
 async def test_files_do_not_expire_if_expiry_is_disabled() -> None:
-    assert await statuses_around_the_end_of_life(Behaviour(media_life_seconds=None)) == [200, 200, 200]
+    expected = Statuses(before_expiry=200, at_expiry=200, of_unknown_task=200)
+    assert await statuses_around_expiry(Behaviour(media_life_seconds=None)) == expected

@@ -45,7 +45,7 @@ async def test_each_threshold_alerts_once_in_a_window(buyer: Purchaser, alerts: 
     assert {alert.sealed_url for alert in found} == {None}
     clock.advance(86_400)
     for alert in found:
-        await alerts.settle(alert)
+        await alerts.mark_done(alert)
     for _ in range(5):
         await buyer.reserve()
     assert percents(await alerts.take_due(9, TAKEN)) == [50]
@@ -72,17 +72,17 @@ async def test_an_alert_is_claimed_once_and_due_again_if_its_sender_dies(
     await buyer.put(budget(buyer.spender.team, 2))
     await buyer.reserve()
     taken = [one for found in await asyncio.gather(*(alerts.take_due(9, TAKEN) for _ in range(5))) for one in found]
-    assert [alert.tries for alert in taken] == [1]
+    assert [alert.attempts for alert in taken] == [1]
     assert await alerts.take_due(9, TAKEN) == []
     clock.advance(TAKEN)
     [alert] = await alerts.take_due(9, TAKEN)
-    assert alert.tries == 2
-    await alerts.put_off(alert, 300)
+    assert alert.attempts == 2
+    await alerts.reschedule(alert, 300)
     clock.advance(299)
     assert await alerts.take_due(9, TAKEN) == []
     clock.advance(1)
     [alert] = await alerts.take_due(9, TAKEN)
-    await alerts.settle(alert)
+    await alerts.mark_done(alert)
     clock.advance(86_400)
     assert await alerts.take_due(9, TAKEN) == []
 

@@ -18,7 +18,7 @@ from app.mcp_server.tools.arguments import (
     TasksArguments,
     tasks_arguments,
 )
-from app.mcp_server.tools.coercion import MAX_IDS, coerced
+from app.mcp_server.tools.coercion import MAX_IDS, coerce_arguments
 from app.mcp_server.tools.validation import read_arguments
 from app.settings import Settings
 from tests.support.clock import HandClock
@@ -152,7 +152,7 @@ def test_a_list_over_the_largest_batch_is_refused_and_validated_only_in_part() -
     with pytest.raises(InvalidRequest, match="more than 1000"):
         read_arguments(tasks_arguments(MAX_IDS - 1), {"task_ids": ["a"] * MAX_IDS})
     for texts in ([1] * 50_000, json.dumps([1] * 50_000), "a " * 50_000):
-        assert len(coerced(TASKS, {"task_ids": texts}, is_billable=False)["task_ids"]) == MAX_IDS
+        assert len(coerce_arguments(TASKS, {"task_ids": texts}, is_billable=False)["task_ids"]) == MAX_IDS
 
 
 def test_only_the_first_unknown_names_are_compared_with_a_missing_one() -> None:

@@ -46,7 +46,7 @@ class World:
         self.refused: list[LimitKind] = []
         self.failures = self.floods = 0
         self.limits = RateLimits(
-            self.limiter, clock, refused=self.refused.append, flooded=self._flooded, failed=self._failed
+            self.limiter, clock, on_refusal=self.refused.append, on_flood=self._flooded, on_failure=self._failed
         )
 
     def _failed(self) -> None:

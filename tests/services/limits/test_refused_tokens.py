@@ -25,11 +25,11 @@ class World:
         self.revoked: set[str] = set()
         self.throttled = 0
         self.tokens = RefusedTokens(
-            MOST, clock, name=lambda token: f"#{token}", is_trusted=self._is_trusted, throttled=self._throttle
+            MOST, clock, hash_token=lambda token: f"#{token}", is_exempt=self._is_exempt, on_throttled=self._throttle
         )
 
-    def _is_trusted(self, token: str, name: str) -> bool:
-        assert name == f"#{token}"
+    def _is_exempt(self, token: str, token_hash: str) -> bool:
+        assert token_hash == f"#{token}"
         return token in self.accepted | self.revoked
 
     def _throttle(self) -> None:

@@ -51,7 +51,9 @@ class FailingReader:
 
 def registry_over(store: CountingStore, read: FailingReader, clock: HandClock) -> PollerRegistry:
     coordination = MemoryCoordination(clock)
-    trust = CallbackTrust("", ACEDATACLOUD, coordination, KEYS, on_missing=lambda: None, set_doubted=lambda _is: None)
+    trust = CallbackTrust(
+        "", ACEDATACLOUD, coordination, KEYS, on_missing=lambda: None, on_doubt_change=lambda _is: None
+    )
     cache = TaskCache(
         store,
         TASKS,

@@ -1,4 +1,4 @@
-"""OutcomeQueue: fairness between callers, the order of outcomes, and limits for made-up tokens."""
+"""OutcomeQueue: fairness between callers, the order of outcomes, and limits for callers who are not accepted."""
 
 from app.domain.purchase import NewPurchase, PurchaseState
 from app.services.purchases.outcome_queue import MAX_QUEUED_PER_CALLER, MAX_QUEUED_UNACCEPTED, Outcome, OutcomeQueue
@@ -13,16 +13,16 @@ def taken(queue: OutcomeQueue, count: int) -> list[str]:
     return [one.purchase.owner for one in found if one is not None]
 
 
-def test_callers_are_served_round_robin_and_accepted_ones_every_second_turn() -> None:
-    queue = OutcomeQueue(lambda caller: caller.startswith("known"))
+def test_take_serves_accepted_callers_every_second_turn_and_each_of_them_in_turn() -> None:
+    queue = OutcomeQueue(lambda caller: caller.startswith("accepted"))
     for number in range(50):
-        queue.add(outcome(f"made-up-{number}"))
-        queue.add(outcome("known-a"))
-    queue.add(outcome("known-b"))
-    assert "known-b" in taken(queue, 4)
+        queue.add(outcome(f"unaccepted-{number}"))
+        queue.add(outcome("accepted-a"))
+    queue.add(outcome("accepted-b"))
+    assert "accepted-b" in taken(queue, 4)
 
 
-def test_outcomes_of_one_caller_keep_their_order() -> None:
+def test_take_keeps_the_order_of_one_callers_outcomes() -> None:
     queue = OutcomeQueue(lambda _caller: True)
     for number in range(5):
         queue.add(outcome("a", str(number)))
@@ -30,22 +30,22 @@ def test_outcomes_of_one_caller_keep_their_order() -> None:
     assert [one.purchase.attempt for one in found if one is not None] == list("01234")
 
 
-def test_made_up_tokens_and_single_callers_cannot_fill_the_queue() -> None:
-    queue = OutcomeQueue(lambda caller: caller.startswith("known"))
-    assert sum(queue.add(outcome(f"made-up-{number}")) for number in range(20_000)) <= MAX_QUEUED_UNACCEPTED
-    assert sum(queue.add(outcome("known-a")) for _ in range(20_000)) <= MAX_QUEUED_PER_CALLER
-    assert queue.add(outcome("known-b"))
+def test_add_limits_unaccepted_callers_together_and_each_accepted_caller() -> None:
+    queue = OutcomeQueue(lambda caller: caller.startswith("accepted"))
+    assert sum(queue.add(outcome(f"unaccepted-{number}")) for number in range(20_000)) <= MAX_QUEUED_UNACCEPTED
+    assert sum(queue.add(outcome("accepted-a")) for _ in range(20_000)) <= MAX_QUEUED_PER_CALLER
+    assert queue.add(outcome("accepted-b"))
 
 
-def test_putting_back_never_fails_however_full_the_queue_has_become() -> None:
-    accepted = {"known-a", "known-b"}
+def test_put_back_succeeds_and_keeps_the_order_when_the_caller_is_no_longer_accepted_and_the_queue_is_full() -> None:
+    accepted = {"accepted-a", "accepted-b"}
     queue = OutcomeQueue(accepted.__contains__)
-    queue.add(outcome("known-a", "first"))
-    queue.add(outcome("known-a", "second"))
+    queue.add(outcome("accepted-a", "first"))
+    queue.add(outcome("accepted-a", "second"))
     first = queue.take()
     assert first is not None
     accepted.clear()
-    while queue.add(outcome(f"made-up-{len(queue)}")):
+    while queue.add(outcome(f"unaccepted-{len(queue)}")):
         pass
     queue.put_back(first)
     left = []

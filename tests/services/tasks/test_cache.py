@@ -10,10 +10,10 @@ import pytest
 
 from app.adapters.acedata.quotes import MAX_QUOTE_LENGTH
 from app.domain.errors import ErrorCode
-from app.domain.foreign_text import MAX_ID_LENGTH, MAX_SHOWN_PROMPT_LENGTH
 from app.domain.freshness import CachePolicy
 from app.domain.public_url import MAX_URL_LENGTH
 from app.domain.task import Failure, Task, TaskState, Video
+from app.domain.untrusted_text import MAX_ID_LENGTH, MAX_SHOWN_PROMPT_LENGTH
 from app.mcp_server.tools.rendering import render
 from app.services.key_namespace import KeyNamespace
 from app.services.limits.backend_limits import STORE_READS

@@ -1,9 +1,9 @@
-"""BudgetAlerts: sending, retries with backoff, giving up, and log lines without the URL."""
+"""BudgetAlertDispatcher: sending, retries with backoff, giving up, and log lines without the URL."""
 
 import pytest
 
 from app.ports.alerts import BudgetAlert, NotDelivered
-from app.services.teams.budget_alerts import MAX_ATTEMPTS, BudgetAlerts
+from app.services.teams.budget_alerts import MAX_ATTEMPTS, BudgetAlertDispatcher
 
 
 class Receiver:
@@ -11,22 +11,22 @@ class Receiver:
 
     def __init__(self, *, is_up: bool, sealed_url: str | None = "sealed") -> None:
         self.is_up = is_up
-        self.alert = BudgetAlert(1, "team", 50, {}, sealed_url, created_at=0.0, tries=0)
+        self.alert = BudgetAlert(1, "team", 50, {}, sealed_url, created_at=0.0, attempts=0)
         self.is_due, self.pauses, self.counted = True, list[float](), list[str]()
 
-    async def take_due(self, limit: int, again_seconds: float) -> list[BudgetAlert]:
-        del limit, again_seconds
+    async def take_due(self, limit: int, lease_seconds: float) -> list[BudgetAlert]:
+        del limit, lease_seconds
         if not self.is_due:
             return []
-        tries = self.alert.tries + 1
-        self.alert = BudgetAlert(1, "team", 50, {}, self.alert.sealed_url, created_at=0.0, tries=tries)
+        attempts = self.alert.attempts + 1
+        self.alert = BudgetAlert(1, "team", 50, {}, self.alert.sealed_url, created_at=0.0, attempts=attempts)
         return [self.alert]
 
-    async def settle(self, alert: BudgetAlert) -> None:
+    async def mark_done(self, alert: BudgetAlert) -> None:
         assert alert == self.alert
         self.is_due = False
 
-    async def put_off(self, alert: BudgetAlert, seconds: float) -> None:
+    async def reschedule(self, alert: BudgetAlert, seconds: float) -> None:
         assert alert == self.alert
         self.pauses.append(seconds)
 
@@ -38,12 +38,16 @@ class Receiver:
         if not self.is_up:
             raise NotDelivered("answered with status 500")
 
-    def sending(self) -> BudgetAlerts:
+    def sending(self) -> BudgetAlertDispatcher:
         async def sleep(_seconds: float) -> None:
             raise AssertionError("the loop does not run here")
 
-        return BudgetAlerts(
-            self, self, sleep, passed=lambda percent: self.counted.append(str(percent)), ended=self.counted.append
+        return BudgetAlertDispatcher(
+            self,
+            self,
+            sleep,
+            on_threshold_passed=lambda percent: self.counted.append(str(percent)),
+            on_attempt=self.counted.append,
         )
 
 

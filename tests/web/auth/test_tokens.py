@@ -269,7 +269,7 @@ async def test_redis_emptied_leaves_clients_signed_in(
     async with sign_in_fleet(clock, acedata, redis_url=redis_server.url, database_url=database_url) as fleet:
         client = await fleet.registered()
         tokens = await client.connect(await fleet.browser())
-        redis_server.empty()
+        redis_server.flush_all()
         assert await fleet.status(tokens["access_token"]) == 200
         assert (await client.refresh(tokens["refresh_token"])).status_code == 200
 

@@ -37,7 +37,7 @@ UNKNOWN_LIMIT = MOST // 2
 
 def test_unfinished_heads_share_a_limit_and_the_oldest_are_closed_first() -> None:
     ended, counted = list[FakeConnection](), list[None]()
-    memory = MemoryBudget(MOST, ended=lambda: counted.append(None))
+    memory = MemoryBudget(MOST, on_connection_closed=lambda: counted.append(None))
     connections = [FakeConnection(ended, 32_000) for _ in range(2000)]
     for one in connections:
         memory.hold(one, "", 20_000)

@@ -11,7 +11,7 @@ from tests.web.connection.test_limits import GET, port_of, serving_with
 
 
 class Connection:
-    paid_until, read_window = 0.0, -1
+    spent_until, read_window = 0.0, -1
 
 
 class Transport(asyncio.Transport):
@@ -47,11 +47,11 @@ def test_the_reads_of_many_connections_take_no_more_than_the_share() -> None:
     while clock.now < began + 10:
         for connection in connections:
             if held.get(connection, 0.0) <= clock.now:
-                shares.held -= held.pop(connection, None) is not None
+                shares.held_count -= held.pop(connection, None) is not None
                 reads += 1
                 if wait := shares.charge(connection, work):
                     held[connection] = clock.now + wait
-                    shares.held += 1
+                    shares.held_count += 1
         clock.advance(WINDOW_SECONDS / 10)
     assert reads * work * UNIT_SECONDS <= 1.5 * SHARE * 10
 

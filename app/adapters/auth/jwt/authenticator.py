@@ -63,19 +63,19 @@ class JwtAuthenticator:
         credentials_of: Callable[[Membership], CredentialSource],
         clocks: TokenClocks,
         record_accepted: Callable[[str], None],
-        hash_of: Callable[[str], str],
+        hash_token: Callable[[str], str],
     ) -> None:
         """Verify tokens with `verifier`. `credentials_of` returns the credentials that a member calls the backend with.
 
         `record_accepted` is called with the subject of an accepted token, then with the keyed hash of the token, which
-        `hash_of` returns.
+        `hash_token` returns.
         """
         self._verifier = verifier
         self._memberships = memberships
         self._credentials_of = credentials_of
         self._clocks = clocks
         self._record_accepted = record_accepted
-        self._hash_of = hash_of
+        self._hash_token = hash_token
         self._cache: LRUCache[bytes, _CachedCaller] = LRUCache(MAX_TOKENS)
 
     def recognise(self, token: str) -> Caller | UnverifiedToken | None:
@@ -117,7 +117,7 @@ class JwtAuthenticator:
         if now - cached.noted_at >= USE_INTERVAL_SECONDS:
             cached.noted_at = now
             self._record_accepted(cached.caller.principal.subject)
-            self._record_accepted(self._hash_of(token))
+            self._record_accepted(self._hash_token(token))
 
 
 def _digest(token: str) -> bytes:

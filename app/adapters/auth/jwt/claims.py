@@ -14,7 +14,7 @@ LEEWAY_SECONDS = 30.0
 """Accepted difference between the issuer's clock and this one."""
 
 MAX_SUBJECT_LENGTH = 255
-"""Most characters of `sub`. Source: OpenID Connect Core 1.0, section 2."""
+"""Maximum length, in characters, of `sub`. Source: OpenID Connect Core 1.0, section 2."""
 
 MAX_TEAMS = 200
 """Values of the team claim that are read. An issuer may list all groups of a person there."""

@@ -21,7 +21,7 @@ DEADLINE_SECONDS = 8.0
 """Timeout for reading metadata and key set together, and for sending a form."""
 
 MAX_URL_LENGTH = 2_000
-"""Most characters of a URL in the metadata."""
+"""Maximum length, in characters, of a URL in the metadata."""
 
 
 class IssuerClient:

@@ -20,7 +20,7 @@ MAX_KEY_AGE_SECONDS = 3600.0
 """Time for which keys are used while the issuer does not answer."""
 
 MAX_WAITING = 200
-"""Most requests that wait for a read of the keys. Further ones get 503."""
+"""Maximum number of requests that wait for a read of the keys. Further ones get 503."""
 
 NO_KEYS = (
     "Tokens of the identity provider cannot be checked right now, because this service cannot read its keys. Try again "
@@ -38,13 +38,13 @@ class IssuerKeys:
         read: Callable[[], Awaitable[KeySet]],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
-        refused: Callable[[], None] = lambda: None,
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Read keys with `read`, which raises IssuerUnavailable. `clock` is monotonic, in seconds.
 
-        `refused` is called for each request that is refused because too many wait.
+        `on_refusal` is called for each request that is refused because too many wait.
         """
-        self._refused = refused
+        self._on_refusal = on_refusal
         self._read = read
         self._clock = clock
         self._sleep = sleep
@@ -113,7 +113,7 @@ class IssuerKeys:
         if (refresh := self._refresh_if_due()) is None:
             return
         if self._waiting >= MAX_WAITING:
-            self._refused()
+            self._on_refusal()
             raise AuthenticationUnavailable(NO_KEYS)
         self._waiting += 1
         try:

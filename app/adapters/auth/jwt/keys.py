@@ -26,10 +26,10 @@ MAX_RSA_BITS = 8192
 """Longest RSA modulus. With a longer one, verification would take milliseconds for each token."""
 
 MAX_KEY_ID_LENGTH = 200
-"""Most characters of a `kid`."""
+"""Maximum length, in characters, of a `kid`."""
 
 MAX_MEMBER_LENGTH = 2_000
-"""Most characters of a number in a key. A modulus of MAX_RSA_BITS has 1,366."""
+"""Maximum length, in characters, of a number in a key. A modulus of MAX_RSA_BITS has 1,366."""
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 

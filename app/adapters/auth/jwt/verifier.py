@@ -75,7 +75,10 @@ class TokenVerifier:
 
     @property
     def keys_digest(self) -> bytes | None:
-        """A digest of the keys. When it changes, tokens that were verified before must be verified again."""
+        """A digest of the keys; None before they have been read.
+
+        When it changes, tokens that were verified before must be verified again.
+        """
         return self._keys.digest
 
     async def verify(self, token: UnverifiedToken) -> VerifiedToken:

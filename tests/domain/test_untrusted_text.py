@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.domain.foreign_text import MAX_ID_LENGTH, is_plain_id, visible_line
+from app.domain.untrusted_text import MAX_ID_LENGTH, is_plain_id, visible_line
 
 INVISIBLE = {
     "newline": "\n",
