@@ -30,10 +30,10 @@ class BudgetAlert:
 class Alerts(Protocol):
     """The alerts of all teams. Every method raises DatabaseUnavailable, and may be repeated."""
 
-    async def take_due(self, limit: int, again_seconds: float) -> list[BudgetAlert]:
-        """Return at most `limit` alerts that are due, and make them due again after `again_seconds`.
+    async def take_due(self, limit: int, again_seconds: float, *, per_team: int) -> list[BudgetAlert]:
+        """Return at most `limit` alerts that are due, `per_team` of each team, the longest due first.
 
-        Until then, no other process gets them.
+        They are due again after `again_seconds`. Until then, no other process gets them.
         """
         ...
 
