@@ -15,8 +15,9 @@ from app.domain import sign_in_tokens
 from app.domain.oauth import s256
 from tests.attacks.attacks import Row, going_on
 from tests.attacks.flooding import WARM_UP_SECONDS, flood
-from tests.attacks.target import Figure, Target, connect
+from tests.attacks.target import Figure, Target, connect, raw
 from tests.support.documents_server import document_server
+from tests.support.service import MODERN, envelope
 
 CLIENTS = 300
 MAX_NEW_CLIENTS = 1000
@@ -195,7 +196,7 @@ def _asserted(client_id: str) -> dict[str, str]:
 
 
 async def costly_to_parse(documents: str, port: int, client: int) -> None:
-    """Send a key, a client's name and a resource indicator that are small and take long to parse."""
+    """Send a key, a client's name, a resource indicator and URLs that are small and take long to parse."""
     described = f"{documents}/{client}"
     named = {"client_name": ACCENTS, "redirect_uris": [REDIRECT]}
     resource = f"https://{secrets.token_hex(8)}.{ACCENTS}/"
@@ -203,8 +204,11 @@ async def costly_to_parse(documents: str, port: int, client: int) -> None:
     asking = {"grant_type": "refresh_token", "refresh_token": refresh, "client_id": described}
     assertion = urlencode({**asking, **_asserted(described)}).encode()
     of_resource = urlencode({**asking, "client_id": f"{documents}/public"}).encode() + f"&resource={resource}".encode()
+    urls = {f"{name}_image_url": f"https://{secrets.token_hex(8)}.{ACCENTS[:2_000]}/" for name in ("start", "end")}
+    calling = {"name": "luma_generate_video", "arguments": {"prompt": "a cat", **urls}}
     await _again(
         port,
+        *[raw(*envelope("tools/call", calling, MODERN), secrets.token_hex(8))] * 5,
         _request("POST", "/token", assertion),
         _request("POST", "/register", json.dumps(named, ensure_ascii=False).encode(), "application/json"),
         _request("POST", "/token", of_resource),
