@@ -20,6 +20,8 @@ import httpcore
 import httpx
 from anyio.streams.tls import TLSStream
 
+from app.adapters.resolving_network import Resolve, ResolvingBackend
+
 MAX_WIRE_BYTES = 6 * 1024 * 1024
 """Maximum number of bytes received for one request: a body of 4 MiB, and half as much for headers and framing."""
 
@@ -41,11 +43,17 @@ _CONNECTION_ERRORS = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, any
 class CheckedTransport(httpx.AsyncHTTPTransport):
     """httpx's transport, but a connection is reused only if no bytes follow the response, and responses are limited."""
 
-    def __init__(self, **options: Any) -> None:
-        """Take the options of `httpx.AsyncHTTPTransport`."""
+    def __init__(self, *, resolve: Resolve | None = None, **options: Any) -> None:
+        """Take the options of `httpx.AsyncHTTPTransport`.
+
+        `resolve` finds the addresses to connect to. None leaves that to the threads of the event loop, which is for
+        hosts that an operator has named.
+        """
         super().__init__(**options)
         create = self._pool.create_connection
-        self._pool._network_backend = _MeteredBackend(self._pool._network_backend)  # noqa: SLF001 - httpx has no public option for it
+        backend = self._pool._network_backend  # noqa: SLF001 - httpx has no public option for it
+        resolving = backend if resolve is None else ResolvingBackend(backend, resolve)
+        self._pool._network_backend = _MeteredBackend(resolving)  # noqa: SLF001 - as above
         self._pool.create_connection = lambda origin: _CheckedConnection(create(origin))  # type: ignore[method-assign]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

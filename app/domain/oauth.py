@@ -21,6 +21,9 @@ READ_ONLY_PATH = "/mcp/readonly"
 MAX_STATE_LENGTH = 1024
 """Longest accepted `state`, in characters."""
 
+MAX_RESOURCE_LENGTH = 1024
+"""Longest accepted resource indicator, in characters. Python normalizes its host, which is quadratic in accents."""
+
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 """The base64url form of a SHA-256 hash, without padding."""
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -66,6 +69,8 @@ def is_our_resource(given: str, public_url: str) -> bool:
 
     Query parameters, a fragment, a trailing slash and the bare origin are accepted, because clients send them.
     """
+    if len(given) > MAX_RESOURCE_LENGTH:
+        return False
     try:
         theirs, ours = urlsplit(given.strip()), urlsplit(public_url)
         if theirs.username is not None or theirs.password is not None or _origin(given) != _origin(public_url):

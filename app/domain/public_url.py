@@ -21,9 +21,14 @@ _OWN_FILE = re.compile(r"/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(:[0-9]*)?")
 """A host and an optional port, with no other text: `urlsplit` ignores text before or after a bracketed host."""
 
+_FOREIGN_HOST = re.compile(r"[^/?#]*//[^/?#]*[^\x00-\x7f]")
+"""A URL whose host is not ASCII. `urlsplit` would normalize it, in time quadratic in the accents on one letter."""
+
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _BEFORE_PATH = re.compile(r"[^:]*://[^/]*")
 """The part that some parser may read as user, host and port: not every parser ends it at "?" or "#"."""
+
+_HOST_FORM = "names a host in a form that is not valid in a URL"
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _TOP = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]+")
@@ -158,17 +163,17 @@ def _fault(value: str) -> str | None:
         return f"is longer than {MAX_URL_LENGTH} characters"
     if _AMBIGUOUS.search(value) or not value.isprintable():
         return "contains a space, a control character, a backslash or another character that is not valid in a URL"
+    if _FOREIGN_HOST.match(value):  # clients fold some letters into ASCII ones
+        return _HOST_FORM
     try:
         parts = urlsplit(value)
         port = parts.port  # raises ValueError if it is not a port number
     except ValueError:
         return "is not a URL"
-    if port == 0:
-        return "names port 0, which is not valid"
     start = _BEFORE_PATH.match(value)
     if start is not None and "@" in start[0]:
         return "contains a user name or password, or an @ before its path"
-    return _fault_of(parts)
+    return "names port 0, which is not valid" if port == 0 else _fault_of(parts)
 
 
 def _fault_of(parts: SplitResult) -> str | None:
@@ -177,8 +182,8 @@ def _fault_of(parts: SplitResult) -> str | None:
     host = _host(parts)
     if not host:
         return "names no host"
-    if not (parts.netloc.isascii() and _AUTHORITY.fullmatch(parts.netloc)):  # clients fold some letters into ASCII ones
-        return "names a host in a form that is not valid in a URL"
+    if not (parts.netloc.isascii() and _AUTHORITY.fullmatch(parts.netloc)):
+        return _HOST_FORM
     if not _is_public(host, bracketed="[" in parts.netloc):
         return "names a host that is not public"
     return None

@@ -57,8 +57,7 @@ def matches(registered: str, given: str) -> bool:
     if registered == given:
         return True
     try:
-        one, other = _split(registered), _split(given)
-        check_redirect(given)
+        one, other = _split(registered), _split(check_redirect(given))
     except BadRedirect:
         return False
     if not (is_loopback(registered) and is_loopback(given)):

@@ -9,6 +9,9 @@ from app.domain.access import Scope
 from app.domain.redirects import matches
 
 MAX_CLIENT_NAME_LENGTH = 80
+MAX_GIVEN_NAME_LENGTH = 1_000
+"""Characters of a given name that are read. Normalization is quadratic in the accents on one letter."""
+
 MAX_CLIENT_ID_LENGTH = 512
 
 _INVISIBLE = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
@@ -220,6 +223,7 @@ def visible_name(text: str | None, otherwise: str) -> str:
     Direction and control characters are removed, because they could make a consent page say something else. If nothing
     is left, `otherwise` is returned, cut to the same length.
     """
-    visible = "".join(sign for sign in (text or "") if unicodedata.category(sign) not in _INVISIBLE)
+    given = (text or "")[:MAX_GIVEN_NAME_LENGTH]
+    visible = "".join(sign for sign in given if unicodedata.category(sign) not in _INVISIBLE)
     name = re.sub(r"\s+", " ", unicodedata.normalize("NFC", visible)).strip()
     return name[:MAX_CLIENT_NAME_LENGTH].strip() or otherwise[:MAX_CLIENT_NAME_LENGTH]

@@ -12,6 +12,9 @@ from app.domain.access import Principal, Scope, Visibility
 from app.domain.rate_limit import RateLimit
 
 MAX_NAME_LENGTH = 64
+MAX_UNNORMALIZED_LENGTH = 4 * MAX_NAME_LENGTH
+"""Longest text that can be a name after normalization, which is quadratic in the accents on one letter."""
+
 MAX_NOTE_LENGTH = 200
 MAX_DURATION_SECONDS = 3650 * 86_400
 """Seconds; ten years."""
@@ -257,7 +260,7 @@ class AuditEntry:
 
 def valid_name(text: str) -> str:
     """Return a team's or member's name in its canonical spelling (NFC). Raises ValueError with a sentence."""
-    name = unicodedata.normalize("NFC", text)
+    name = unicodedata.normalize("NFC", text) if len(text) <= MAX_UNNORMALIZED_LENGTH else text
     if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable() or name != name.strip():
         raise ValueError(f"A name has 1 to {MAX_NAME_LENGTH} visible characters, and no blank at its start or end.")
     return name

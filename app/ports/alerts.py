@@ -34,8 +34,8 @@ class Alerts(Protocol):
     All methods except `take_due` are idempotent: a repeated `take_due` returns other alerts.
     """
 
-    async def take_due(self, limit: int, lease_seconds: float) -> list[BudgetAlert]:
-        """Lease at most `limit` alerts that are due, and return them.
+    async def take_due(self, limit: int, lease_seconds: float, *, per_team: int) -> list[BudgetAlert]:
+        """Lease at most `limit` alerts that are due, `per_team` of each team, and return them, the longest due first.
 
         No other process gets them until the lease ends after `lease_seconds`. They are then due again, unless
         `mark_done` or `reschedule` was called.

@@ -4,16 +4,20 @@ import asyncio
 import json
 import secrets
 import sqlite3
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlencode
 
 from app.domain import sign_in_tokens
 from app.domain.oauth import s256
 from tests.attacks.attacks import Case, going_on
 from tests.attacks.flooding import WARM_UP_SECONDS, flood
-from tests.attacks.target import Figure, Target, connect
+from tests.attacks.target import Figure, Target, connect, raw
+from tests.support.documents_server import document_server
+from tests.support.service import MODERN, envelope
 
 CLIENTS = 300
 MAX_NEW_CLIENTS = 1000
@@ -32,6 +36,12 @@ SETTINGS = {
     "acedata_platform_url": "http://127.0.0.1:9",
 }
 """The attack comes from many addresses, each of which has limits of its own. Nobody gets as far as the login."""
+
+ACCENTS = "a" + "\u0301\u0316" * 7_900
+"""A letter with as many accents as a body has room for. Normalization sorts them, in 0.7 s."""
+
+COSTLY_KEY = {"kty": "RSA", "kid": "1", "n": f"_{'A' * 1_998}B", "e": "_" * 700, "d": "_" * 700}
+"""A private key without its primes, whose recovery takes 3 s; with 32 KB it takes hours."""
 
 FORM = "application/x-www-form-urlencoded"
 REDIRECT = "http://127.0.0.1:53111/callback"
@@ -177,9 +187,55 @@ async def endless_documents(target: Target) -> AsyncIterator[None]:
     await asyncio.sleep(0.5)  # the last responses end
 
 
+def _asserted(client_id: str) -> dict[str, str]:
+    """Return the parameters of a client that authenticates with an assertion, whose signature is made up."""
+    parts = ({"alg": "RS256", "kid": "1"}, {"iss": client_id})
+    encoded = [urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
+    kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    return {"client_assertion_type": kind, "client_assertion": ".".join((*encoded, "c" * 342))}
+
+
+async def costly_to_parse(documents: str, port: int, client: int) -> None:
+    """Send a key, a client's name, a resource indicator and URLs that are small and take long to parse."""
+    described = f"{documents}/{client}"
+    named = {"client_name": ACCENTS, "redirect_uris": [REDIRECT]}
+    resource = f"https://{secrets.token_hex(8)}.{ACCENTS}/"
+    refresh = sign_in_tokens.REFRESH.encode(secrets.token_bytes(sign_in_tokens.REFRESH.size))
+    asking = {"grant_type": "refresh_token", "refresh_token": refresh, "client_id": described}
+    assertion = urlencode({**asking, **_asserted(described)}).encode()
+    of_resource = urlencode({**asking, "client_id": f"{documents}/public"}).encode() + f"&resource={resource}".encode()
+    urls = {f"{name}_image_url": f"https://{secrets.token_hex(8)}.{ACCENTS[:2_000]}/" for name in ("start", "end")}
+    calling = {"name": "luma_generate_video", "arguments": {"prompt": "a cat", **urls}}
+    await _again(
+        port,
+        *[raw(*envelope("tools/call", calling, MODERN), secrets.token_hex(8))] * 5,
+        _request("POST", "/token", assertion),
+        _request("POST", "/register", json.dumps(named, ensure_ascii=False).encode(), "application/json"),
+        _request("POST", "/token", of_resource),
+    )
+
+
+@asynccontextmanager
+async def texts_that_cost(target: Target) -> AsyncIterator[None]:
+    """Ask for tokens, and register, on 10 connections, with keys, names and resources that take long to parse."""
+    async with document_server() as documents:
+        documents.add("/public")
+        for client in range(10):
+            documents.add(f"/{client}", token_endpoint_auth_method="private_key_jwt", jwks={"keys": [COSTLY_KEY]})
+        async with flood(target, partial(costly_to_parse, documents.url), 10):
+            yield
+
+
 SIGN_IN_ROWS = (
     Case("300 connections that register OAuth clients", "", registrations, 0.1, SETTINGS),
     Case("300 connections that open consent pages", "", consent_pages, 0.1, SETTINGS),
     Case("300 connections with made-up codes and refresh tokens", "", invented_codes, 0.1, SETTINGS),
+    Case(
+        "10 connections whose keys, names and resources are costly",
+        "an answer took 6 s",
+        texts_that_cost,
+        0.1,
+        SETTINGS,
+    ),
     Case("300 sign-ins of clients with endless documents", "all 8 places of fetches", endless_documents, 0.1, SETTINGS),
 )

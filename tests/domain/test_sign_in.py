@@ -58,6 +58,7 @@ def test_an_older_token_is_always_a_replay() -> None:
         ("evil\u202egnp.exe", "evilgnp.exe"),
         ("a\u0000b\u200bc\U000e0041", "abc"),
         ("x" * 500, "x" * 80),
+        ("\u200b" * 999 + "ab", "a"),
         ("", "otherwise"),
         (None, "otherwise"),
         ("\u200b", "otherwise"),

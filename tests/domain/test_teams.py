@@ -32,6 +32,7 @@ def test_valid_name_raises_for_invisible_characters_outer_blanks_and_length(name
 
 def test_valid_name_normalizes_to_nfc() -> None:
     assert valid_name("Zoe\u0308") == valid_name("Zo\u00eb") == "Zo\u00eb"
+    assert valid_name("\u03b1\u0313\u0300\u0345" * 64) == "\u1f82" * 64  # no other normalization shortens more
 
 
 def test_a_note_may_be_empty_and_its_length_is_limited() -> None:

@@ -4,7 +4,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jwt
+from jwt import PyJWT, PyJWTError
+from jwt.types import Options
+
+from app.adapters.auth.jwt.keys import VerificationKey, find_key
+from app.adapters.auth.jwt.token_form import read_token
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Accepted signature algorithms, all with key pairs. An HMAC could be forged with the public key as its secret."""
@@ -21,6 +25,14 @@ LEEWAY_SECONDS = 60.0
 MAX_ID_LENGTH = 300
 """Maximum length, in characters, of `jti`."""
 
+_OPTIONS: Options = {
+    "require": ["exp", "iss", "sub", "jti"],
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+}
+"""PyJWT checks no times, because it reads the system's clock. `_check_claims` checks them."""
+
 
 class JwtAssertions:
     """The AssertionCheck for one authorization server."""
@@ -29,35 +41,32 @@ class JwtAssertions:
         """Accept assertions for any of `audiences`. `wall_clock` returns Unix seconds."""
         self._audiences = list(audiences)
         self._wall_clock = wall_clock
+        self._jwt = PyJWT(_OPTIONS)
 
     def claims(self, assertion: str, keys: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
         """Verify an assertion with `keys`, a JSON Web Key Set. Return its id, and the seconds for which to record it.
 
-        Return None if it is not valid, or not of this client.
+        Return None if it is not valid, or not of this client. Both are a stranger's: one key at most is built, after
+        everything that is cheap was checked.
         """
-        if len(assertion) > MAX_ASSERTION_LENGTH:
+        token = read_token(assertion, client_id) if len(assertion) <= MAX_ASSERTION_LENGTH else None
+        key = _key(token.header, keys) if token is not None else None
+        if token is None or key is None:
             return None
+        algorithm = token.header["alg"]
         try:
-            key = self._key(assertion, keys)
-            claims = jwt.decode(
-                assertion,
-                key,
-                algorithms=ALGORITHMS,
-                audience=self._audiences,
-                issuer=client_id,
-                options={
-                    "require": ["exp", "iss", "sub", "jti"],
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
+            claims = self._jwt.decode(
+                assertion, key.key, algorithms=[algorithm], audience=self._audiences, issuer=client_id
             )
-        except (jwt.PyJWTError, ValueError, TypeError):
+            return self._check_claims(claims, client_id)
+        except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             return None
-        return self._check_claims(claims, client_id)
 
     def _check_claims(self, claims: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
-        """Check times, subject and id. Return the same as `claims`; None if one is invalid."""
+        """Check times, subject and id. Return the same as `claims`. The times are compared with `wall_clock`.
+
+        Raises OverflowError if a time is an integer that no float can hold.
+        """
         assertion_id, now = claims["jti"], self._wall_clock()
         expires_at, not_before = claims["exp"], claims.get("nbf", 0)
         if not isinstance(expires_at, int | float) or not isinstance(not_before, int | float):
@@ -68,13 +77,10 @@ class JwtAssertions:
         is_valid = is_timely and has_valid_id and claims["sub"] == client_id
         return (assertion_id, remaining + 2 * LEEWAY_SECONDS) if is_valid else None
 
-    def _key(self, assertion: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
-        """Return the key with the header's `kid`, or without `kid` the only key. Raises PyJWTError if there is none."""
-        header = jwt.get_unverified_header(assertion)
-        if header.get("alg") not in ALGORITHMS or "crit" in header:
-            raise jwt.InvalidTokenError
-        usable = [key for key in jwt.PyJWKSet.from_dict(dict(keys)).keys if key.public_key_use in (None, "sig")]
-        matching = [key for key in usable if key.key_id == header.get("kid")] if "kid" in header else usable
-        if len(matching) != 1:
-            raise jwt.InvalidTokenError
-        return matching[0]
+
+def _key(header: Mapping[str, Any], keys: Mapping[str, Any]) -> VerificationKey | None:
+    """Return the key that a header names by `kid`, or without `kid` the only one that fits; None if there is none."""
+    algorithm, key_id = header["alg"], header.get("kid")
+    if algorithm not in ALGORITHMS or "crit" in header or "b64" in header:
+        return None
+    return find_key(keys, key_id, algorithm) if key_id is None or isinstance(key_id, str) else None

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from cachetools import TTLCache
 
+from app.adapters.auth.jwt.keys import public_jwks
 from app.adapters.auth.public_fetch import Fetched, FetchFailed, FetchRefused, PublicFetcher
 from app.domain.redirects import BadRedirect, check_redirect
 from app.domain.sign_in import MAX_CLIENT_ID_LENGTH, ClientAuth, OAuthClient, Registration, visible_name
@@ -23,6 +24,11 @@ KEYS_SECONDS = 300.0
 """Time for which a client's keys are cached."""
 
 MAX_KEY_SETS = 200
+"""Key sets that are cached, without members that are not used: about 40 KB each at most."""
+
+MAX_CLIENT_KEYS = 20
+"""Keys of a client that are read. Further ones are ignored."""
+
 PER_HOST, HOST_SECONDS = 30, 60.0
 """Maximum number of fetches from one host in this time. Without a limit, this service could be used to flood a host."""
 
@@ -72,13 +78,13 @@ class HttpClientDocuments:
         if client.jwks is not None:
             found: dict[str, Any] = json.loads(client.jwks)
             return found
-        if client.jwks_uri is None:
-            raise DocumentRefused("The client's description names no public keys.")
+        if client.jwks_uri is None or not self._fetcher.may_fetch(client.jwks_uri):
+            raise DocumentRefused("The client's description names no public keys under an https URL.")
         if (known := self._keys.get(client.jwks_uri)) is not None:
             return known
         fetched = await self._fetch(client.jwks_uri, MAX_KEYS_BYTES, "The list of the client's keys")
-        self._keys[client.jwks_uri] = fetched.content
-        return fetched.content
+        keys = self._keys[client.jwks_uri] = _public_keys(fetched.content)
+        return keys
 
     async def _fetch(self, url: str, max_bytes: int, subject: str) -> Fetched:
         """Fetch the JSON object at `url`, or join a fetch of it in flight. `subject` begins the sentences of errors.
@@ -114,8 +120,13 @@ def _client(client_id: str, content: Mapping[str, Any]) -> OAuthClient:
         Registration.DOCUMENT,
         _auth(content),
         jwks_uri=jwks_uri if isinstance(jwks_uri, str) and len(jwks_uri) <= MAX_CLIENT_ID_LENGTH else None,
-        jwks=json.dumps(jwks) if isinstance(jwks, dict) else None,
+        jwks=json.dumps(_public_keys(jwks)) if isinstance(jwks, dict) else None,
     )
+
+
+def _public_keys(jwks: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the key set without keys and members that are not used: a stranger's may be large and deeply nested."""
+    return {"keys": public_jwks(jwks)[:MAX_CLIENT_KEYS]}
 
 
 def _redirects(given: Any) -> tuple[str, ...]:
@@ -140,7 +151,7 @@ def _auth(content: Mapping[str, Any]) -> ClientAuth:
     Raises DocumentRefused if the document allows neither.
     """
     supported = content.get("token_endpoint_auth_methods_supported")
-    methods = {content.get("token_endpoint_auth_method", "none"), *(supported if isinstance(supported, list) else ())}
+    methods = [content.get("token_endpoint_auth_method", "none"), *(supported if isinstance(supported, list) else ())]
     if "none" in methods:
         return ClientAuth.NONE
     if ClientAuth.ASSERTION in methods:

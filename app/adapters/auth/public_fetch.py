@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from app.adapters.auth.resolver import Resolver
+from app.adapters.checked_network import CheckedTransport
 from app.adapters.network_environment import tls_context
 from app.domain.errors import InvalidRequest
 from app.domain.public_url import check_public_url
@@ -29,6 +30,12 @@ SECONDS = 10.0
 
 PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
 """Concurrent fetches, in all and from one network. Further ones wait. A slow server thus holds up only its own."""
+
+MAX_CHUNKS = 1_000
+"""Most chunks of a response. Each costs 20 microseconds, and a server may send one for each byte."""
+
+CHUNKS_AT_ONCE = 20
+"""Chunks that are read in one turn of the event loop."""
 
 _JSON = re.compile(r"application/([a-z0-9.+-]+\+)?json", re.IGNORECASE)
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})", re.IGNORECASE)
@@ -84,6 +91,8 @@ class PublicFetcher:
         """Return whether `url` has a form that may be fetched. Its host is resolved later."""
         try:
             parts = urlsplit(url)
+            if parts.port == 0:  # raises ValueError if it is not a port number
+                return False
             if self._is_local(parts.hostname or "") and parts.username is None and parts.scheme in ("http", "https"):
                 return True
             return parts.scheme == "https" and check_public_url(url, "url") == url
@@ -108,8 +117,9 @@ class PublicFetcher:
         parts = urlsplit(url)
         host, pinned = parts.hostname or "", httpx.URL(url).copy_with(host=address)
         headers = {**self._headers, "host": parts.netloc}
+        network = CheckedTransport(verify=self._context, trust_env=False)
         async with (
-            httpx.AsyncClient(verify=self._context, trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
+            httpx.AsyncClient(transport=network, trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
             client.stream("GET", pinned, headers=headers, extensions={"sni_hostname": host}) as response,
         ):
             return await _json_in(response, max_bytes)
@@ -141,9 +151,14 @@ async def _json_in(response: httpx.Response, max_bytes: int) -> Fetched:
         raise FetchFailed(f"answers with HTTP status {response.status_code}")
     if not _JSON.match(response.headers.get("content-type", "")) or "content-encoding" in response.headers:
         raise FetchRefused("is not plain JSON")
-    body = bytearray()
+    body, chunks = bytearray(), 0
     async for part in response.aiter_raw():
         body += part
+        chunks += 1
+        if chunks > MAX_CHUNKS:
+            raise FetchRefused(f"comes in more than {MAX_CHUNKS} chunks")
+        if chunks % CHUNKS_AT_ONCE == 0:
+            await asyncio.sleep(0)
         if len(body) > max_bytes:
             raise FetchRefused(f"has more than {max_bytes} bytes")
     try:

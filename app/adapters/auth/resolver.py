@@ -1,7 +1,7 @@
-"""Resolves host names that strangers name, in threads of its own.
+"""Resolves host names that strangers or members of teams name, in threads of its own.
 
 A name whose server does not answer holds a thread for as long as the system's resolver tries, often 10 s and more. The
-threads of the event loop, four in uvloop, resolve the backend's name too, so strangers must not hold them.
+threads of the event loop, four in uvloop, resolve the backend's name too, so no caller may hold them.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from threading import Thread
 from app.services.limits.fair_limiter import FairLimiter, Shares
 
 PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
-"""Threads, in all and for names of one domain: the last two labels of a name."""
+"""Threads, in all and for one tenant, or for names of one domain (the last two labels) that are of no tenant."""
 
 MAX_WAITING = 100
 """Maximum number of names that wait for a thread. Further ones are not resolved."""
@@ -34,22 +34,22 @@ class Resolver:
         self._places = FairLimiter(PLACES, lambda _domain: True)
         self._waiting = 0
 
-    async def __call__(self, host: str, port: int) -> list[str]:
-        """Return the IP addresses of `host`. Raises OSError and UnicodeError.
+    async def __call__(self, host: str, port: int, tenant: str | None = None) -> list[str]:
+        """Return the IP addresses of `host`, which `tenant` has named if it is given. Raises OSError and UnicodeError.
 
         A caller that is cancelled leaves its thread, which keeps its place until it ends.
         """
         if self._waiting >= MAX_WAITING:
             raise OSError("too many names are being resolved")
-        domain = ".".join(host.lower().rstrip(".").split(".")[-2:])
+        holder = tenant or ".".join(host.lower().rstrip(".").split(".")[-2:])
         self._waiting += 1
         try:
-            accepted = await self._places.take(domain)
+            accepted = await self._places.take(holder)
         finally:
             self._waiting -= 1
         loop = asyncio.get_running_loop()
         found: asyncio.Future[list[str]] = loop.create_future()
-        found.add_done_callback(lambda _found: self._places.give_back(domain, accepted=accepted))
+        found.add_done_callback(lambda _found: self._places.give_back(holder, accepted=accepted))
         Thread(target=self._resolve, args=(host, port, loop, found), name="resolver", daemon=True).start()
         return await asyncio.shield(found)
 

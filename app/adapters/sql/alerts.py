@@ -7,7 +7,7 @@ moving its due time before it sends it, so that no other process sends it meanwh
 import json
 from typing import Any
 
-from sqlalchemy import Row, and_, select, update
+from sqlalchemy import Row, and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.administration import audit_values
@@ -47,15 +47,19 @@ class SqlAlerts:
         self._now = now
         self._batch_size = batch_size
 
-    async def take_due(self, limit: int, lease_seconds: float) -> list[BudgetAlert]:
-        """Claim and return at most `limit` alerts that are due. No alert is returned to two callers.
+    async def take_due(self, limit: int, lease_seconds: float, *, per_team: int) -> list[BudgetAlert]:
+        """Claim and return at most `limit` alerts that are due, `per_team` of each team, the longest due first.
 
-        Unless it is marked as done or rescheduled, an alert is due again after `lease_seconds`.
+        No alert is returned to two callers. Unless it is marked as done or rescheduled, an alert is due
+        again after `lease_seconds`.
         """
+        order = (budget_alerts.c.due_at, budget_alerts.c.id)
+        number = func.row_number().over(partition_by=budget_alerts.c.team_id, order_by=order).label("number")
 
         async def operation(connection: AsyncConnection) -> list[BudgetAlert]:
-            due = select(budget_alerts).where(budget_alerts.c.due_at <= self._now())
-            rows = (await connection.execute(due.order_by(budget_alerts.c.due_at).limit(limit))).all()
+            due = select(budget_alerts, number).where(budget_alerts.c.due_at <= self._now()).subquery()
+            first = select(due).where(due.c.number <= per_team).order_by(due.c.due_at, due.c.id).limit(limit)
+            rows = (await connection.execute(first)).all()
             return [_alert(row) for row in rows if await self._claim(connection, row, lease_seconds)]
 
         return await self._database.run(operation)

@@ -12,6 +12,9 @@ POLL_SECONDS = 5.0
 """Interval at which the database is read for alerts that are due."""
 
 BATCH_SIZE = 20
+PER_TEAM = 2
+"""Alerts of one team that a process sends at the same time, so that its receivers hold up no other team's."""
+
 LEASE_SECONDS = 60.0
 """Lease of an alert. If its process dies meanwhile, another process sends it after the lease.
 
@@ -50,20 +53,22 @@ class BudgetAlertDispatcher:
         self._faults = ThrottledExceptionLog(log, "Alerts of budgets could not be sent. They are retried")
 
     async def run(self) -> None:
-        """Send alerts that are due, every POLL_SECONDS. The coroutine runs until it is cancelled."""
+        """Send alerts that are due, until none is; then every POLL_SECONDS. Runs until it is cancelled."""
         while True:
             try:
-                await self.send_due()
+                while await self.send_due():
+                    pass
             except DatabaseUnavailable:
                 pass  # leased alerts are due again when the lease ends, so one may be sent twice
             except Exception as exc:  # noqa: BLE001 - an exception must not end the loop
                 self._faults.note(exc)
             await self._sleep(POLL_SECONDS)
 
-    async def send_due(self) -> None:
-        """Send the alerts that are due. Raises DatabaseUnavailable."""
-        due = await self._alerts.take_due(BATCH_SIZE, LEASE_SECONDS)
+    async def send_due(self) -> bool:
+        """Send alerts that are due, PER_TEAM of each team. Return whether any were. Raises DatabaseUnavailable."""
+        due = await self._alerts.take_due(BATCH_SIZE, LEASE_SECONDS, per_team=PER_TEAM)
         await asyncio.gather(*map(self._send, due))
+        return bool(due)
 
     async def _send(self, alert: BudgetAlert) -> None:
         if alert.attempts == 1:

@@ -2,6 +2,8 @@
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,19 @@ def fetcher(*addresses: str, **options: bool) -> PublicFetcher:
         return list(addresses)
 
     return PublicFetcher("tests", resolver=resolver, context=ssl.create_default_context(), **options)
+
+
+@asynccontextmanager
+async def raw_document(head: bytes, body: bytes) -> AsyncIterator[str]:
+    """Answer every request with an OK status and these bytes; yield the URL."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + head + b"\r\n\r\n" + body)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
 
 
 class LoopbackNames(PublicFetcher):
@@ -178,3 +193,26 @@ async def test_a_server_that_does_not_answer_holds_up_nobody_elses_fetches() -> 
         finally:
             release.set()
         assert [(await one).content for one in stuck] == [{}] * 10
+
+
+def chunked(*parts: bytes) -> bytes:
+    """Return a body in these chunks."""
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (*parts, b""))
+
+
+async def test_a_response_that_takes_long_to_parse_is_refused() -> None:
+    """Its server is a stranger's, and may send thousands of short header fields or of chunks of one byte."""
+    fetching, many = fetcher("127.0.0.1", allows_loopback=True), chunked(b"{", *[b" "] * 2_000, b"}")
+    async with raw_document(b"transfer-encoding: chunked", chunked(b"{", b'"a": ', b"1}")) as url:
+        assert (await fetching.fetch(url, 10_000)).content == {"a": 1}
+    async with raw_document(b"transfer-encoding: chunked", many) as url:
+        with pytest.raises(FetchRefused, match="chunks"):
+            await fetching.fetch(url, 10_000)
+    async with raw_document(b"content-length: 2\r\n" + b"\r\n".join([b"a: b"] * 2_000), b"{}") as url:
+        with pytest.raises(FetchFailed):
+            await fetching.fetch(url, 10_000)
+
+
+async def test_a_url_with_an_impossible_port_is_refused() -> None:
+    with pytest.raises(FetchRefused, match="no https URL"):
+        await fetcher("127.0.0.1", allows_loopback=True).fetch("http://127.0.0.1:99999/", 1000)

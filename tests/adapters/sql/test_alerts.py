@@ -39,7 +39,7 @@ async def test_each_threshold_alerts_once_in_a_window(buyer: Purchaser, alerts: 
         await buyer.reserve()
     with pytest.raises(BudgetExceeded):
         await buyer.reserve()
-    found = await alerts.take_due(9, TAKEN)
+    found = await alerts.take_due(9, TAKEN, per_team=9)
     assert percents(found) == [50, 80, 100]
     assert [alert.content["left"] for alert in found] == ["5", "2", "0"]
     assert {alert.sealed_url for alert in found} == {None}
@@ -48,7 +48,7 @@ async def test_each_threshold_alerts_once_in_a_window(buyer: Purchaser, alerts: 
         await alerts.mark_done(alert)
     for _ in range(5):
         await buyer.reserve()
-    assert percents(await alerts.take_due(9, TAKEN)) == [50]
+    assert percents(await alerts.take_due(9, TAKEN, per_team=9)) == [50]
 
 
 async def test_a_refusal_writes_the_alert_that_the_budget_is_used_up(buyer: Purchaser, alerts: SqlAlerts) -> None:
@@ -60,10 +60,27 @@ async def test_a_refusal_writes_the_alert_that_the_budget_is_used_up(buyer: Purc
     [use] = await buyer.ledger.budgets_counting(buyer.spender)
     await buyer.ledger.mark_exhausted(use)
     await buyer.ledger.mark_exhausted(use)
-    found = await alerts.take_due(9, TAKEN)
+    found = await alerts.take_due(9, TAKEN, per_team=9)
     assert percents(found) == [50, 80, 100]
     assert {alert.sealed_url for alert in found} == {"sealed"}
     assert "sealed" not in repr(found[0]).replace("sealed_url", "")
+
+
+async def test_a_team_with_many_alerts_leaves_places_to_others(
+    database: Database, clock: HandClock, alerts: SqlAlerts
+) -> None:
+    buyers = [Purchaser(database, clock, Spender(await make_team(database, clock), "member", "key")) for _ in range(2)]
+    for buyer in buyers:
+        await buyer.put(budget(buyer.spender.team, 10))
+        for _ in range(10):
+            await buyer.reserve()
+        clock.advance(1)
+    many, other = (buyer.spender.team for buyer in buyers)
+    found = await alerts.take_due(3, TAKEN, per_team=2)
+    assert [(alert.team_id, alert.percent) for alert in found] == [(many, 50), (many, 80), (other, 50)]
+    found = await alerts.take_due(9, TAKEN, per_team=2)
+    assert [(alert.team_id, alert.percent) for alert in found] == [(many, 100), (other, 80), (other, 100)]
+    assert await alerts.take_due(9, TAKEN, per_team=2) == []
 
 
 async def test_an_alert_is_claimed_once_and_due_again_if_its_sender_dies(
@@ -71,20 +88,21 @@ async def test_an_alert_is_claimed_once_and_due_again_if_its_sender_dies(
 ) -> None:
     await buyer.put(budget(buyer.spender.team, 2))
     await buyer.reserve()
-    taken = [one for found in await asyncio.gather(*(alerts.take_due(9, TAKEN) for _ in range(5))) for one in found]
+    found = await asyncio.gather(*(alerts.take_due(9, TAKEN, per_team=9) for _ in range(5)))
+    taken = [one for several in found for one in several]
     assert [alert.attempts for alert in taken] == [1]
-    assert await alerts.take_due(9, TAKEN) == []
+    assert await alerts.take_due(9, TAKEN, per_team=9) == []
     clock.advance(TAKEN)
-    [alert] = await alerts.take_due(9, TAKEN)
+    [alert] = await alerts.take_due(9, TAKEN, per_team=9)
     assert alert.attempts == 2
     await alerts.reschedule(alert, 300)
     clock.advance(299)
-    assert await alerts.take_due(9, TAKEN) == []
+    assert await alerts.take_due(9, TAKEN, per_team=9) == []
     clock.advance(1)
-    [alert] = await alerts.take_due(9, TAKEN)
+    [alert] = await alerts.take_due(9, TAKEN, per_team=9)
     await alerts.mark_done(alert)
     clock.advance(86_400)
-    assert await alerts.take_due(9, TAKEN) == []
+    assert await alerts.take_due(9, TAKEN, per_team=9) == []
 
 
 async def test_thresholds_are_audited_and_old_alerts_deleted(

@@ -1,9 +1,11 @@
 """BudgetAlertDispatcher: sending, retries with backoff, giving up, and log lines without the URL."""
 
+import asyncio
+
 import pytest
 
 from app.ports.alerts import BudgetAlert, NotDelivered
-from app.services.teams.budget_alerts import MAX_ATTEMPTS, BudgetAlertDispatcher
+from app.services.teams.budget_alerts import MAX_ATTEMPTS, PER_TEAM, BudgetAlertDispatcher
 
 
 class Receiver:
@@ -14,8 +16,8 @@ class Receiver:
         self.alert = BudgetAlert(1, "team", 50, {}, sealed_url, created_at=0.0, attempts=0)
         self.is_due, self.pauses, self.counted = True, list[float](), list[str]()
 
-    async def take_due(self, limit: int, lease_seconds: float) -> list[BudgetAlert]:
-        del limit, lease_seconds
+    async def take_due(self, limit: int, lease_seconds: float, *, per_team: int) -> list[BudgetAlert]:
+        del limit, lease_seconds, per_team
         if not self.is_due:
             return []
         attempts = self.alert.attempts + 1
@@ -90,3 +92,44 @@ async def test_the_log_does_not_contain_the_url(caplog: pytest.LogCaptureFixture
     await Receiver(is_up=is_up, sealed_url="a-secret").sending().send_due()
     assert caplog.text
     assert "a-secret" not in caplog.text
+
+
+class Many(Receiver):
+    """Five alerts of one team. `most` is the greatest number that were being sent at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__(is_up=True)
+        self.due = [BudgetAlert(number, "team", 50, {}, "sealed", created_at=0.0, attempts=1) for number in range(5)]
+        self.sent, self.under_way, self.most = list[int](), 0, 0
+
+    async def take_due(self, limit: int, lease_seconds: float, *, per_team: int) -> list[BudgetAlert]:
+        del lease_seconds
+        taken = self.due[: min(limit, per_team)]
+        self.due = self.due[len(taken) :]
+        return taken
+
+    async def mark_done(self, alert: BudgetAlert) -> None:
+        self.sent.append(alert.id)
+
+    async def send(self, alert: BudgetAlert) -> None:
+        del alert
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await asyncio.sleep(0)
+        self.under_way -= 1
+
+
+async def test_a_team_has_two_alerts_under_way_and_none_waits_for_the_next_poll() -> None:
+    receiver, polled = Many(), asyncio.Event()
+
+    async def sleep(_seconds: float) -> None:
+        polled.set()
+        await asyncio.Event().wait()
+
+    alerts = BudgetAlertDispatcher(
+        receiver, receiver, sleep, on_threshold_passed=lambda _percent: None, on_attempt=receiver.counted.append
+    )
+    running = asyncio.create_task(alerts.run())
+    await polled.wait()
+    running.cancel()
+    assert (sorted(receiver.sent), receiver.most) == ([0, 1, 2, 3, 4], PER_TEAM)

@@ -147,6 +147,8 @@ class TestOtherResources:
         tokens = (await client.exchange(code)).json()
         refused = await client.refresh(tokens["refresh_token"], resource="https://evil.example/mcp")
         assert error_of(refused) == "invalid_target"
+        long = await client.refresh(tokens["refresh_token"], resource=f"{fleet.issuer}/mcp/?{'x' * 2_000}")
+        assert error_of(long) == "invalid_target", "its host could take half a second to normalize"
         assert (await client.refresh(tokens["refresh_token"], resource=f"{fleet.issuer}/mcp/?x=1")).status_code == 200
 
     async def test_every_answer_names_its_issuer(self, fleet: SignInFleet, browser: Browser) -> None:

@@ -1,12 +1,15 @@
 """Clients with a client ID metadata document: fetching, caching, validation, and protection of internal networks."""
 
+import json
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import RSAAlgorithm
 
 from app.services.sign_in.client_auth import ASSERTION_TYPE
 from tests.support.clock import HandClock
@@ -26,6 +29,21 @@ async def documents() -> AsyncIterator[DocumentServer]:
 def jwks(key: rsa.RSAPrivateKey = KEY, kid: str = "one") -> dict[str, Any]:
     public = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
     return {"keys": [public | {"kid": kid, "use": "sig", "alg": "RS256"}]}
+
+
+def with_long_exponent() -> rsa.RSAPrivateKey:
+    """Return KEY with another pair of exponents, of which the public one is longer than 32 bits."""
+    private = KEY.private_numbers()
+    public = rsa.RSAPublicNumbers((1 << 61) - 1, private.public_numbers.n)
+    d = pow(public.e, -1, (private.p - 1) * (private.q - 1))
+    dmp1, dmq1 = rsa.rsa_crt_dmp1(d, private.p), rsa.rsa_crt_dmq1(d, private.q)
+    return rsa.RSAPrivateNumbers(private.p, private.q, d, dmp1, dmq1, private.iqmp, public).private_key()
+
+
+def unsigned(client: Client, header: str) -> str:
+    """Return an assertion of the client with any header, and with a made-up signature."""
+    parts = (header, json.dumps({"iss": client.client_id}), "x" * 256)
+    return ".".join(urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in parts)
 
 
 def assertion(client: Client, clock: HandClock, key: Any = KEY, algorithm: str = "RS256", **changes: Any) -> str:
@@ -102,6 +120,8 @@ async def test_a_known_client_outlives_an_outage_of_its_server(
         {"redirect_uris": ["javascript:alert(1)", "http://evil.example/cb"]},
         {"redirect_uris": "http://127.0.0.1/callback"},
         {"token_endpoint_auth_method": "client_secret_post"},
+        {"token_endpoint_auth_method": {}},
+        {"token_endpoint_auth_method": [], "token_endpoint_auth_methods_supported": [{}, []]},
     ],
 )
 async def test_a_document_that_is_not_the_clients_is_refused(
@@ -185,6 +205,8 @@ class TestAssertions:
             {"exp": 0},
             {"exp": None},
             {"exp": 10**12},
+            {"exp": 10**400},
+            {"nbf": 10**400},
             {"exp": "soon"},
             {"jti": None},
             {"jti": ""},
@@ -212,6 +234,10 @@ class TestAssertions:
             assertion(client, fleet.clock, "a secret that is long enough for HS256", "HS256"),
             assertion(client, fleet.clock, None, "none"),
             "a.b.c",
+            unsigned(client, '{"alg": "RS256", "kid": "one", "a": ' + "[" * 4_000),
+            unsigned(client, '{"alg": ["RS256"], "kid": "one"}'),
+            unsigned(client, '{"alg": "RS256", "kid": {}}'),
+            unsigned(client, '{"alg": {}}'),
             "",
             "x" * 10_000,
         ]
@@ -245,6 +271,8 @@ class TestAssertions:
             "https://[fd00::1]/keys",
             "http://client.example.com/keys",
             "https://user@client.example.com/keys",
+            "https://[",
+            "https://client.example.com:x/keys",
             "file:///etc/passwd",
         ],
     )
@@ -257,6 +285,40 @@ class TestAssertions:
         assert isinstance(shown, Page)
         refused = await client.exchange("lac_x", client_assertion=assertion(client, fleet.clock))
         assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+
+    async def exchanged(
+        self, fleet: SignInFleet, browser: Browser, documents: DocumentServer, keys: Any, key: Any = KEY
+    ) -> int:
+        """Exchange a code with an assertion that `key` has signed, for a client with these keys. Return the status."""
+        client, code = await self.connected(fleet, browser, documents)
+        documents.documents["/keys"] = keys
+        return (await client.exchange(code, client_assertion=assertion(client, fleet.clock, key))).status_code
+
+    async def test_a_private_key_in_a_key_set_is_not_used(
+        self, fleet: SignInFleet, browser: Browser, documents: DocumentServer
+    ) -> None:
+        """The owner of the private part would be able to sign, and to build such a key may take minutes."""
+        jwk = RSAAlgorithm.to_jwk(KEY, as_dict=True) | {"kid": "one", "use": "sig", "alg": "RS256"}
+        assert await self.exchanged(fleet, browser, documents, {"keys": [{**jwk, "key_ops": ["verify"]}]}) == 401
+
+    async def test_a_key_whose_exponent_is_long_is_not_used(
+        self, fleet: SignInFleet, browser: Browser, documents: DocumentServer
+    ) -> None:
+        key = with_long_exponent()
+        assert await self.exchanged(fleet, browser, documents, jwks(key), key) == 401
+
+    @pytest.mark.parametrize("beside", [{}, {"kty": "RSA"}, {"kty": []}, {"keys": {}}, {"kid": {}}, None, "x", [[]]])
+    async def test_unusable_keys_beside_the_right_one_are_left_out(
+        self, fleet: SignInFleet, browser: Browser, documents: DocumentServer, beside: Any
+    ) -> None:
+        keys = jwks()["keys"]
+        assert await self.exchanged(fleet, browser, documents, {"keys": [beside, *keys, beside]}) == 200
+
+    @pytest.mark.parametrize("keys", [{}, {"keys": {}}, {"keys": [[]]}, {"keys": [jwks()["keys"][0]] * 2}])
+    async def test_a_key_set_without_exactly_one_fitting_key_is_refused(
+        self, fleet: SignInFleet, browser: Browser, documents: DocumentServer, keys: Any
+    ) -> None:
+        assert await self.exchanged(fleet, browser, documents, keys) == 401
 
     async def test_keys_within_the_document_are_used(
         self, fleet: SignInFleet, browser: Browser, documents: DocumentServer

@@ -1,4 +1,8 @@
-"""The public keys of an issuer, from its JSON Web Key Set (RFC 7517)."""
+"""The public keys in a JSON Web Key Set (RFC 7517), of an issuer or of an OAuth client.
+
+A key set may be a stranger's, so its members are checked as texts before a key is built from them. A private key is
+never built: recovering the primes of an RSA key takes time that grows with the cube of its length.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -30,6 +34,15 @@ MAX_KEY_ID_LENGTH = 200
 
 MAX_MEMBER_LENGTH = 2_000
 """Maximum length, in characters, of a number in a key. A modulus of MAX_RSA_BITS has 1,366."""
+
+MAX_EXPONENT_LENGTH = 6
+"""Most characters of an RSA exponent, which is below 2**32 then. Verification takes time proportional to its bits."""
+
+_NUMBERS: Mapping[str, Sequence[str]] = {"RSA": ("n", "e"), "EC": ("x", "y"), "OKP": ("x",)}
+"""The members with the public numbers of a key, by its type."""
+
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+"""The members of private and symmetric keys (RFC 7518, section 6)."""
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
@@ -64,19 +77,35 @@ class KeySet:
 
 def read_key_set(document: object) -> KeySet:
     """Return the usable keys in a JSON Web Key Set. Others, such as encryption or symmetric keys, are left out."""
+    return KeySet([key for jwk in public_jwks(document) if (key := _read_key(jwk)) is not None])
+
+
+def find_key(document: object, key_id: str | None, algorithm: str) -> VerificationKey | None:
+    """Return the only key in a key set with this `kid` and algorithm; if `key_id` is None, the only one that fits.
+
+    No other key of the set is built. Return None if no key fits, or several do.
+    """
+    fitting = [
+        jwk
+        for jwk in public_jwks(document)
+        if algorithm in _algorithms_of(jwk) and (key_id is None or jwk.get("kid") == key_id)
+    ]
+    return _read_key(fitting[0]) if len(fitting) == 1 else None
+
+
+def public_jwks(document: object) -> list[dict[str, str]]:
+    """Return the members that matter of each key in a key set that may verify signatures. No key is built."""
     found = document.get("keys") if isinstance(document, dict) else None
     jwks = found[:MAX_KEYS] if isinstance(found, list) else []
-    return KeySet([key for jwk in jwks if isinstance(jwk, dict) and (key := _read_key(jwk)) is not None])
+    return [public for jwk in jwks if isinstance(jwk, dict) and (public := _public_part(jwk)) is not None]
 
 
 def _bytes_of(key: PublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _read_key(jwk: dict[str, Any]) -> VerificationKey | None:
-    key_id, algorithms = jwk.get("kid"), _algorithms_of(jwk)
-    if not algorithms or not (key_id is None or (isinstance(key_id, str) and len(key_id) <= MAX_KEY_ID_LENGTH)):
-        return None
+def _read_key(jwk: dict[str, str]) -> VerificationKey | None:
+    algorithms = _algorithms_of(jwk)
     try:
         key = PyJWK(jwk, algorithm=min(algorithms)).key
     except (PyJWTError, ValueError, TypeError, OverflowError):
@@ -85,21 +114,36 @@ def _read_key(jwk: dict[str, Any]) -> VerificationKey | None:
         return None
     if isinstance(key, RSAPublicKey) and not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
         return None
-    return VerificationKey(key_id, algorithms, key)
+    return VerificationKey(jwk.get("kid"), algorithms, key)
 
 
-def _is_for_signatures(jwk: dict[str, Any]) -> bool:
-    """Return whether the key may verify signatures, and does not contain its private part (`d`)."""
+def _public_part(jwk: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return `kty`, `crv`, `alg`, `kid` and the public numbers of a key; None if the key is not usable.
+
+    A key that contains its private part is not usable, because whoever can read it can sign.
+    """
+    kind = jwk.get("kty")
+    if not isinstance(kind, str) or kind not in _NUMBERS or not _is_for_signatures(jwk):
+        return None
+    names = ("kty", *(name for name in ("crv", "alg", "kid") if jwk.get(name) is not None), *_NUMBERS[kind])
+    public = {name: value for name in names if isinstance(value := jwk.get(name), str) and len(value) <= _most(name)}
+    return public if len(public) == len(names) and _algorithms_of(public) else None
+
+
+def _most(member: str) -> int:
+    """Return the most characters of a member."""
+    return {"kid": MAX_KEY_ID_LENGTH, "e": MAX_EXPONENT_LENGTH}.get(member, MAX_MEMBER_LENGTH)
+
+
+def _is_for_signatures(jwk: Mapping[str, Any]) -> bool:
+    """Return whether the key may verify signatures, and does not contain its private part."""
     operations = jwk.get("key_ops", ["verify"])
-    return jwk.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations and "d" not in jwk
+    may_verify = jwk.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
+    return may_verify and not _PRIVATE & jwk.keys()
 
 
-def _algorithms_of(jwk: dict[str, Any]) -> frozenset[str]:
+def _algorithms_of(jwk: Mapping[str, str]) -> frozenset[str]:
     """Return the accepted algorithms for the key: those of its type and curve, limited to its `alg` if it has one."""
-    numbers = [jwk.get(name) for name in ("n", "e", "x", "y")]
-    is_long = any(isinstance(number, str) and len(number) > MAX_MEMBER_LENGTH for number in numbers)
-    if is_long or not _is_for_signatures(jwk):
-        return frozenset()
     fitting = RSA_ALGORITHMS if jwk.get("kty") == "RSA" else frozenset()
     if jwk.get("kty") in ("EC", "OKP"):
         fitting = frozenset(algorithm for curve, algorithm in CURVES.items() if curve == jwk.get("crv"))
