@@ -9,7 +9,7 @@ from functools import partial
 
 from app.adapters.sql.alerts import SqlAlerts
 from app.adapters.sql.audit import SqlAuditLog
-from app.adapters.sql.engine import Database, DatabaseFacts, SqlClock
+from app.adapters.sql.engine import TIMEOUTS, Database, DatabaseFacts, DatabaseTimeouts, SqlClock
 from app.adapters.sql.purchases import SqlPurchases
 from app.adapters.sql.settlement import SqlLedger
 from app.domain.backend import BackendDescription
@@ -142,10 +142,10 @@ async def _migrate(database: Database) -> DatabaseFacts:
         await database.aclose()
 
 
-def _database_at(url: str | None) -> Database:
+def _database_at(url: str | None, timeouts: DatabaseTimeouts = TIMEOUTS) -> Database:
     """Return the database at `url`, not connected. None means in memory. Raises SettingsError for a malformed URL."""
     try:
-        return Database(url)
+        return Database(url, timeouts)
     except ValueError as exc:
         raise SettingsError(f"LUMA_MCP_DATABASE_URL {exc}.") from None
 
@@ -160,13 +160,14 @@ def build_persistence(  # noqa: PLR0913 - the dependencies of purchases
     clock: Callable[[], float],
     sleep: Sleep,
     database_clock: SqlClock,
+    timeouts: DatabaseTimeouts,
     is_accepted: Callable[[str], bool],
     backend: BackendDescription,
     turns: DatabaseTurns,
     refusals: PurchaseRefusals,
 ) -> Persistence:
     """Return the database that `settings` name, and its services. Raises SettingsError for an unsupported URL."""
-    database = _database_at(settings.database())
+    database = _database_at(settings.database(), timeouts)
     # Without Redis's prefix, so that purchases are still found after a change of the prefix.
     backend_key = keys.root.removeprefix(f"{settings.redis_prefix}:")
     purchases = SqlPurchases(database, backend_key, database_clock)

@@ -42,6 +42,7 @@ def persistence_of(  # noqa: PLR0913, PLR0917 - the dependencies of purchases
         clock=clocks.monotonic,
         sleep=clocks.sleep,
         database_clock=clocks.database,
+        timeouts=clocks.database_timeouts,
         is_accepted=backend_limits.token_status.is_accepted,
         backend=backend,
         turns=turns,

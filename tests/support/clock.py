@@ -6,9 +6,13 @@ from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Float, literal
 
+from app.adapters.sql.engine import DatabaseTimeouts
 from app.composition.clocks import Clocks
 
 T = TypeVar("T")
+
+PATIENT = DatabaseTimeouts(operation=60.0, busy=60.0)
+"""For tests that are not about a slow database: a loaded machine prolongs its operations."""
 
 
 class HandClock:
@@ -20,6 +24,7 @@ class HandClock:
     def __init__(self, now: float = 1_790_000_000.0) -> None:
         self.now = now
         self._sleepers: dict[asyncio.Future[None], float] = {}
+        self._holds: list[Callable[[], bool]] = []
 
     def __call__(self) -> float:
         return self.now
@@ -40,6 +45,15 @@ class HandClock:
             if until <= self.now and not waking.done():
                 waking.set_result(None)
 
+    def hold_while(self, is_busy: Callable[[], bool]) -> None:
+        """Let `while_time_passes` stop the clock while `is_busy`, as during an operation on a real database."""
+        self._holds.append(is_busy)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether something is busy that the clock waits for."""
+        return any(is_busy() for is_busy in self._holds)
+
     @property
     def sleepers(self) -> int:
         """The number of calls of `sleep` that have not returned."""
@@ -52,7 +66,7 @@ class HandClock:
     @property
     def clocks(self) -> Clocks:
         """The application's clocks, all of them this one."""
-        return Clocks(wall=self, monotonic=self, sleep=self.sleep, database=self.sql)
+        return Clocks(wall=self, monotonic=self, sleep=self.sleep, database=self.sql, database_timeouts=PATIENT)
 
 
 def _never() -> bool:
@@ -64,13 +78,13 @@ async def while_time_passes(
 ) -> T:
     """Advance the clock by `step` seconds, and let the event loop run, until `waiting` is done; return its result.
 
-    The clock stands still while `is_busy`, as during an operation on a real database, which a loaded machine prolongs.
+    The clock stands still while `is_busy`, or while what its `hold_while` names is busy.
     """
     task = asyncio.ensure_future(waiting)
     while not task.done():
         for _ in range(40):
             await asyncio.sleep(0)
         await asyncio.wait([task], timeout=0.01)
-        if not is_busy():
+        if not (clock.is_held or is_busy()):
             clock.advance(step)
     return await task

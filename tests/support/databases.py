@@ -11,7 +11,7 @@ import asyncpg
 
 from app.adapters.sql.engine import Database
 from app.adapters.sql.purchases import SqlPurchases
-from tests.support.clock import HandClock
+from tests.support.clock import PATIENT, HandClock
 from tests.support.postgres_server import NEWEST, OLDEST, PostgresServer
 from tests.support.redis_server import free_port
 
@@ -137,7 +137,7 @@ def purchases_at(database: Database, clock: HandClock) -> SqlPurchases:
 @asynccontextmanager
 async def opened(url: str | None) -> AsyncIterator[Database]:
     """Open the database at `url` (None: SQLite in memory), migrate it, and close it when the block ends."""
-    database = Database(url)
+    database = Database(url, PATIENT)
     try:
         await database.open()
         yield database

@@ -180,6 +180,8 @@ async def serving(
         backend=network if not isinstance(network, httpx.AsyncBaseTransport) else None,
         authenticator=authenticator,
     )
+    if clock is not None:
+        clock.hold_while(lambda: assembly.persistence.database.is_busy)
     async with listening(create_app(values, assembly)) as url, plain_client() as client:
         yield Service(url, assembly, client)
 

@@ -99,12 +99,13 @@ async def test_any_response_but_agreement_buys_nothing(fleet: Fleet, response: A
     assert await submissions(fleet, anna) == 0
 
 
-async def test_the_state_of_a_question_is_bound_to_its_caller_arguments_and_ten_minutes(fleet: Fleet) -> None:
+async def test_the_state_of_a_question_is_bound_to_its_caller_arguments_key_and_ten_minutes(fleet: Fleet) -> None:
     anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
     state = (await called(fleet.one, anna))["requestState"]
     for asked in (
         await called(fleet.one, ben, response=AGREED, state=state),
         await called(fleet.one, anna, {"prompt": "A wolf"}, response=AGREED, state=state),
+        await called(fleet.one, anna, {**FOX, "idempotency_key": "other"}, response=AGREED, state=state),
         await called(fleet.one, anna, response=AGREED, state=state[:-2] + "AA"),
         await called(fleet.one, anna, response=AGREED, state=""),
     ):

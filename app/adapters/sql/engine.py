@@ -23,12 +23,6 @@ from app.adapters.sql.migrate import REVISIONS, create, revision, upgrade
 from app.adapters.sql.tables import service
 from app.ports.repositories import DatabaseUnavailable
 
-OPERATION_SECONDS = 5.0
-"""Timeout of an operation, including the wait for a connection."""
-
-BUSY_SECONDS = 2.0
-"""Timeout of SQLite for the write lock, and of PostgreSQL's driver for a connection and for each statement."""
-
 RETRY_WAL_SECONDS = 0.005
 """Interval between attempts to switch a new SQLite file to write-ahead logging."""
 
@@ -71,6 +65,23 @@ SqlClock = Callable[[], ColumnElement[float]]
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseTimeouts:
+    """Timeouts in seconds.
+
+    Attributes:
+        operation: of an operation, including the wait for a connection.
+        busy: of SQLite for the write lock, of PostgreSQL's driver for each statement, and of both for a connection.
+
+    """
+
+    operation: float
+    busy: float
+
+
+TIMEOUTS = DatabaseTimeouts(operation=5.0, busy=2.0)
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseFacts:
     """The version of the schema, the database's random id, and its time of creation (Unix seconds)."""
 
@@ -87,13 +98,14 @@ class DatabaseFacts:
 class Database:
     """A database, which is migrated before its first use."""
 
-    def __init__(self, url: str | None) -> None:
+    def __init__(self, url: str | None, timeouts: DatabaseTimeouts = TIMEOUTS) -> None:
         """Use the database at `url`; None means an SQLite database in the memory of this process.
 
         Raises ValueError if the URL has no known form. The message completes a sentence about the URL.
         """
         self._url = _parsed(url)
-        self._engine = _engine(self._url)
+        self._timeouts = timeouts
+        self._engine = _engine(self._url, timeouts.busy)
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self.facts: DatabaseFacts | None = None
         self._opening: asyncio.Task[DatabaseFacts] | None = None
@@ -116,11 +128,16 @@ class Database:
         """The file or the host and name of the database, for messages, without user and password."""
         return self._url.database or "memory" if self.kind == "SQLite" else f"{self._url.host}/{self._url.database}"
 
-    async def open(self, seconds: float = OPERATION_SECONDS) -> DatabaseFacts:
+    @property
+    def is_busy(self) -> bool:
+        """Whether an operation is under way."""
+        return bool(self._under_way)
+
+    async def open(self, seconds: float | None = None) -> DatabaseFacts:
         """Migrate the schema to the version of this program if it is older, and return the facts about the database.
 
-        Concurrent calls share one attempt, and each waits for it at most `seconds`. Raises DatabaseUnavailable, and
-        DatabaseTooNew if a newer program has migrated the database.
+        Concurrent calls share one attempt, and each waits for it at most `seconds`. None: the timeout of an operation.
+        Raises DatabaseUnavailable, and DatabaseTooNew if a newer program has migrated the database.
         """
         if self.facts is None:
             if self._opening is None or self._opening.done():
@@ -140,7 +157,7 @@ class Database:
             if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
                 raise DatabaseUnavailable("cannot be created, because this user may not write to its folder")
             return None
-        return await self._result(self._start(self._facts), OPERATION_SECONDS)
+        return await self._result(self._start(self._facts))
 
     async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Return the result of `operation`. Each of its statements is committed at once. Raises DatabaseUnavailable."""
@@ -175,7 +192,7 @@ class Database:
             await self.open()
         if self._file_is_another():
             raise DatabaseUnavailable("has lost its file: it was deleted, or replaced by another one")
-        return await self._result(self._start(operation), OPERATION_SECONDS)
+        return await self._result(self._start(operation))
 
     def _start(self, operation: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(self._with_retries(operation))
@@ -183,8 +200,8 @@ class Database:
         task.add_done_callback(self._on_done)
         return task
 
-    async def _result(self, task: asyncio.Task[T], seconds: float) -> T:
-        await asyncio.wait([task], timeout=seconds)
+    async def _result(self, task: asyncio.Task[T], seconds: float | None = None) -> T:
+        await asyncio.wait([task], timeout=self._timeouts.operation if seconds is None else seconds)
         if not task.done():
             raise DatabaseUnavailable(_unanswered("TimeoutError"))
         return task.result()
@@ -195,7 +212,8 @@ class Database:
 
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
-        task.exception()  # marks the exception as retrieved, because the caller may have been cancelled
+        if not task.cancelled():
+            task.exception()  # marks the exception as retrieved, because the caller may have been cancelled
 
     async def _with_retries(self, operation: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -220,7 +238,7 @@ class Database:
 
     async def _upgrade(self) -> None:
         """Migrate through another engine, whose statements have a longer timeout."""
-        engine = _engine(self._url, MIGRATION_SECONDS)
+        engine = _engine(self._url, self._timeouts.busy, statement_seconds=MIGRATION_SECONDS)
         try:
             await upgrade(engine)
         finally:
@@ -229,7 +247,7 @@ class Database:
     async def _migrate(self) -> DatabaseFacts:
         if self._file is not None:
             await asyncio.to_thread(_make_private, self._file)
-            await asyncio.to_thread(_switch_to_wal, self._file)
+            await asyncio.to_thread(_switch_to_wal, self._file, self._timeouts.busy)
             self._file_identity = _identity_of(self._file)
         facts = await self._facts()
         if facts is None or not facts.is_newest:
@@ -291,20 +309,20 @@ def _tls(url: URL) -> ssl.SSLContext | str:
     return context
 
 
-def _engine(url: URL, statement_seconds: float = BUSY_SECONDS) -> AsyncEngine:
-    """Return an engine for `url`. `statement_seconds` is the timeout of statements in PostgreSQL.
+def _engine(url: URL, busy_seconds: float, *, statement_seconds: float | None = None) -> AsyncEngine:
+    """Return an engine for `url`. `statement_seconds` is the timeout of statements in PostgreSQL, if it is another one.
 
     Its exceptions hide the parameters of statements, such as digests and task ids.
     """
     if url.get_backend_name() != "sqlite":
-        limits = {"timeout": BUSY_SECONDS, "command_timeout": statement_seconds}
+        limits = {"timeout": busy_seconds, "command_timeout": statement_seconds or busy_seconds}
         arguments = {**limits, "ssl": _tls(url), "server_settings": {"application_name": "luma-mcp"}}
         return create_async_engine(
             url.set(query={}),
             hide_parameters=True,
             pool_size=CONNECTIONS,
             max_overflow=0,
-            pool_timeout=BUSY_SECONDS,
+            pool_timeout=busy_seconds,
             connect_args=arguments,
         )
     in_memory = url.database == ":memory:"
@@ -314,8 +332,8 @@ def _engine(url: URL, statement_seconds: float = BUSY_SECONDS) -> AsyncEngine:
         poolclass=AsyncAdaptedQueuePool,
         pool_size=1 if in_memory else CONNECTIONS,  # each connection to :memory: is a database of its own
         max_overflow=0,
-        pool_timeout=BUSY_SECONDS,
-        connect_args={"timeout": BUSY_SECONDS},
+        pool_timeout=busy_seconds,
+        connect_args={"timeout": busy_seconds},
     )
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -357,13 +375,13 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
-def _switch_to_wal(path: Path) -> None:
+def _switch_to_wal(path: Path, busy_seconds: float) -> None:
     """Switch a new file to write-ahead logging.
 
     SQLite's own timeout does not wait for the lock of this statement: of several processes that open a new file at
     once, some would fail. Raises sqlite3.Error.
     """
-    give_up_at = time.monotonic() + BUSY_SECONDS
+    give_up_at = time.monotonic() + busy_seconds
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         while True:
             try:

@@ -73,17 +73,22 @@ class Confirmation:
     def _question_number(self, call: Call, request: GenerationRequest) -> str | None:
         """Return the number of the question to which this call responds.
 
-        None if it responds to none, to that of another generation, or too late.
+        None if it responds to none, to that of another generation or idempotency key, or too late.
         """
         if call.round.state is None or NAME not in call.round.responses:
             return None
         state = self._sealer.unseal(PURPOSE, call.round.state, (call.caller.principal.subject,))
-        if state is None or state["fingerprint"] != request.fingerprint:
+        if state is None or [state["fingerprint"], state["key"]] != [request.fingerprint, request.idempotency_key]:
             return None
         return str(state["number"]) if self._wall_clock() - state["at"] <= QUESTION_SECONDS else None
 
     def _question(self, call: Call, request: GenerationRequest, limit: int) -> InputNeeded:
-        state = {"number": secrets.token_hex(16), "fingerprint": request.fingerprint, "at": self._wall_clock()}
+        state = {
+            "number": secrets.token_hex(16),
+            "fingerprint": request.fingerprint,
+            "key": request.idempotency_key,
+            "at": self._wall_clock(),
+        }
         sealed = self._sealer.seal(PURPOSE, state, call.caller.principal.subject)
         price, threshold = self._price_text, self._limit_text(limit)
         message = f"This video costs {price}. Your team has videos above {threshold} confirmed. Start it?"

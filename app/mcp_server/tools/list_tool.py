@@ -8,6 +8,7 @@ from app.domain.backend import BackendDescription
 from app.domain.calendar import utc_text
 from app.domain.errors import InvalidRequest, Unauthorized
 from app.domain.purchase import Purchase, PurchaseState
+from app.domain.teams import valid_name
 from app.mcp_server.tools.arguments import ListArguments
 from app.mcp_server.tools.definition import Call
 from app.mcp_server.tools.results import SubmissionsView, SubmissionView
@@ -83,10 +84,15 @@ def _view(purchase: Purchase) -> SubmissionView:
 
 
 def _member(principal: Principal, name: str | None) -> str | None:
-    """Return the member name to filter by; None for all. Raises InvalidRequest for a caller without a team."""
-    if name and principal.team is None:
+    """Return the member name to filter by; None for all. Raises InvalidRequest if it is none, or there is no team."""
+    if not name:
+        return None
+    if principal.team is None:
         raise InvalidRequest(NO_TEAM)
-    return name or None
+    try:
+        return valid_name(name)
+    except ValueError as exc:
+        raise InvalidRequest(f"member: {exc}") from None
 
 
 def _text(view: SubmissionsView) -> str:

@@ -19,5 +19,7 @@ class Account:
 
     async def end(self, person: Person, grant_id: str) -> None:
         """End one grant of a person. The grant of another person, or one that has ended, is not changed."""
+        if not grant_id.isprintable():
+            return
         if await self._grants.revoke(grant_id, RevokeReason.PERSON, person_id=person.id) is not None:
             self._telemetry.grant_ended(RevokeReason.PERSON)

@@ -78,7 +78,9 @@ class ClientRegistry:
 
         Raises DatabaseUnavailable.
         """
-        return await self._clients.client(client_id) if len(client_id) <= MAX_CLIENT_ID_LENGTH else None
+        if len(client_id) > MAX_CLIENT_ID_LENGTH or not client_id.isprintable():
+            return None
+        return await self._clients.client(client_id)
 
     async def find(self, client_id: str, address: str) -> OAuthClient:
         """Return the client with this id.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.adapters.sql.engine import Database
+from tests.support.clock import PATIENT
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture(scope="module")
 def database(runner: asyncio.Runner) -> Iterator[Database]:
-    database = Database(None)
+    database = Database(None, PATIENT)
     runner.run(database.open())
     yield database
     runner.run(database.aclose())
