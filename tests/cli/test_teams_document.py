@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shlex
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from app.adapters.sandbox.backend import create_sandbox
 from tests.support.databases import empty_database
 from tests.support.postgres_server import PostgresServer
-from tests.support.process import COMMAND, environment, serving_process
+from tests.support.process import environment, serving_process, shell_command
 from tests.support.redis_server import RedisServer
 from tests.support.service import KEY, listening
 
@@ -36,7 +35,7 @@ class Shell:
     async def done(self, written: str, *, example_id: str = EXAMPLE_ID) -> str:
         """Run one command, and return what it printed. Raises AssertionError if it failed."""
         command = written.replace(EXAMPLE_URL, self.urls[0]).replace(EXAMPLE_ID, example_id)
-        command = re.sub(r"^luma-mcp ", f"{shlex.quote(COMMAND)} ", command)
+        command = re.sub(r"^luma-mcp ", f"{shell_command()} ", command)
         given = {name.upper(): made["key"] for name, made in self.keys.items()}
         process = await asyncio.create_subprocess_exec(
             "bash", "-c", command, cwd=self.folder, env={**self.env, **given},

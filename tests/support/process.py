@@ -1,11 +1,10 @@
 """The command `luma-mcp` in a process of its own."""
 
 import atexit
-import json
 import os
 import re
+import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,9 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO
+
+from tests.support import warm_command
+from tests.support.warm_command import run_warm
 
 COMMAND = str(Path(sys.executable).parent / "luma-mcp")
 _ADDRESS = re.compile(r"Serving MCP at (http://[^/]+)/mcp")
@@ -42,17 +44,17 @@ def run(
         return subprocess.run(  # noqa: PLW1510 - the exit status is what tests look at
             [COMMAND, *arguments], cwd=cwd, env=dict(env), capture_output=True, text=True, timeout=60, input=given
         )
-    request = json.dumps({"arguments": arguments, "folder": str(cwd), "env": dict(env)}).encode()
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         stdin.write((given or "").encode())
         stdin.seek(0)
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(60)
-            connection.connect(_warm_commands())
-            socket.send_fds(connection, [request], [one.fileno() for one in (stdin, stdout, stderr)])
-            status = json.loads(connection.recv(100))
+        status = run_warm(_warm_commands(), arguments, str(cwd), env, [one.fileno() for one in (stdin, stdout, stderr)])
         printed = [_read_again(stream) for stream in (stdout, stderr)]
     return subprocess.CompletedProcess([COMMAND, *arguments], status, *printed)
+
+
+def shell_command() -> str:
+    """Return the words that stand for `luma-mcp` in a shell, and run it as a fork, as `run` does."""
+    return shlex.join([sys.executable, "-I", "-S", warm_command.__file__, _warm_commands()])
 
 
 def _read_again(stream: IO[bytes]) -> str:
