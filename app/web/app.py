@@ -44,6 +44,7 @@ from app.web.middleware.fair_scheduling import (
     RequestQueue,
     client_key_of,
 )
+from app.web.middleware.page_memory import PageMemoryMiddleware
 from app.web.middleware.rate_limit import RateLimitMiddleware
 from app.web.middleware.raw_json import RawJsonMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
@@ -198,12 +199,14 @@ def _behind_middleware(
 
     Fair scheduling is outside every middleware that refuses requests, so that refusals are scheduled too.
     """
-    guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
+    guarded_pages = PageMemoryMiddleware(
+        PageTrustedHostMiddleware(pages, hosts=settings.hosts(), refused=assembly.metrics.refused)
+    )
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
     guarded_mcp = _guarded(endpoint, settings, assembly)
     by_port: dict[int | None, ASGIApp] = {}
     if isinstance(settings.metrics, int):
-        by_port[settings.metrics] = metrics_app(settings, assembly.metrics)
+        by_port[settings.metrics] = PageMemoryMiddleware(metrics_app(settings, assembly.metrics))
     if assembly.administration is None:
         return scheduled(RootApp(guarded_mcp, guarded_pages, prefix, by_port=by_port))
     from app.web.admin.app import admin_app  # noqa: PLC0415 - saves its memory if it is off

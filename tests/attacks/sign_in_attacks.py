@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from app.domain import sign_in_tokens
 from app.domain.oauth import s256
-from tests.attacks.attacks import Row, going_on
+from tests.attacks.attacks import Row, going_on, held_open, in_parts
 from tests.attacks.flooding import WARM_UP_SECONDS, flood
 from tests.attacks.target import Figure, Target, connect
 
@@ -104,6 +104,17 @@ async def asking_for_tokens(port: int, _client: int) -> None:
     )
 
 
+@asynccontextmanager
+async def half_sent_forms(target: Target) -> AsyncIterator[None]:
+    """Send five packets of 6 KB of 3,500 forms that do not end, each packet after the one before of all."""
+    start = _request("POST", "/account", b"a" * 32_000)[: -32_000 + 1]
+    connections = await in_parts(target.connect(start) for _ in range(3500))
+    async with held_open(connections):
+        for _ in range(5):
+            await in_parts(connection.send(b"a" * 6_000) for connection in connections)
+        yield
+
+
 def _rows(target: Target, table: str) -> int:
     """Return the number of rows of a table in the database of the service."""
     with closing(sqlite3.connect(target.folder / "attacked.db")) as database:
@@ -181,5 +192,6 @@ SIGN_IN_ROWS = (
     Row("300 connections that register OAuth clients", "", registrations, 0.1, SETTINGS),
     Row("300 connections that open consent pages", "", consent_pages, 0.1, SETTINGS),
     Row("300 connections with made-up codes and refresh tokens", "", invented_codes, 0.1, SETTINGS),
+    Row("3,500 forms of sign-in in packets that do not end", "326 MB", half_sent_forms, 0.1, SETTINGS),
     Row("300 sign-ins of clients with endless documents", "all 8 places of fetches", endless_documents, 0.1, SETTINGS),
 )

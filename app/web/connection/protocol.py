@@ -434,7 +434,7 @@ class DisconnectAwareProtocol(PacedConnection):
         self._answering = cycle
         cost = self._head_cost(cycle)
         is_large = cost > SMALL_HEAD_BYTES
-        self._disconnect = DisconnectSignal(cost, self._report_memory if is_large else None)
+        self._disconnect = DisconnectSignal(cost, self._report_memory if is_large else None, self._report_memory)
         cycle.scope[DISCONNECT_SIGNAL] = self._disconnect  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
         if is_large:
@@ -463,6 +463,8 @@ class DisconnectAwareProtocol(PacedConnection):
         self._timer.close()
         if self._pause is not None:
             self._pause.cancel()
+        if self._disconnect is not None:
+            self._disconnect.detach()  # the application may still run, and this connection has left the limits
         self._leave_limits()
         answering = self._answering
         if answering is not None:
