@@ -26,6 +26,7 @@ class LazyTokenMint:
         if self.loaded is None:
             if self._loading is None or self._loading.done():
                 self._loading = asyncio.create_task(self._make())
-            await asyncio.wait([self._loading])
-            self.loaded = self._loading.result()
+            loading = self._loading  # another load may begin before this one goes on
+            await asyncio.wait([loading])
+            self.loaded = loading.result()
         return self.loaded
