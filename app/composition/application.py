@@ -212,7 +212,9 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     pollers = build_pollers(tasks, shared, description, awaited_quota(description, refusals, backend_limits), clocks)
     directory = build_directory(settings, persistence, clocks, refusals)
     issuer = optional_issuer_keys(settings, clocks, refusals)
-    sign_in = optional_sign_in(settings, persistence, directory, description, token_status, clocks, refusals)
+    sign_in = optional_sign_in(
+        settings, persistence, directory, description, token_status, turns.sign_in, clocks, refusals
+    )
     signed_in = sign_in.authenticator if sign_in is not None else None
     authenticator = authenticator or build_authenticator(
         settings, directory, issuer, description, token_status, clocks, metrics, signed_in

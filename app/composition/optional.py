@@ -10,6 +10,7 @@ from app.domain.teams import Membership
 from app.observability.refusals import Refusals
 from app.persistence import Persistence
 from app.ports.auth import CredentialSource
+from app.services.limits.database_turns import DatabaseTurns
 from app.services.limits.token_status import TokenStatusCache
 from app.services.teams.memberships import Memberships
 from app.services.teams.opening import TeamDirectory
@@ -58,6 +59,7 @@ def optional_sign_in(  # noqa: PLR0913, PLR0917 - the dependencies of sign-in
     directory: TeamDirectory[KeyDigest] | None,
     backend: BackendDescription,
     token_status: TokenStatusCache,
+    turns: DatabaseTurns,
     clocks: Clocks,
     refusals: Refusals,
 ) -> "SignIn | None":
@@ -69,7 +71,9 @@ def optional_sign_in(  # noqa: PLR0913, PLR0917 - the dependencies of sign-in
         return None  # `luma-mcp check` does not read the key file beside an SQLite database
     from app.composition.sign_in import build_sign_in  # noqa: PLC0415
 
-    return build_sign_in(settings, settings.public_url, persistence, directory, backend, token_status, clocks, refusals)
+    return build_sign_in(
+        settings, settings.public_url, persistence, directory, backend, token_status, turns, clocks, refusals
+    )
 
 
 def optional_administration(

@@ -27,13 +27,15 @@ Any string is a token, so a caller could otherwise use up a quota with invented 
 """
 
 DATABASE_READS = DATABASE_PURCHASES = Shares(places=2, per_tenant=1, unaccepted=1)
-DATABASE_CALLBACKS = Shares(places=1, per_tenant=1, unaccepted=1)
+DATABASE_CALLBACKS = DATABASE_SIGN_IN = Shares(places=1, per_tenant=1, unaccepted=1)
 """Concurrent operations of each kind. The database has four connections, which background work uses as well."""
 
 MAX_QUEUED = 1_000
 MAX_QUEUED_PER_CALLER = 100
 MAX_QUEUED_CALLBACKS = 200
 MAX_QUEUED_CALLBACKS_PER_CALLER = 20
+MAX_QUEUED_SIGN_IN = 200
+MAX_QUEUED_SIGN_IN_PER_CALLER = 100
 """Limits of operations of each kind that wait for the database."""
 
 
@@ -76,7 +78,25 @@ def database_limits(
         reads=turns(DATABASE_READS),
         purchases=turns(DATABASE_PURCHASES),
         callbacks=DatabaseTurns(callbacks, waiting, slow_callback, longest_wait_seconds),
+        sign_in=_sign_in_turns(refusals, longest_wait_seconds),
     )
+
+
+def _sign_in_turns(refusals: Refusals, longest_wait_seconds: float) -> DatabaseTurns:
+    """Return the turns of pages and of OAuth clients. Nobody has accepted either, so both count as accepted."""
+    effect = (
+        f"Refused a request of sign-in with 503: {MAX_QUEUED_SIGN_IN_PER_CALLER} of pages or of OAuth clients wait for "
+        "the database already. MCP calls with known tokens are served."
+    )
+    refused = refusals.reporter("sign_in_database", effect)
+    effect = (
+        f"Refused a request of sign-in with 503: it waited {longest_wait_seconds:.0f} s for its turn at the database. "
+        "The database is slow, or many people or strangers use sign-in."
+    )
+    slow = refusals.reporter("sign_in_waits", effect)
+    limits = QuotaLimits(MAX_QUEUED_SIGN_IN, MAX_QUEUED_SIGN_IN_PER_CALLER, MAX_QUEUED_SIGN_IN)
+    waiting = CallerQuota(limits, _all_accepted, refused)
+    return DatabaseTurns(FairLimiter(DATABASE_SIGN_IN, _all_accepted), waiting, slow, longest_wait_seconds)
 
 
 def _all_accepted(_caller: str) -> bool:

@@ -19,6 +19,7 @@ from app.adapters.auth.sign_in_mint import SignInMint
 from app.adapters.network_environment import EnvironmentFault
 from app.adapters.sql.directory import SqlDirectoryFacts
 from app.adapters.sql.sign_in import sql_sign_in
+from app.adapters.sql.turns import DatabaseInTurns
 from app.adapters.vault import CannotOpen, Vault
 from app.composition.clocks import Clocks
 from app.composition.login import USER_AGENT, Login, build_login
@@ -29,6 +30,7 @@ from app.ports.auth import TokenCheck
 from app.ports.repositories import DatabaseUnavailable
 from app.ports.sign_in_store import SignInStore, TokenLifetimes
 from app.services.limits.address_limits import AddressLimit
+from app.services.limits.database_turns import CLIENTS, PAGES, DatabaseTurns
 from app.services.limits.token_status import TokenStatusCache
 from app.services.sign_in.account import Account
 from app.services.sign_in.client_auth import ClientAuthenticator
@@ -38,6 +40,9 @@ from app.services.sign_in.grant_cache import MAX_WAITING, GrantCache
 from app.services.sign_in.joining import Joining
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.sign_in.liveness import LoginCheck, SuspectLogins
+from app.services.sign_in.login_places import MAX_WAIT_SECONDS as MAX_RETURN_SECONDS
+from app.services.sign_in.login_places import MAX_WAITING as MAX_RETURNING
+from app.services.sign_in.login_places import PLACES, LoginPlaces
 from app.services.sign_in.requests import RequestCheck
 from app.services.sign_in.retention import delete_expired
 from app.services.sign_in.tokens import TokenService
@@ -62,6 +67,8 @@ class SignInLimits:
 
     Attributes:
         pages: authorization requests and account pages.
+        forms: forms that browsers send to those pages.
+        returns: returns from the login that did not sign anybody in.
         tokens: requests to the token and revocation endpoints.
         registrations: requests to the registration endpoint.
         new_clients: registrations that create a client.
@@ -70,6 +77,8 @@ class SignInLimits:
     """
 
     pages: AddressLimit
+    forms: AddressLimit
+    returns: AddressLimit
     tokens: AddressLimit
     registrations: AddressLimit
     new_clients: AddressLimit
@@ -122,6 +131,7 @@ def build_sign_in(  # noqa: PLR0913, PLR0917 - the dependencies of sign-in
     directory: TeamDirectory[KeyDigest] | None,
     backend: BackendDescription,
     token_status: TokenStatusCache,
+    turns: DatabaseTurns,
     clocks: Clocks,
     refusals: Refusals,
 ) -> SignIn:
@@ -136,17 +146,18 @@ def build_sign_in(  # noqa: PLR0913, PLR0917 - the dependencies of sign-in
         documents = _documents(public_url, clocks, refusals)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
-    parts = _Parts(settings, public_url, persistence, clocks, refusals, people, store, login, documents)
+    parts = _Parts(settings, public_url, persistence, turns, clocks, refusals, people, store, login, documents)
     return parts.sign_in(token_status)
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The dependencies of the services of sign-in."""
+    """The dependencies of the services of sign-in. `store` is for work in the background, which waits for no turn."""
 
     settings: Settings
     public_url: str
     persistence: Persistence
+    turns: DatabaseTurns
     clocks: Clocks
     refusals: Refusals
     people: VaultPersonSealer
@@ -159,29 +170,38 @@ class _Parts:
         clocks, telemetry, limits = self.clocks, self.refusals.metrics, _limits(self.clocks, self.refusals)
         store, vault = self.store, Vault(*self.settings.secret_keys())
         mint = LazyTokenMint(partial(_opened, SqlDirectoryFacts(self.persistence.database), vault, store, self.people))
-        registry = ClientRegistry(store.clients, self.documents, mint, limits.fetches, telemetry, clocks.wall)
-        requests = RequestCheck(registry, self.public_url)
+        pages, clients = self._store_of(PAGES), self._store_of(CLIENTS)
+        page_registry, registry = (
+            ClientRegistry(one.clients, self.documents, mint, limits.fetches, telemetry, clocks.wall)
+            for one in (pages, clients)
+        )
+        requests = RequestCheck(page_registry, self.public_url)
         upstream = self.login.upstream
-        logins = LoginCheck(upstream, store, self.people, telemetry, clocks.wall)
-        suspects = SuspectLogins(logins, store, clocks.sleep)
+        page_logins, client_logins, suspect_logins = (
+            LoginCheck(upstream, one, self.people, telemetry, clocks.wall) for one in (pages, clients, store)
+        )
+        suspects = SuspectLogins(suspect_logins, store, clocks.sleep)
         times = CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep)
         cache = GrantCache(store.grants, self.login.callers, times, telemetry, _token_reporter(self.refusals))
         hooks = CredentialHooks(token_status.was_refused, token_status.accept, suspects.enqueue)
         hasher = PassthroughAuthenticator(*self.settings.secret_keys())
         lifetimes = _lifetimes(self.settings)
         sealer, admission = VaultContentSealer(vault), self.login.admission
-        flow = SignInFlow(store, mint, upstream, admission, logins, self.people, sealer, requests, clocks.wall)
+        places = LoginPlaces(_place_reporter(self.refusals))
+        flow = SignInFlow(
+            pages, mint, upstream, admission, page_logins, self.people, sealer, requests, places, clocks.wall
+        )
         teams = self.login.teams
         return SignIn(
             public_url=self.public_url,
             login=self.login,
             store=store,
             flow=flow,
-            joining=Joining(teams.invitations, mint, flow, sealer, clocks.wall) if teams is not None else None,
+            joining=Joining(teams.invitations, self.turns, mint, flow, sealer, clocks.wall) if teams else None,
             requests=requests,
-            account=Account(store.grants, telemetry),
-            tokens=TokenService(store, mint, logins, lifetimes, telemetry, self.public_url),
-            clients=ClientAuthenticator(registry, store.clients, self.documents, self._assertions(), mint),
+            account=Account(pages.grants, telemetry),
+            tokens=TokenService(clients, mint, client_logins, lifetimes, telemetry, self.public_url),
+            clients=ClientAuthenticator(registry, clients.clients, self.documents, self._assertions(), mint),
             registry=registry,
             limits=limits,
             authenticator=AccessTokenAuthenticator(cache, mint, clocks.monotonic, hasher.hash_token, hooks),
@@ -189,6 +209,10 @@ class _Parts:
             suspects=suspects,
             clocks=clocks,
         )
+
+    def _store_of(self, caller: str) -> SignInStore:
+        """Return the repositories for the requests of a caller, which wait for their turns at the database."""
+        return sql_sign_in(DatabaseInTurns(self.persistence.database, self.turns, caller), self.clocks.database)
 
     def _assertions(self) -> JwtAssertions:
         audiences = (self.public_url, f"{self.public_url}/token", f"{self.public_url}/revoke")
@@ -217,6 +241,15 @@ def _token_reporter(refusals: Refusals) -> Callable[[], None]:
     return refusals.reporter("token_lookups", effect)
 
 
+def _place_reporter(refusals: Refusals) -> Callable[[], None]:
+    """Return the reporter of returns from the login."""
+    effect = (
+        f"Refused to complete a sign-in with 503: {PLACES} are being completed at the login, and {MAX_RETURNING} more "
+        f"wait, or one waited {MAX_RETURN_SECONDS:.0f} s. The login is slow, or somebody returns from it without end."
+    )
+    return refusals.reporter("sign_in_logins", effect)
+
+
 def _lifetimes(settings: Settings) -> TokenLifetimes:
     return TokenLifetimes(
         access=settings.access_token_seconds,
@@ -238,6 +271,8 @@ def _limits(clocks: Clocks, refusals: Refusals) -> SignInLimits:
 
     return SignInLimits(
         pages=limit("sign_in_pages", 60, 3000, 60.0),
+        forms=limit("sign_in_forms", 120, 3000, 60.0),
+        returns=limit("sign_in_returns", 20, 600, 60.0),
         tokens=limit("sign_in_tokens", 300, 6000, 60.0),
         registrations=limit("sign_in_registrations", 120, 1200, 60.0),
         new_clients=limit("sign_in_new_clients", 10, 60, 3600.0),

@@ -150,6 +150,14 @@ class TokenMint(Protocol):
         """Return a new random secret for a client, a browser or a session, in URL-safe characters."""
         ...
 
+    def state(self, browser: str) -> str:
+        """Return a new `state` for a login, in URL-safe characters. `browser` is the secret of the browser."""
+        ...
+
+    def is_state(self, state: str, browser: str) -> bool:
+        """Return whether this service has made `state` for the browser with this secret."""
+        ...
+
     def digest(self, token: str) -> str:
         """Return the keyed hash of a token or secret for the database: 64 hexadecimal digits."""
         ...

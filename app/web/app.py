@@ -44,6 +44,8 @@ from app.web.middleware.fair_scheduling import (
     RequestQueue,
     client_key_of,
 )
+from app.web.middleware.paced_refusals import PacedRefusalsMiddleware
+from app.web.middleware.page_memory import PageMemoryMiddleware
 from app.web.middleware.rate_limit import RateLimitMiddleware
 from app.web.middleware.raw_json import RawJsonMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
@@ -163,7 +165,7 @@ def create_app(
     pages.router.redirect_slashes = False  # the Location of a redirect would repeat the request's Host header
     queue = RequestQueue(assembly.request_memory, _make_owner_of(assembly), assembly.metrics.refused, pace)
     with_scheduling = partial(FairSchedulingMiddleware, scheduler=scheduler, queue=queue)
-    return _behind_middleware(settings, assembly, endpoint, pages, with_scheduling)
+    return _behind_middleware(settings, assembly, endpoint, pages, with_scheduling, pace)
 
 
 def _challenges(settings: Settings, assembly: Assembly) -> Challenges:
@@ -187,23 +189,25 @@ def _no_sign_in(settings: Settings, assembly: Assembly) -> str:
     return assembly.backend.description.say(NO_SIGN_IN)
 
 
-def _behind_middleware(
+def _behind_middleware(  # noqa: PLR0913, PLR0917 - the applications, and what is around all of them
     settings: Settings,
     assembly: Assembly,
     endpoint: McpEndpoint,
     pages: ASGIApp,
     with_scheduling: Callable[[ASGIApp], ASGIApp],
+    pace: RefusalPace,
 ) -> ASGIApp:
     """Wrap all applications in middleware.
 
     Fair scheduling is outside every middleware that refuses requests, so that refusals are scheduled too.
     """
-    guarded_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), on_refusal=assembly.metrics.refused)
+    hosted_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), on_refusal=assembly.metrics.refused)
+    guarded_pages = PageMemoryMiddleware(PacedRefusalsMiddleware(hosted_pages, pace))
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
     guarded_mcp = _guarded(endpoint, settings, assembly)
     by_port: dict[int | None, ASGIApp] = {}
     if isinstance(settings.metrics, int):
-        by_port[settings.metrics] = metrics_app(settings, assembly.metrics)
+        by_port[settings.metrics] = PageMemoryMiddleware(metrics_app(settings, assembly.metrics))
     if assembly.administration is None:
         return with_scheduling(RootApp(guarded_mcp, guarded_pages, prefix, by_port=by_port))
     from app.web.admin.app import admin_app  # noqa: PLC0415 - saves its memory if it is off

@@ -28,7 +28,7 @@ def _purchase(token: str, key: str) -> bytes:
     return raw(*envelope("tools/call", {"name": "luma_generate_video", "arguments": arguments}, MODERN), token)
 
 
-async def _buy(target: Target) -> bool:
+async def buy(target: Target) -> bool:
     """Buy a video as the honest caller, and return whether that succeeded."""
     connection = await target.connect(_purchase("buyer-honest", f"honest-{next(NUMBERS)}"))
     result = await connection.result()
@@ -36,12 +36,12 @@ async def _buy(target: Target) -> bool:
     return result is not None and "task_id" in result
 
 
-async def _measure_purchases(target: Target) -> None:
+async def measure_purchases(target: Target) -> None:
     """Buy PURCHASES videos as the honest caller, and add the median time and the failures to the figures."""
     seconds, failures = [], 0
     for _ in range(PURCHASES):
         started = time.perf_counter()
-        failures += not await _buy(target)
+        failures += not await buy(target)
         seconds.append(time.perf_counter() - started)
     target.figures.append(Figure(statistics.median(seconds) * 1000, "ms, the median purchase", SLOWEST_MS))
     target.figures.append(Figure(failures, "purchases failed", 0))
@@ -74,9 +74,9 @@ async def buying_as_one_of_forty(port: int, client: int) -> None:
 @asynccontextmanager
 async def purchases_of_refused(target: Target) -> AsyncIterator[None]:
     """Buy without end on 300 connections under made-up tokens. The figures are an honest caller's purchases."""
-    assert await _buy(target)  # the backend has accepted the honest caller's token before
+    assert await buy(target)  # the backend has accepted the honest caller's token before
     async with flood(target, buying_as_refused, 300):
-        await _measure_purchases(target)
+        await measure_purchases(target)
         yield
     await asyncio.sleep(2)  # the rest of the purchases ends
     left = rows(target, "purchases", "state = 'refused'")
@@ -86,18 +86,18 @@ async def purchases_of_refused(target: Target) -> AsyncIterator[None]:
 @asynccontextmanager
 async def purchases_of_one(target: Target) -> AsyncIterator[None]:
     """Buy without end on 100 connections under one token that the backend accepts."""
-    assert await _buy(target)
+    assert await buy(target)
     async with flood(target, buying_as_customer, 100):
-        await _measure_purchases(target)
+        await measure_purchases(target)
         yield
 
 
 @asynccontextmanager
 async def purchases_of_forty(target: Target) -> AsyncIterator[None]:
     """Buy without end on 400 connections under forty tokens that the backend accepts."""
-    assert await _buy(target)
+    assert await buy(target)
     async with flood(target, buying_as_one_of_forty, 400):
-        await _measure_purchases(target)
+        await measure_purchases(target)
         yield
 
 
@@ -126,9 +126,9 @@ async def calling_back(path: str, task_id: str, port: int, _client: int) -> None
 async def _under_callbacks(target: Target, task_id: str | None) -> AsyncIterator[None]:
     bought = await _bought_ticket(target)
     path = "/" + bought["url"].split("/", 3)[3]
-    assert await _buy(target)
+    assert await buy(target)
     async with flood(target, partial(calling_back, path, task_id or bought["task_id"]), 300):
-        await _measure_purchases(target)
+        await measure_purchases(target)
         yield
 
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlencode
 
+from app.adapters.sql.sign_in_steps import MAX_PENDING
 from app.domain import sign_in_tokens
 from app.domain.oauth import s256
-from tests.attacks.attacks import Case, going_on
+from tests.attacks.attacks import Case, going_on, held_open, in_parts
+from tests.attacks.database_attacks import buy, measure_purchases
 from tests.attacks.flooding import WARM_UP_SECONDS, flood
 from tests.attacks.target import Figure, Target, connect, raw
 from tests.support.documents_server import document_server
@@ -96,6 +98,28 @@ async def opening_pages(port: int, _client: int) -> None:
     await _again(port, *(_authorize(registered.get("client_id", "lmc_none")) for _ in range(50)))
 
 
+async def returning(port: int, _client: int) -> None:
+    """Return from logins that nobody has begun, in a browser whose cookie is made up."""
+    cookie = f"cookie: luma-mcp-browser={'a' * 43}\r\n\r\n".encode()
+    requests = (_request("GET", f"/oauth/callback?state={secrets.token_urlsafe(48)}&code=x") for _ in range(50))
+    await _again(port, *(request.replace(b"\r\n\r\n", b"\r\n" + cookie) for request in requests))
+
+
+async def beginning_logins(port: int, _client: int) -> None:
+    """Press "Sign in" on the account page again and again."""
+    connection = await connect(port)
+    await connection.send(_request("GET", "/account"))
+    head = await connection.reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    page = (await connection.reader.readexactly(length)).decode()
+    connection.hang_up()
+    cookie = head.decode().partition("set-cookie: ")[2].partition(";")[0]
+    form = urlencode({"token": page.partition('name="token" value="')[2].partition('"')[0], "action": "sign-in"})
+    requests = (_request("POST", "/account", form.encode()) for _ in range(50))
+    head_end = f"\r\ncookie: {cookie}\r\n\r\n".encode()
+    await _again(port, *(request.replace(b"\r\n\r\n", head_end) for request in requests))
+
+
 async def asking_for_tokens(port: int, _client: int) -> None:
     """Exchange codes and refresh tokens that are made up in the right form, as a client that is registered."""
     body = json.dumps({"client_name": "Flood", "redirect_uris": [REDIRECT]}).encode()
@@ -114,6 +138,17 @@ async def asking_for_tokens(port: int, _client: int) -> None:
     )
 
 
+@asynccontextmanager
+async def half_sent_forms(target: Target) -> AsyncIterator[None]:
+    """Send five packets of 6 KB of 3,500 forms that do not end, each packet after the one before of all."""
+    start = _request("POST", "/account", b"a" * 32_000)[: -32_000 + 1]
+    connections = await in_parts(target.connect(start) for _ in range(3500))
+    async with held_open(connections):
+        for _ in range(5):
+            await in_parts(connection.send(b"a" * 6_000) for connection in connections)
+        yield
+
+
 def _rows(target: Target, table: str) -> int:
     """Return the number of rows of a table in the database of the service."""
     with closing(sqlite3.connect(target.folder / "attacked.db")) as database:
@@ -126,6 +161,25 @@ async def registrations(target: Target) -> AsyncIterator[None]:
     async with flood(target, registering, CLIENTS):
         yield
     target.figures.append(Figure(_rows(target, "oauth_clients"), "clients in the database", MAX_NEW_CLIENTS))
+
+
+@asynccontextmanager
+async def returns_from_nowhere(target: Target) -> AsyncIterator[None]:
+    """Return from logins without end on 300 connections. The figures are an honest caller's purchases."""
+    assert await buy(target)
+    async with flood(target, returning, CLIENTS):
+        await measure_purchases(target)
+        yield
+
+
+@asynccontextmanager
+async def logins_begun(target: Target) -> AsyncIterator[None]:
+    """Begin logins without end on 300 connections. The figures are an honest caller's purchases, and the rows left."""
+    assert await buy(target)
+    async with flood(target, beginning_logins, CLIENTS):
+        await measure_purchases(target)
+        yield
+    target.figures.append(Figure(_rows(target, "oauth_pending"), "rows of sign-ins under way", MAX_PENDING))
 
 
 @asynccontextmanager
@@ -230,6 +284,10 @@ SIGN_IN_ROWS = (
     Case("300 connections that register OAuth clients", "", registrations, 0.1, SETTINGS),
     Case("300 connections that open consent pages", "", consent_pages, 0.1, SETTINGS),
     Case("300 connections with made-up codes and refresh tokens", "", invented_codes, 0.1, SETTINGS),
+    Case("300 connections that return from no login", "one purchase in 6 s", returns_from_nowhere, 0.1, SETTINGS),
+    Case("300 connections that begin logins", "a purchase took 2.6 s", logins_begun, 0.1, SETTINGS),
+    Case("3,500 forms of sign-in in packets that do not end", "326 MB", half_sent_forms, 0.1, SETTINGS),
+    Case("300 sign-ins of clients with endless documents", "all 8 places of fetches", endless_documents, 0.1, SETTINGS),
     Case(
         "10 connections whose keys, names and resources are costly",
         "an answer took 6 s",
@@ -237,5 +295,4 @@ SIGN_IN_ROWS = (
         0.1,
         SETTINGS,
     ),
-    Case("300 sign-ins of clients with endless documents", "all 8 places of fetches", endless_documents, 0.1, SETTINGS),
 )

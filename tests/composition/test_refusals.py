@@ -15,7 +15,7 @@ from app.adapters.acedata.policy import ACEDATACLOUD, GENERATIONS_AT_ONCE
 from app.adapters.auth.client_documents import PER_HOST
 from app.adapters.auth.jwt import issuer_keys as jwt_keys
 from app.composition.application import Assembly, assemble
-from app.composition.quotas import DATABASE_CALLBACKS, DATABASE_PURCHASES, database_limits
+from app.composition.quotas import DATABASE_CALLBACKS, DATABASE_PURCHASES, DATABASE_SIGN_IN, database_limits
 from app.composition.services import submission_limiter
 from app.domain.access import Credential, Principal
 from app.domain.errors import OutcomeUnknown, RateLimited
@@ -170,6 +170,11 @@ async def callback_waits(world: World) -> Refuse:
     return await _busy(world, limits.callbacks, DATABASE_CALLBACKS.per_tenant)
 
 
+async def sign_in_waits(world: World) -> Refuse:
+    limits = await _impatient(world)
+    return await _busy(world, limits.sign_in, DATABASE_SIGN_IN.per_tenant)
+
+
 async def _impatient(world: World) -> DatabaseLimits:
     await world.assemble()
     backend_limits = BackendLimits(world.clock, GENERATIONS_AT_ONCE)
@@ -253,6 +258,7 @@ KINDS = (
     unknown_outcomes,
     database_waits,
     callback_waits,
+    sign_in_waits,
     directory_lookups,
     token_lookups,
     issuer_keys,

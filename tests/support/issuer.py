@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.issuer_app import KEY_SET
+from tests.support.issuer_app import KEY_SET, METADATA
 
 AUDIENCE = "https://luma.example.com/mcp"
 """The audience of a token by default: the service at the public URL https://luma.example.com."""
@@ -93,6 +93,10 @@ class Realm:
         """Return the key set."""
         keys: list[dict[str, Any]] = self._asked("state")["keys"]
         return keys
+
+    def metadata_reads(self) -> int:
+        """Return how often the metadata were read."""
+        return int(self._asked("state")["reads"].get(METADATA, 0))
 
     def key_set_reads(self) -> int:
         """Return how often the key set was read."""

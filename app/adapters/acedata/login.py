@@ -15,6 +15,7 @@ from app.adapters.acedata.platform import Platform
 from app.domain.oauth import s256
 from app.domain.sign_in import PersonSecrets, visible_name
 from app.ports.sign_in import Liveness, LoginAttempt, LoginRefused, LoginUnavailable, SignedIn
+from app.services.log_throttle import ThrottledLog
 
 RENEW_BEFORE_EXPIRY_SECONDS = 120.0
 """Remaining life of an access token below which it is renewed before it is used."""
@@ -62,6 +63,7 @@ class AceDataLogin:
         self._platform = platform
         self._registration = registration
         self._wall_clock = wall_clock
+        self._log = ThrottledLog(log)
 
     async def begin(self, attempt: LoginAttempt) -> str:
         """Return the URL of the login page."""
@@ -89,7 +91,8 @@ class AceDataLogin:
         }
         reply = await self._auth.send("POST", "/oauth2/token", form=form)
         if (tokens := self._tokens(reply)) is None:
-            log.warning(
+            self._log.warn(
+                "code",
                 "AceDataCloud did not exchange an authorization code for tokens (%s), so a person could not sign in. "
                 "If this happens to everybody, check LUMA_MCP_ACEDATA_CLIENT_ID",
                 _known_error(reply),

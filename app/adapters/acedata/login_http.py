@@ -17,6 +17,7 @@ import httpx
 from app.adapters.acedata.body import BodyTooLarge
 from app.adapters.acedata.pool import shared_client
 from app.ports.sign_in import LoginUnavailable
+from app.services.log_throttle import ThrottledLog
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 """Timeout of a request, from its start to the end of its response."""
@@ -72,6 +73,7 @@ class LoginHttp:
             environment=environment,
             keeps_connections=False,
         )
+        self._log = ThrottledLog(log)
 
     async def send(  # noqa: PLR0913 - the parts of a request
         self,
@@ -103,14 +105,33 @@ class LoginHttp:
                 finally:
                     await response.aclose()
         except (httpx.HTTPError, TimeoutError, BodyTooLarge) as exc:
-            raise _unavailable(path, type(exc).__name__) from None
+            raise self._unavailable(path, type(exc).__name__) from None
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise _unavailable(path, f"status {response.status_code}")
-        return Reply(response.status_code, _parse_object(content, path))
+            raise self._unavailable(path, f"status {response.status_code}")
+        return Reply(response.status_code, self._parse_object(content, path))
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    def _parse_object(self, content: bytes, path: str) -> Mapping[str, Any]:
+        try:
+            found = json.loads(content or b"{}")
+        except (ValueError, RecursionError):
+            raise self._unavailable(path, "no JSON") from None
+        if not isinstance(found, dict):
+            raise self._unavailable(path, "no JSON object")
+        return found
+
+    def _unavailable(self, path: str, reason: str) -> LoginUnavailable:
+        self._log.warn(
+            "failed",
+            "A request to AceDataCloud for sign-in failed: %s (%s). While such requests fail, people cannot sign in. "
+            "If this goes on, look at AceDataCloud's status and at this service's way to the Internet",
+            path,
+            reason,
+        )
+        return LoginUnavailable(UNAVAILABLE)
 
 
 async def _read_body(response: httpx.Response) -> bytes:
@@ -121,23 +142,3 @@ async def _read_body(response: httpx.Response) -> bytes:
         if len(content) > MAX_RESPONSE_BYTES:
             raise BodyTooLarge
     return bytes(content)
-
-
-def _parse_object(content: bytes, path: str) -> Mapping[str, Any]:
-    try:
-        found = json.loads(content or b"{}")
-    except (ValueError, RecursionError):
-        raise _unavailable(path, "no JSON") from None
-    if not isinstance(found, dict):
-        raise _unavailable(path, "no JSON object")
-    return found
-
-
-def _unavailable(path: str, reason: str) -> LoginUnavailable:
-    log.warning(
-        "A request to AceDataCloud for sign-in failed: %s (%s). While such requests fail, people cannot sign in. If "
-        "this goes on, look at AceDataCloud's status and at this service's way to the Internet",
-        path,
-        reason,
-    )
-    return LoginUnavailable(UNAVAILABLE)

@@ -1,5 +1,6 @@
 """Sign-in with an OpenID issuer: authorization code flow with PKCE and nonce, and a verified ID token."""
 
+import asyncio
 import hmac
 import json
 import logging
@@ -22,10 +23,14 @@ from app.domain.oauth import OFFLINE_ACCESS, s256
 from app.domain.sign_in import PersonSecrets, visible_name
 from app.ports.auth import AuthenticationUnavailable
 from app.ports.sign_in import Liveness, LoginAttempt, LoginRefused, LoginUnavailable, SignedIn
+from app.services.log_throttle import ThrottledLog
 
 SCOPES = "openid profile email"
 METADATA_SECONDS = 3600.0
 """Time for which the issuer's metadata are cached."""
+
+RETRY_SECONDS = 5.0
+"""Time after a failed read of the metadata in which sign-ins are refused without another one."""
 
 ENDPOINTS = ("authorization_endpoint", "token_endpoint")
 """The members of the metadata that a sign-in needs."""
@@ -97,6 +102,9 @@ class OidcLogin:
         self._keys = keys
         self._wall_clock = clocks.wall
         self._metadata: TTLCache[str, dict[str, Any]] = TTLCache(1, METADATA_SECONDS, clocks.monotonic)
+        self._reading: asyncio.Task[dict[str, Any]] | None = None
+        self._failures: TTLCache[str, IssuerUnavailable] = TTLCache(1, RETRY_SECONDS, clocks.monotonic)
+        self._log = ThrottledLog(log, clocks.monotonic)
         self._jwt = PyJWT(_OPTIONS)
         self._claim_names = ClaimNames(registration.team_claim, "preferred_username", (), {})
 
@@ -145,7 +153,8 @@ class OidcLogin:
         }
         status, tokens = await self._request_tokens(metadata, form)
         if status != 200:  # noqa: PLR2004 - the status itself
-            log.warning(
+            self._log.warn(
+                "code",
                 "The OpenID issuer did not exchange an authorization code for tokens (status %d), so a person could "
                 "not sign in. If this happens to everybody, check LUMA_MCP_OIDC_CLIENT_ID and "
                 "LUMA_MCP_OIDC_CLIENT_SECRET",
@@ -210,20 +219,32 @@ class OidcLogin:
         try:
             return await self._client.post_form(self._endpoint(metadata, "token_endpoint"), sent, basic)
         except IssuerUnavailable as exc:
-            raise _unavailable(exc) from None
+            raise self._unavailable(exc) from None
 
     async def _cached_metadata(self) -> dict[str, Any]:
-        if (metadata := self._metadata.get("")) is None:
-            try:
-                metadata = self._metadata[""] = await self._client.read_metadata()
-            except IssuerUnavailable as exc:
-                raise _unavailable(exc) from None
+        """Return the issuer's metadata. Concurrent reads are one, and a failed one is not repeated in RETRY_SECONDS.
+
+        Raises LoginUnavailable.
+        """
+        if (metadata := self._metadata.get("")) is not None:
+            return metadata
+        if (failure := self._failures.get("")) is not None:
+            raise self._unavailable(failure)
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._client.read_metadata())
+        reading = self._reading
+        await asyncio.wait([reading])
+        try:
+            metadata = self._metadata[""] = reading.result()
+        except IssuerUnavailable as exc:
+            self._failures[""] = exc
+            raise self._unavailable(exc) from None
         return metadata
 
     def _endpoint(self, metadata: Mapping[str, Any], name: str) -> str:
         endpoint = metadata.get(name)
         if not isinstance(endpoint, str) or not self._client.is_usable(endpoint):
-            raise _unavailable(IssuerUnavailable(f"names no {name}"))
+            raise self._unavailable(IssuerUnavailable(f"names no {name}"))
         return endpoint
 
     async def _verified_claims(self, id_token: object, nonce: str) -> dict[str, Any]:
@@ -232,7 +253,7 @@ class OidcLogin:
             raise LoginRefused(NOT_SIGNED_IN)
         token = read_token(id_token, self._registration.issuer)
         if token is None or token.header["alg"] not in ALGORITHMS or "crit" in token.header:
-            raise _id_token_refused("form")
+            raise self._id_token_refused("form")
         try:
             key = await self._keys.find(token.header.get("kid"), token.header["alg"])
             claims = self._jwt.decode(
@@ -246,26 +267,27 @@ class OidcLogin:
         except AuthenticationUnavailable:
             raise LoginUnavailable(UNAVAILABLE) from None
         except (PyJWTError, TokenRefused, ValueError, TypeError) as exc:
-            raise _id_token_refused(type(exc).__name__) from None
+            raise self._id_token_refused(type(exc).__name__) from None
         given, party = claims.get("nonce"), claims.get("azp", self._registration.client_id)
         is_for_others = isinstance(claims["aud"], list) and len(claims["aud"]) > 1 and "azp" not in claims
         if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
-            raise _id_token_refused("nonce")
+            raise self._id_token_refused("nonce")
         if party != self._registration.client_id or is_for_others:
-            raise _id_token_refused("azp")
+            raise self._id_token_refused("azp")
         return claims
 
+    def _unavailable(self, exc: IssuerUnavailable) -> LoginUnavailable:
+        self._log.warn(
+            "issuer", "People cannot sign in, because the OpenID issuer %s. Run `luma-mcp check` to test it", exc
+        )
+        return LoginUnavailable(UNAVAILABLE)
 
-def _unavailable(exc: IssuerUnavailable) -> LoginUnavailable:
-    log.warning("People cannot sign in, because the OpenID issuer %s. Run `luma-mcp check` to test it", exc)
-    return LoginUnavailable(UNAVAILABLE)
-
-
-def _id_token_refused(reason: str) -> LoginRefused:
-    log.warning(
-        "An ID token was refused (%s), so a person could not sign in. The OpenID issuer sent an invalid token, or "
-        "somebody else did in its place. If this happens to everybody, compare the issuer's configuration with "
-        "docs/sign-in.md",
-        reason,
-    )
-    return LoginRefused(NOT_SIGNED_IN)
+    def _id_token_refused(self, reason: str) -> LoginRefused:
+        self._log.warn(
+            "id_token",
+            "An ID token was refused (%s), so a person could not sign in. The OpenID issuer sent an invalid token, or "
+            "somebody else did in its place. If this happens to everybody, compare the issuer's configuration with "
+            "docs/sign-in.md",
+            reason,
+        )
+        return LoginRefused(NOT_SIGNED_IN)

@@ -5,6 +5,7 @@ key. Concurrent refreshes therefore return the same token although none is store
 current one without the pepper.
 """
 
+import base64
 import hmac
 import os
 import secrets
@@ -12,6 +13,9 @@ import secrets
 from app.domain import sign_in_tokens as formats
 from app.domain.access import Scope
 from app.domain.teams import written_scopes
+
+STATE_TAG_LENGTH = 22
+"""Characters of the authentication tag at the end of a `state`: 132 bits in base64."""
 
 
 class SignInMint:
@@ -51,6 +55,16 @@ class SignInMint:
         """Return a new random secret in URL-safe characters."""
         return secrets.token_urlsafe(32)
 
+    def state(self, browser: str) -> str:
+        """Return a new `state` for a login. `browser` is the secret in the cookie of the browser that begins it."""
+        secret = self.random()
+        return secret + self._state_tag(secret, browser)
+
+    def is_state(self, state: str, browser: str) -> bool:
+        """Return whether this service has made `state` for the browser with this secret."""
+        secret, tag = state[:-STATE_TAG_LENGTH], state[-STATE_TAG_LENGTH:]
+        return hmac.compare_digest(tag.encode(), self._state_tag(secret, browser).encode())
+
     def digest(self, token: str) -> str:
         """Return the keyed hash that the database stores in place of a secret: 64 hexadecimal digits."""
         keyed = self._digest.copy()
@@ -65,6 +79,10 @@ class SignInMint:
         payload = grant_id + secret
         return formats.REFRESH.encode(payload + self._tag(payload))
 
+    def _state_tag(self, secret: str, browser: str) -> str:
+        tag = self._hmac("state", f"{secret} {browser}".encode(errors="replace"))
+        return base64.urlsafe_b64encode(tag).decode()[:STATE_TAG_LENGTH]
+
     def _tag(self, payload: bytes) -> bytes:
         return self._hmac("tag", payload)[: formats.TAG_BYTES]
 
@@ -72,4 +90,4 @@ class SignInMint:
         return hmac.digest(self._keys[purpose], text, "sha256")
 
 
-_PURPOSES = ("digest", "successor", "access", "tag", "person")
+_PURPOSES = ("digest", "successor", "access", "tag", "person", "state")

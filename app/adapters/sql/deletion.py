@@ -5,13 +5,13 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.sql.engine import Database
+from app.adapters.sql.turns import Operations
 
 DELETION_BATCH_SIZE = 5_000
 """Maximum number of rows that one statement deletes. That takes a fraction of a second."""
 
 
-async def delete_in_batches(database: Database, key: Column[Any], where: ColumnElement[bool], limit: int) -> int:
+async def delete_in_batches(database: Operations, key: Column[Any], where: ColumnElement[bool], limit: int) -> int:
     """Delete the rows that fulfil `where`, at most `limit` in each statement, and return their number.
 
     `key` is the primary key of their table. Raises DatabaseUnavailable.

@@ -7,9 +7,10 @@ from sqlalchemy import Row, and_, delete, false, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
-from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.engine import SqlClock, database_now
 from app.adapters.sql.inserts import insert_of
 from app.adapters.sql.sign_in_tables import oauth_assertions, oauth_clients
+from app.adapters.sql.turns import Operations
 from app.domain.sign_in import ClientAuth, OAuthClient, Registration
 
 USE_INTERVAL_SECONDS = 86_400.0
@@ -22,7 +23,7 @@ class SqlClients:
     """The clients of one database. Every method raises DatabaseUnavailable."""
 
     def __init__(
-        self, database: Database, now: SqlClock = database_now, *, batch_size: int = DELETION_BATCH_SIZE
+        self, database: Operations, now: SqlClock = database_now, *, batch_size: int = DELETION_BATCH_SIZE
     ) -> None:
         """Use `database`. `now` returns the SQL of its clock. Old rows are deleted in batches of `batch_size`."""
         self._database = database

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Update, and_, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
-from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.engine import SqlClock, database_now
 from app.adapters.sql.grant_revocation import is_alive, revoke_uncounted, revoke_where
 from app.adapters.sql.grant_rows import HOLDER_COLUMNS, audited_fields, columns_of, grant_of, holder_of, new_grant
 from app.adapters.sql.inserts import insert_of
@@ -25,6 +25,7 @@ from app.adapters.sql.sign_in_tables import (
     oauth_uncounted_ends,
 )
 from app.adapters.sql.tables import service
+from app.adapters.sql.turns import Operations
 from app.domain.sign_in import MAX_GRANTS, Grant, RevokeReason
 from app.domain.teams import written_scopes
 from app.ports.sign_in_store import AccessHolder, AuthorizationCode, NewAccess, NewGrant, TokenLifetimes
@@ -37,7 +38,7 @@ class SqlGrants:
     """The grants of one database. Every method raises DatabaseUnavailable."""
 
     def __init__(
-        self, database: Database, now: SqlClock = database_now, *, batch_size: int = DELETION_BATCH_SIZE
+        self, database: Operations, now: SqlClock = database_now, *, batch_size: int = DELETION_BATCH_SIZE
     ) -> None:
         """Use `database`. `now` returns the SQL of its clock. Old rows are deleted in batches of `batch_size`."""
         self._database = database

@@ -5,10 +5,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.engine import SqlClock, database_now
 from app.adapters.sql.inserts import insert_of
 from app.adapters.sql.sign_in_changes import audit_insert, increment_version
 from app.adapters.sql.sign_in_tables import oauth_people, oauth_sessions
+from app.adapters.sql.turns import Operations
 from app.domain.sign_in import Person
 
 PERSON_COLUMNS = ("id", "issuer", "subject", "sealed", "checked_at")
@@ -20,7 +21,7 @@ _COLUMNS = [oauth_people.c[name] for name in PERSON_COLUMNS]
 class SqlPeople:
     """The people of one database. Every method raises DatabaseUnavailable."""
 
-    def __init__(self, database: Database, now: SqlClock = database_now) -> None:
+    def __init__(self, database: Operations, now: SqlClock = database_now) -> None:
         """Use `database`. `now` returns the SQL of its clock."""
         self._database = database
         self._now = now

@@ -3,27 +3,43 @@
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.sql.engine import Database, SqlClock, database_now
+from app.adapters.sql.engine import SqlClock, database_now
 from app.adapters.sql.inserts import insert_of
 from app.adapters.sql.sign_in_tables import oauth_codes, oauth_pending
+from app.adapters.sql.turns import Operations
 from app.domain.teams import parsed_scopes, written_scopes
 from app.ports.sign_in_store import AuthorizationCode, PendingLogin
+
+MAX_PENDING = 10_000
+"""Sign-ins that may be under way, about 600 bytes each. A person takes a minute or two for one."""
 
 
 class SqlSignInSteps:
     """The steps of sign-ins in one database. Every method raises DatabaseUnavailable."""
 
-    def __init__(self, database: Database, now: SqlClock = database_now) -> None:
-        """Use `database`. `now` returns the SQL of its clock."""
+    def __init__(self, database: Operations, now: SqlClock = database_now, *, max_pending: int = MAX_PENDING) -> None:
+        """Use `database`. `now` returns the SQL of its clock. About `max_pending` sign-ins may be under way."""
         self._database = database
+        self._max_pending = max_pending
+        self._begun = 0
         self._now = now
         self._insert = insert_of(database.kind)
 
     async def add_pending(self, pending: PendingLogin, seconds: float) -> None:
-        """Record a sign-in that has begun. It expires after `seconds`."""
+        """Record a sign-in that has begun. It expires after `seconds`. Beyond `max_pending`, delete the oldest ones."""
         values = {"state": pending.state, "browser": pending.browser, "content": pending.content}
         row = self._insert(oauth_pending).values(values | {"expires_at": self._now() + seconds})
-        await self._database.run(lambda connection: connection.execute(row.on_conflict_do_nothing()))
+        begun_at = select(oauth_pending.c.expires_at).order_by(oauth_pending.c.expires_at.desc())
+        oldest_kept = begun_at.offset(self._max_pending - 1).limit(1).scalar_subquery()
+        counts_all = self._begun % max(1, self._max_pending // 100) == 0
+        self._begun += 1
+
+        async def operation(connection: AsyncConnection) -> None:
+            await connection.execute(row.on_conflict_do_nothing())
+            if counts_all:
+                await connection.execute(delete(oauth_pending).where(oauth_pending.c.expires_at < oldest_kept))
+
+        await self._database.run(operation)
 
     async def take_pending(self, state: str, browser: str) -> PendingLogin | None:
         """Return the sign-in with this state and browser, and delete it; None where there is none, or it is too old.

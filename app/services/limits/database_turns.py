@@ -15,6 +15,9 @@ from app.services.limits.fair_limiter import FairLimiter
 MAX_WAIT_SECONDS = 8.0
 """Default of the longest wait for a turn. Clients give up after about a minute."""
 
+PAGES, CLIENTS = "pages", "clients"
+"""The callers of sign-in, which take turns: pages and forms of browsers, and requests of OAuth clients."""
+
 T = TypeVar("T")
 
 
@@ -85,9 +88,11 @@ class DatabaseLimits:
         reads: reads of task lists, of the owners of tasks, and of usage.
         purchases: reads and writes of purchases.
         callbacks: reads and writes for callbacks of the backend.
+        sign_in: reads and writes for requests to sign-in, which strangers send.
 
     """
 
     reads: DatabaseTurns
     purchases: DatabaseTurns
     callbacks: DatabaseTurns
+    sign_in: DatabaseTurns

@@ -16,6 +16,7 @@ from app.ports.sign_in import ContentSealer, LoginAttempt, PersonVault, Upstream
 from app.ports.sign_in_store import AuthorizationCode, PendingLogin, SignInStore
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.sign_in.liveness import LoginCheck
+from app.services.sign_in.login_places import LoginPlaces
 from app.services.sign_in.requests import RequestCheck, request_content, request_of
 
 CONSENT_SECONDS = 900.0
@@ -31,6 +32,7 @@ MAX_SEALED_LENGTH = 16_384
 """Longest accepted sealed form field, in characters."""
 
 _CONSENT, _PENDING, _FORM = "consent", "login", "form"
+_NOT_BEGUN = "This sign-in has ended, was finished already, or was begun in another browser, so nothing was allowed."
 
 
 class FlowEnded(Exception):
@@ -86,9 +88,13 @@ class SignInFlow:
         vault: PersonVault,
         sealer: ContentSealer,
         requests: RequestCheck,
+        places: LoginPlaces,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Sign people in with `upstream`, if `admission` admits them. `wall_clock` returns unix seconds."""
+        """Sign people in with `upstream`, if `admission` admits them. `wall_clock` returns unix seconds.
+
+        `places` limits how many logins `upstream` completes at once.
+        """
         self._store = store
         self._mint = mint
         self._upstream = upstream
@@ -97,6 +103,7 @@ class SignInFlow:
         self._vault = vault
         self._sealer = sealer
         self._requests = requests
+        self._places = places
         self._wall_clock = wall_clock
 
     async def consent(self, request: AuthorizationRequest, browser: Browser) -> Consent:
@@ -142,6 +149,14 @@ class SignInFlow:
         """
         return await self._begin_login({"request": None, "person": None, "invitation": invitation}, browser)
 
+    async def check_return(self, query: Mapping[str, str], browser: Browser) -> None:
+        """Raise FlowEnded unless this service has begun, in this browser, the login that `query` returns from.
+
+        The database is not asked, because anybody can make up a `state`.
+        """
+        if not (await self._mint.load()).is_state(query.get("state", ""), browser.secret):
+            raise FlowEnded(_NOT_BEGUN)
+
     async def finish_login(self, query: Mapping[str, str], browser: Browser, account_url: str) -> Step:
         """Record the login, and return the redirect to the client, or to the account page if that began the login.
 
@@ -153,14 +168,13 @@ class SignInFlow:
         pending = await self._store.steps.take_pending(*digests)
         content = self._sealer.unseal(_PENDING, pending.content, *digests) if pending is not None else None
         if content is None:
-            raise FlowEnded(
-                "This sign-in has ended, was finished already, or was begun in another browser, so nothing was allowed."
-            )
+            raise FlowEnded(_NOT_BEGUN)
         request = request_of(content["request"]) if content["request"] is not None else None
         if query.get("error") == "access_denied":
             return self._after_denied_login(request, account_url)
         attempt = LoginAttempt(query["state"], content["verifier"], content["nonce"])
-        signed_in = await self._upstream.finish(attempt, query)
+        async with self._places.place():
+            signed_in = await self._upstream.finish(attempt, query)
         await self._admission.admit(signed_in, content.get("invitation"))
         person_id = mint.person_id(signed_in.issuer, signed_in.subject)
         sealed = self._vault.seal(person_id, signed_in.secrets)
@@ -231,7 +245,7 @@ class SignInFlow:
     async def _begin_login(self, content: dict[str, Any], browser: Browser) -> Step:
         """Store a pending login with `content`, and return the redirect to the upstream."""
         mint = await self._mint.load()
-        attempt = LoginAttempt(mint.random(), mint.random(), mint.random())
+        attempt = LoginAttempt(mint.state(browser.secret), mint.random(), mint.random())
         url = await self._upstream.begin(attempt)
         digests = mint.digest(attempt.state), mint.digest(browser.secret)
         sealed = self._sealer.seal(_PENDING, content | {"verifier": attempt.verifier, "nonce": attempt.nonce}, *digests)

@@ -7,6 +7,7 @@ from app.domain.sign_in_tokens import INVITATION
 from app.ports.admission import JoinRefused
 from app.ports.people import Invitations
 from app.ports.sign_in import ContentSealer
+from app.services.limits.database_turns import PAGES, DatabaseTurns
 from app.services.sign_in.flow import CONSENT_SECONDS, MAX_SEALED_LENGTH, Browser, SignInFlow, Step
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.teams.admission import ENDED
@@ -21,16 +22,18 @@ _JOIN = "join"
 class Joining:
     """Leads invited people to the login. Every method raises DatabaseUnavailable."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of an invitation's way
         self,
         invitations: Invitations,
+        turns: DatabaseTurns,
         mint: LazyTokenMint,
         flow: SignInFlow,
         sealer: ContentSealer,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Look up in `invitations`, and sign people in with `flow`."""
+        """Look up in `invitations`, in the `turns` of pages, and sign people in with `flow`."""
         self._invitations = invitations
+        self._turns = turns
         self._mint = mint
         self._flow = flow
         self._sealer = sealer
@@ -41,7 +44,7 @@ class Joining:
         if not INVITATION.is_well_formed(code):
             raise JoinRefused(ENDED)
         digest = (await self._mint.load()).digest(code)
-        if (invitation := await self._invitations.find(digest)) is None:
+        if (invitation := await self._turns.run(PAGES, lambda: self._invitations.find(digest))) is None:
             raise JoinRefused(ENDED)
         content = {"invitation": digest, "until": self._wall_clock() + CONSENT_SECONDS}
         return invitation, self._sealer.seal(_JOIN, content, browser.secret)

@@ -1,6 +1,8 @@
 """Loads the secrets behind tokens from the database on first use."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from app.ports.sign_in import TokenMint
 
@@ -13,13 +15,18 @@ class LazyTokenMint:
 
     """
 
-    def __init__(self, make: Callable[[], Awaitable[TokenMint]]) -> None:
-        """Make the mint with `make`, which raises DatabaseUnavailable and may be called concurrently."""
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, TokenMint]]) -> None:
+        """Make the mint with `make`, which raises DatabaseUnavailable."""
         self._make = make
+        self._loading: asyncio.Task[TokenMint] | None = None
         self.loaded: TokenMint | None = None
 
     async def load(self) -> TokenMint:
-        """Return the mint, after loading it if necessary. Raises DatabaseUnavailable."""
+        """Return the mint, after loading it if necessary. Concurrent loads are one. Raises DatabaseUnavailable."""
         if self.loaded is None:
-            self.loaded = await self._make()
+            if self._loading is None or self._loading.done():
+                self._loading = asyncio.create_task(self._make())
+            loading = self._loading  # another load may begin before this one goes on
+            await asyncio.wait([loading])
+            self.loaded = loading.result()
         return self.loaded

@@ -5,12 +5,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.domain.sign_in import Person
-from app.services.limits.address_limits import AddressLimit
 from app.services.sign_in.account import Account
 from app.services.sign_in.flow import Browser, SignInFlow
 from app.web.auth import responses
 from app.web.auth.account_team import TeamSection
-from app.web.auth.authorize import is_own_form, with_error_pages
+from app.web.auth.authorize import BrowserLimits, is_own_form, take, with_error_pages
 from app.web.auth.requests import Cookies, address_of, form_of
 from app.web.pages.sign_in import Site, account_login_page, account_page
 
@@ -26,19 +25,18 @@ class AccountEndpoint:
         account: Account,
         site: Site,
         login_origin: str,
-        page_limit: AddressLimit,
+        limits: BrowserLimits,
         team: TeamSection | None = None,
     ) -> None:
         """List and end the grants in `account`. `flow` signs the person in, at `login_origin`.
 
-        `page_limit` limits page views for each network address, together with those of /authorize. `team` is None if
-        people belong to no teams.
+        `limits` counts pages and forms together with those of /authorize. `team` is None if people belong to no teams.
         """
         self._flow = flow
         self._account = account
         self._site = site
         self._login_origin = login_origin
-        self._page_limit = page_limit
+        self._limits = limits
         self._team = team
         self._cookies = Cookies.of(site.public_url)
         self._url = f"{site.public_url}/account"
@@ -51,8 +49,7 @@ class AccountEndpoint:
         ]
 
     async def _show(self, request: Request) -> Response:
-        if (wait := self._page_limit.take(address_of(request))) is not None:
-            return responses.too_many_page(wait)
+        take(self._limits.pages, address_of(request))
         browser = self._cookies.known_or_new(request)
         csrf_token, person = self._flow.csrf_token(browser), await self._flow.person(browser)
         if person is None:
@@ -68,6 +65,7 @@ class AccountEndpoint:
         return response
 
     async def _submit(self, request: Request) -> Response:
+        take(self._limits.forms, address_of(request))
         form, browser = await form_of(request), self._cookies.browser(request)
         is_same_site = is_own_form(request, self._site.public_url)
         if browser is None or not is_same_site or not self._flow.is_csrf_token(form.get("token", ""), browser):
@@ -91,9 +89,8 @@ class AccountEndpoint:
         return responses.redirect(self._url)
 
     async def _with_credential(self, request: Request, team: TeamSection, person: Person, secret: str) -> Response:
-        """Replace the credential of a personal team. `page_limit` counts this like a page view."""
-        if (wait := self._page_limit.take(address_of(request))) is not None:
-            return responses.too_many_page(wait)
+        """Replace the credential of a personal team. This counts like a page view, too."""
+        take(self._limits.pages, address_of(request))
         if (refusal := await team.replace_credential(person, secret.strip())) is not None:
             return responses.message("The token was not saved", refusal)
         return responses.redirect(self._url)

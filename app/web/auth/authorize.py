@@ -1,6 +1,7 @@
 """/authorize and /oauth/callback: the endpoints that a person's browser visits during a sign-in."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -8,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.ports.admission import JoinRefused
-from app.ports.repositories import DatabaseUnavailable
+from app.ports.repositories import DatabaseBusy, DatabaseUnavailable
 from app.ports.sign_in import LoginRefused, LoginUnavailable
 from app.services.limits.address_limits import AddressLimit
 from app.services.sign_in.clients import ClientRefused, TooManyRequests
@@ -22,21 +23,42 @@ Handler = Callable[[Request], Awaitable[Response]]
 _NO_COOKIES = "Your browser keeps no cookies for this site, or the sign-in was begun in another browser."
 
 
+@dataclass(frozen=True, slots=True)
+class BrowserLimits:
+    """Limits for each network address.
+
+    Attributes:
+        pages: page views.
+        forms: forms, which are counted before they are read.
+        returns: returns from the login that did not sign anybody in.
+
+    """
+
+    pages: AddressLimit
+    forms: AddressLimit
+    returns: AddressLimit
+
+    def trust(self, address: str) -> None:
+        """Record that somebody has signed in from `address`."""
+        for limit in (self.pages, self.forms, self.returns):
+            limit.trust(address)
+
+
 class AuthorizeEndpoint:
     """The consent page, and the return from the login."""
 
     def __init__(
-        self, flow: SignInFlow, requests: RequestCheck, site: Site, login_origin: str, page_limit: AddressLimit
+        self, flow: SignInFlow, requests: RequestCheck, site: Site, login_origin: str, limits: BrowserLimits
     ) -> None:
         """Check authorization requests with `requests`, and process them with `flow`.
 
-        `login_origin` is the origin of the upstream login. `page_limit` limits page views for each network address.
+        `login_origin` is the origin of the upstream login.
         """
         self._flow = flow
         self._requests = requests
         self._site = site
         self._login_origin = login_origin
-        self._page_limit = page_limit
+        self._limits = limits
         self._cookies = Cookies.of(site.public_url)
 
     def routes(self) -> list[Route]:
@@ -50,8 +72,7 @@ class AuthorizeEndpoint:
     async def _show_consent(self, request: Request) -> Response:
         """Show the consent page. Without a valid client and redirect URI, show an error page instead of redirecting."""
         address = address_of(request)
-        if (wait := self._page_limit.take(address)) is not None:
-            return responses.too_many_page(wait)
+        take(self._limits.pages, address)
         query, repeated = query_of(request)
         checked = await self._requests.check(query, address, repeated=repeated)
         browser = self._cookies.known_or_new(request)
@@ -63,6 +84,7 @@ class AuthorizeEndpoint:
 
     async def _submit_decision(self, request: Request) -> Response:
         """Process the form of the consent page."""
+        take(self._limits.forms, address_of(request))
         form = await form_of(request)
         browser = self._cookies.browser(request)
         if browser is None or not is_own_form(request, self._site.public_url):
@@ -77,14 +99,17 @@ class AuthorizeEndpoint:
         return self._redirect(step)
 
     async def _login_callback(self, request: Request) -> Response:
-        """Process the redirect back from the upstream login."""
+        """Process the redirect back from the upstream login. One that signs nobody in counts in a limit."""
         browser = self._cookies.browser(request)
         if browser is None:
             return responses.sign_in_failed_page(_NO_COOKIES, status=403)
-        query, _ = query_of(request)
+        (query, _), address = query_of(request), address_of(request)
+        await self._flow.check_return(query, browser)
+        take(self._limits.returns, address)
         step = await self._flow.finish_login(query, browser, f"{self._site.public_url}/account")
+        self._limits.returns.give_back(address)
         if step.session is not None:
-            self._page_limit.trust(address_of(request))
+            self._limits.trust(address)
         return self._redirect(step)
 
     def _redirect(self, step: Step) -> Response:
@@ -92,6 +117,12 @@ class AuthorizeEndpoint:
         if step.session is not None:
             self._cookies.set_session(response, step.session)
         return response
+
+
+def take(limit: AddressLimit, address: str) -> None:
+    """Count a request of `address`. Raises TooManyRequests over the limit."""
+    if (wait := limit.take(address)) is not None:
+        raise TooManyRequests(wait)
 
 
 def is_own_form(request: Request, public_url: str) -> bool:
@@ -116,8 +147,8 @@ def with_error_pages(handler: Handler) -> Handler:
             return responses.too_many_page(exc.retry_after_seconds)
         except JoinRefused as exc:
             return responses.not_joined_page(str(exc))
-        except DatabaseUnavailable:
-            return responses.database_down_page()
+        except DatabaseUnavailable as exc:
+            return responses.database_page(is_busy=isinstance(exc, DatabaseBusy))
         except tuple(_STATUS) as exc:
             return responses.sign_in_failed_page(str(exc), status=_STATUS[type(exc)])
 

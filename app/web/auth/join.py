@@ -4,10 +4,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.services.limits.address_limits import AddressLimit
 from app.services.sign_in.joining import STALE, Joining
 from app.web.auth import responses
-from app.web.auth.authorize import is_own_form, with_error_pages
+from app.web.auth.authorize import BrowserLimits, is_own_form, take, with_error_pages
 from app.web.auth.requests import Cookies, address_of, form_of, query_of
 from app.web.pages.join import join_page
 from app.web.pages.sign_in import Site
@@ -16,15 +15,15 @@ from app.web.pages.sign_in import Site
 class JoinEndpoint:
     """The page of an invitation and its form."""
 
-    def __init__(self, joining: Joining, site: Site, login_origin: str, page_limit: AddressLimit) -> None:
+    def __init__(self, joining: Joining, site: Site, login_origin: str, limits: BrowserLimits) -> None:
         """Begin logins with `joining`, at `login_origin`.
 
-        `page_limit` limits page views and forms for each network address, together with those of /authorize.
+        `limits` counts pages, and here forms too, together with the pages of /authorize.
         """
         self._joining = joining
         self._site = site
         self._login_origin = login_origin
-        self._page_limit = page_limit
+        self._limits = limits
         self._cookies = Cookies.of(site.public_url)
 
     def routes(self) -> list[Route]:
@@ -35,8 +34,7 @@ class JoinEndpoint:
         ]
 
     async def _ask(self, request: Request) -> Response:
-        if (wait := self._page_limit.take(address_of(request))) is not None:
-            return responses.too_many_page(wait)
+        take(self._limits.pages, address_of(request))
         query, _ = query_of(request)
         browser = self._cookies.known_or_new(request)
         invitation, sealed = await self._joining.shown(query.get("invitation", ""), browser)
@@ -48,8 +46,7 @@ class JoinEndpoint:
         return response
 
     async def _agree(self, request: Request) -> Response:
-        if (wait := self._page_limit.take(address_of(request))) is not None:
-            return responses.too_many_page(wait)
+        take(self._limits.pages, address_of(request))
         form, browser = await form_of(request), self._cookies.browser(request)
         if browser is None or not is_own_form(request, self._site.public_url):
             return responses.not_joined_page(STALE)

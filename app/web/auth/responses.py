@@ -71,11 +71,13 @@ def too_many_page(seconds: float) -> Response:
     return response
 
 
-def database_down_page() -> Response:
-    """Return the page 503 for an outage of the database."""
+def database_page(*, is_busy: bool) -> Response:
+    """Return the page 503 for a database that does not answer, or that too many requests of sign-in wait for."""
     response = message(
-        "Sign-in is not available right now",
-        "This service's database does not answer. Nothing was connected.",
+        "Sign-in is busy right now" if is_busy else "Sign-in is not available right now",
+        "Too many people use sign-in at this moment, so this step was not done. Nothing was connected."
+        if is_busy
+        else "This service's database does not answer. Nothing was connected.",
         "Try again in a few minutes.",
         status=503,
     )

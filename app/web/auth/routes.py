@@ -6,7 +6,7 @@ from app.adapters.auth.assertions import ALGORITHMS
 from app.composition.sign_in import SignIn
 from app.web.auth.account import AccountEndpoint
 from app.web.auth.account_team import TeamSection
-from app.web.auth.authorize import AuthorizeEndpoint
+from app.web.auth.authorize import AuthorizeEndpoint, BrowserLimits
 from app.web.auth.join import JoinEndpoint
 from app.web.auth.metadata import metadata_routes
 from app.web.auth.token import ClientEndpointLimits, ClientEndpoints
@@ -16,14 +16,15 @@ from app.web.pages.sign_in import Site
 def sign_in_routes(sign_in: SignIn) -> list[BaseRoute]:
     """Return all routes of the authorization server: metadata, pages, and endpoints for clients."""
     site, limits = Site(sign_in.public_url, sign_in.login.upstream.name), sign_in.limits
-    login_origin, pages = sign_in.login.upstream.origin, limits.pages
+    login_origin = sign_in.login.upstream.origin
+    browser_limits = BrowserLimits(limits.pages, limits.forms, limits.returns)
     address_limits = ClientEndpointLimits(limits.tokens, limits.registrations, limits.new_clients)
     teams, joining = sign_in.login.teams, sign_in.joining
     team = TeamSection(teams.accounts, site, teams.backend_name) if teams is not None else None
     return [
         *metadata_routes(sign_in.public_url, ALGORITHMS),
-        *AuthorizeEndpoint(sign_in.flow, sign_in.requests, site, login_origin, pages).routes(),
-        *AccountEndpoint(sign_in.flow, sign_in.account, site, login_origin, pages, team).routes(),
-        *(JoinEndpoint(joining, site, login_origin, pages).routes() if joining is not None else []),
+        *AuthorizeEndpoint(sign_in.flow, sign_in.requests, site, login_origin, browser_limits).routes(),
+        *AccountEndpoint(sign_in.flow, sign_in.account, site, login_origin, browser_limits, team).routes(),
+        *(JoinEndpoint(joining, site, login_origin, browser_limits).routes() if joining is not None else []),
         *ClientEndpoints(sign_in.tokens, sign_in.clients, sign_in.registry, address_limits).routes(),
     ]

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from app.domain.oauth import GRANTABLE, OAuthError, written_oauth_scopes
 from app.domain.sign_in import OAuthClient
-from app.ports.repositories import DatabaseUnavailable
+from app.ports.repositories import DatabaseBusy, DatabaseUnavailable
 from app.services.limits.address_limits import AddressLimit
 from app.services.sign_in.client_auth import ClientAuthenticator, ClientProof
 from app.services.sign_in.clients import ClientRegistry, NewClient, TooManyRequests
@@ -128,8 +128,9 @@ def with_oauth_errors(handler: Callable[[Request], Awaitable[Response]]) -> Call
         except TooManyRequests as exc:
             error = OAuthError("temporarily_unavailable", "Too many requests from this address, or in all. Try later.")
             return responses.oauth_error(error, retry_after_seconds=exc.retry_after_seconds)
-        except DatabaseUnavailable:
-            error = OAuthError("temporarily_unavailable", "This service's database does not answer. Try again shortly.")
+        except DatabaseUnavailable as exc:
+            reason = "is busy with other requests to sign-in" if isinstance(exc, DatabaseBusy) else "does not answer"
+            error = OAuthError("temporarily_unavailable", f"This service's database {reason}. Try again shortly.")
             return responses.oauth_error(error)
 
     return handled

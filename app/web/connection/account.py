@@ -61,7 +61,10 @@ class AccountedConnection(HttpToolsProtocol):
         self.transport.abort()
 
     def held_bytes(self) -> int:
-        """Return the bytes of memory for unprocessed input, and for responses that the client has not read."""
+        """Return the bytes of memory for unprocessed input, and for responses that the client has not read.
+
+        Of a request without a caller, what the application holds counts too.
+        """
         head = 0
         if self._in_head:
             head = self._first_read_bytes + self._overhead_bytes + HEADER_BYTES * len(self.headers)
@@ -69,8 +72,10 @@ class AccountedConnection(HttpToolsProtocol):
             head = self._overhead_bytes
             if not self.pipeline:
                 head += self._newest_head_cost()
-        if self._disconnect is not None and not self._disconnect.has_begun:
-            head += self._disconnect.head_bytes
+        if self._disconnect is not None:
+            head += self._disconnect.application_bytes
+            if not self._disconnect.has_begun:
+                head += self._disconnect.head_bytes
         body = len(self._answering.body) if self._answering is not None else 0
         return head + body + self._pipelined_memory + self.transport.get_write_buffer_size()
 

@@ -17,17 +17,38 @@ class DisconnectSignal:
         head_bytes: memory of the request's head, in bytes.
         has_begun: whether the application has started on the request. Until then the connection counts its head.
         pause_seconds: the connection is not read for this time after the response. Set by the application.
+        application_bytes: memory of the request in the application, if the connection counts it. Set by `hold`.
 
     """
 
-    __slots__ = ("_is_disconnected", "_on_begin", "_task", "has_begun", "head_bytes", "owner", "pause_seconds")
+    __slots__ = (
+        "_is_disconnected",
+        "_on_begin",
+        "_on_hold",
+        "_task",
+        "application_bytes",
+        "has_begun",
+        "head_bytes",
+        "owner",
+        "pause_seconds",
+    )
 
-    def __init__(self, head_bytes: int = 0, on_begin: Callable[[], None] | None = None) -> None:
-        """Start connected. `on_begin` is called once, when the application starts on the request."""
+    def __init__(
+        self,
+        head_bytes: int = 0,
+        on_begin: Callable[[], None] | None = None,
+        on_hold: Callable[[], None] | None = None,
+    ) -> None:
+        """Start connected. `on_begin` is called once, when the application starts on the request.
+
+        `on_hold` is called after each change of `application_bytes`, until the connection is lost.
+        """
         self.head_bytes = head_bytes
         self.has_begun = False
         self.pause_seconds = 0.0
+        self.application_bytes = 0
         self._on_begin = on_begin or _nothing
+        self._on_hold = on_hold or _nothing
         self._is_disconnected = False
         self.owner = ""
         self._task: asyncio.Task[object] | None = None
@@ -37,6 +58,20 @@ class DisconnectSignal:
         self.has_begun = True
         self._on_begin()
         self._on_begin = _nothing
+
+    def hold(self, amount: int) -> None:
+        """Add `amount` bytes to what the connection holds for this request. The connection may then be closed."""
+        self.application_bytes += amount
+        self._on_hold()
+
+    def release(self) -> None:
+        """Record that the application has ended the request, and holds nothing of it."""
+        self.application_bytes = 0
+        self._on_hold()
+
+    def detach(self) -> None:
+        """Record that the connection is lost. It counts nothing any more."""
+        self._on_hold = _nothing
 
     def notify(self) -> None:
         """Record that the client has disconnected, and cancel the task if it runs."""

@@ -12,6 +12,7 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from app.services.log_throttle import ThrottledLog
 from app.web.connection.account import CYCLE_BYTES, PIPELINED_PART_BYTES
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.connection.framing import (
@@ -36,7 +37,6 @@ from app.web.connection.paced import PacedConnection
 from app.web.connection.read_shares import FREE_BYTES, FREE_READS, FREE_WORK, PART_WORK, REQUEST_WORK
 from app.web.connection.refusals import queued_refusal
 from app.web.connection.timer import ConnectionTimer
-from app.web.log_throttle import ThrottledLog
 
 LINGER_SECONDS = 2.0
 """Time for which input is read and dropped after a refusal, before the connection is closed.
@@ -439,7 +439,7 @@ class DisconnectAwareProtocol(PacedConnection):
         self._answering = cycle
         cost = self._head_cost(cycle)
         is_large = cost > SMALL_HEAD_BYTES
-        self._disconnect = DisconnectSignal(cost, self._report_memory if is_large else None)
+        self._disconnect = DisconnectSignal(cost, self._report_memory if is_large else None, self._report_memory)
         cycle.scope[DISCONNECT_SIGNAL] = self._disconnect  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
         if is_large:
@@ -468,6 +468,8 @@ class DisconnectAwareProtocol(PacedConnection):
         self._timer.close()
         if self._pause is not None:
             self._pause.cancel()
+        if self._disconnect is not None:
+            self._disconnect.detach()  # the application may still run, and this connection has left the limits
         self._leave_limits()
         answering = self._answering
         if answering is not None:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.services.log_throttle import ThrottledLog
 from app.web.asgi import header, send_error
-from app.web.log_throttle import ThrottledLog
 
 ANY_HOST_PATHS = ("/livez",)
 """Paths that are served for any Host header. The kubelet probes a pod by its IP address."""

@@ -9,6 +9,7 @@ import pytest
 from app.adapters.sql.directory import sql_directory
 from app.adapters.sql.engine import Database
 from app.adapters.sql.sign_in import sql_sign_in
+from app.adapters.sql.sign_in_steps import SqlSignInSteps
 from app.domain.access import PASSTHROUGH_SCOPES
 from app.domain.sign_in import MAX_GRANTS, ClientAuth, Grant, OAuthClient, Person, Registration, RevokeReason
 from app.ports.sign_in_store import AuthorizationCode, NewAccess, NewGrant, PendingLogin, SignInStore, TokenLifetimes
@@ -96,6 +97,15 @@ async def test_a_pending_sign_in_is_taken_once_and_by_its_own_browser(store: Sig
     await store.steps.add_pending(pending, 600.0)
     clock.advance(601)
     assert await store.steps.take_pending("state", "browser") is None
+
+
+async def test_the_oldest_sign_ins_make_room_for_new_ones(database: Database, clock: HandClock) -> None:
+    steps = SqlSignInSteps(database, clock.sql, max_pending=3)
+    for number in range(5):
+        clock.advance(1)
+        await steps.add_pending(PendingLogin(f"state-{number}", "browser", "content"), 600.0)
+    taken = [await steps.take_pending(f"state-{number}", "browser") for number in range(5)]
+    assert [one is not None for one in taken] == [False, False, True, True, True]
 
 
 async def test_one_of_many_concurrent_exchanges_of_a_code_gets_a_grant(store: SignInStore) -> None:

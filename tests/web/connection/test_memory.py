@@ -161,6 +161,48 @@ async def test_pipelined_requests_count_the_memory_of_their_headers(clock: HandC
         await asyncio.wait(ends)
 
 
+FORM = "content-type: application/x-www-form-urlencoded\r\ncookie: luma-mcp-browser=" + "a" * 43
+
+
+@pytest.mark.parametrize("path", ["/authorize", "/account", "/token", "callback"])
+async def test_half_sent_bodies_outside_mcp_count_what_the_application_has_received(
+    clock: HandClock, path: str
+) -> None:
+    """Regression: 3,500 bodies that came in five packets and did not end held 446 MB."""
+    values = settings(
+        request_memory_mb=32,
+        public_url="http://127.0.0.1:1",
+        sign_in="acedata",
+        acedata_client_id="app-luma",
+        acedata_auth_url="http://127.0.0.1:9",
+        acedata_platform_url="http://127.0.0.1:9",
+    )
+    backend = sandbox(clock)
+    async with serving(values, backend, clock) as service, AsyncExitStack() as stack:
+        if path == "callback":
+            task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}))["task_id"]
+            path = urlsplit(backend.read("anyone", {"id": task_id})["request"]["callback_url"]).path
+        pairs = list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]()
+        for number in range(500):
+            pairs.append(await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port or 0))
+            stack.callback(pairs[-1][1].close)
+            sender = f"x-forwarded-for: 11.0.{number // 250}.{number % 250}"
+            head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{FORM}\r\n{sender}\r\ncontent-length: 32000\r\n\r\n"
+            pairs[-1][1].write(head.encode() + b"a" * 31_000)
+        assert (await service.http.get(f"{service.url}/livez")).status_code == 200
+        for _, writer in pairs:
+            writer.write(b"a")  # the connection has passed on what came before
+        ends = [asyncio.ensure_future(_read_until_closed(reader)) for reader, _ in pairs]
+        async with asyncio.timeout(20):
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            assert (await service.http.get(f"{service.url}/account")).status_code == 200, "nobody else is kept out"
+            for _, writer in pairs:
+                writer.close()
+            await asyncio.wait(ends)
+            while service.assembly.request_memory.held:
+                await asyncio.sleep(0)
+
+
 async def _read_until_closed(reader: asyncio.StreamReader) -> None:
     """Wait until the service has closed the connection."""
     with suppress(ConnectionError):
