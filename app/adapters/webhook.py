@@ -66,7 +66,7 @@ class WebhookSender:
         if self._transport is not None:
             return self._transport
         resolve = partial(self._resolver, tenant=alert.team_id)
-        proxy, context = proxy_for(url, os.environ), tls_context(os.environ)
+        proxy, context = proxy_for(url, os.environ), tls_context(os.environ, is_for_strangers=True)
         return CheckedTransport(resolve=resolve, proxy=proxy, verify=context, trust_env=False)
 
     def _headers(self, alert: BudgetAlert, body: bytes) -> dict[str, str]:

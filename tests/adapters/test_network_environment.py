@@ -1,8 +1,10 @@
 """The proxy and certificates that the environment names."""
 
+import ssl
+
 import pytest
 
-from app.adapters.network_environment import EnvironmentFault, proxy_for
+from app.adapters.network_environment import EnvironmentFault, proxy_for, tls_context
 
 URL = "https://api.acedata.cloud"
 
@@ -47,3 +49,44 @@ def test_an_error_names_the_variable_but_not_its_value(value: str) -> None:
     with pytest.raises(EnvironmentFault, match="HTTPS_PROXY") as refused:
         proxy_for(URL, {"HTTPS_PROXY": value})
     assert "secret" not in str(refused.value)
+
+
+def test_a_server_that_a_stranger_named_is_offered_one_elliptic_curve_only() -> None:
+    suites, groups = offered(tls_context({}, is_for_strangers=True))
+    assert groups == [0x0017], "secp256r1"
+    names = [name for number, name in NAMES.items() if number in suites]
+    assert names
+    assert all(name.startswith(("ECDHE-", "TLS_")) for name in names), names
+
+
+NAMES = {one["id"] & 0xFFFF: one["name"] for one in ssl.create_default_context().get_ciphers()}
+
+
+def offered(context: ssl.SSLContext) -> tuple[list[int], list[int]]:
+    """Return the cipher suites and the groups of the first message of a handshake (RFC 8446, section 4.1.2)."""
+    outgoing = ssl.MemoryBIO()
+    tls = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="example.com")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    rest = outgoing.read()[5 + 4 + 2 + 32 :]  # behind both headers, the version and the random bytes
+    rest = rest[1 + rest[0] :]  # the session id
+    suites, rest = _split(rest)
+    rest = rest[1 + rest[0] :]  # the methods of compression
+    extensions, _ = _split(rest)
+    while int.from_bytes(extensions[:2]) != SUPPORTED_GROUPS:
+        _, extensions = _split(extensions[2:])
+    groups, _ = _split(_split(extensions[2:])[0])
+    return _numbers(suites), _numbers(groups)
+
+
+SUPPORTED_GROUPS = 10
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    """Return a field that begins with its length, in two bytes, and what follows."""
+    length = int.from_bytes(data[:2])
+    return data[2 : 2 + length], data[2 + length :]
+
+
+def _numbers(data: bytes) -> list[int]:
+    return [int.from_bytes(data[at : at + 2]) for at in range(0, len(data), 2)]

@@ -85,7 +85,7 @@ class PublicFetcher:
         self._resolver = resolver or Resolver()
         self._places = FairLimiter(PLACES, lambda _network: True)
         self._headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": user_agent}
-        self._context = context or tls_context(os.environ)
+        self._context = context or tls_context(os.environ, is_for_strangers=True)
 
     def may_fetch(self, url: str) -> bool:
         """Return whether `url` has a form that may be fetched. Its host is resolved later."""
