@@ -6,8 +6,8 @@ and the kernel. The parser is checked when a response ends, because nothing is p
 checked in the event loop step that writes the next request. A connection with unread bytes is closed, and a new one is
 opened. Bytes that the backend sends after that step cannot be distinguished from the response.
 
-httpcore also accepts any number of interim (1xx) responses before the final one, and heads of 24,000 short fields,
-which take 0.14 s of the event loop. Here both are limited.
+httpcore also accepts any number of interim (1xx) responses before the final one, and heads and trailers of 24,000 short
+fields, which take 0.14 s of the event loop. Here all are limited.
 """
 
 import re
@@ -31,10 +31,18 @@ MAX_INTERIM_RESPONSES = 16
 MAX_HEAD_LINES = 500
 """Maximum number of lines of a response's head and of the interim responses before it."""
 
+MAX_TRAILER_LINES = 100
+"""Maximum number of lines after the last chunk of a chunked body."""
+
 _STATUS_LINE = re.compile(rb"\nHTTP/\d\.\d (\d)")
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
+_CHUNKED = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
+"""The parser accepts no other transfer coding than `chunked`."""
 _PARTIAL_STATUS_LINE_BYTES = len(b"\nHTTP/1.1 1") - 1
 """Maximum number of bytes at the end of one read that may be the beginning of a status line."""
+
+MAX_SIZE_LINE_BYTES = 1024
+"""Maximum length, in bytes, of the line before a chunk: its size, and extensions that nothing uses."""
 
 _CONNECTION_ERRORS = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 """Exceptions of a broken connection. httpcore does not convert `ssl.SSLError`, nor EndOfStream in a write."""
@@ -156,7 +164,7 @@ def _converted_to(kind: type[Exception]) -> Iterator[None]:
 
 
 class _MeteredStream(httpcore.AsyncNetworkStream):
-    """A network stream that fails if a response has too many bytes or follows too many interim responses.
+    """A network stream that fails if a response has too many bytes, lines or interim responses before it.
 
     The first write of a further request raises ConnectionNotAvailable if unread bytes are left.
     """
@@ -171,7 +179,7 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
             data: bytes = await self._stream.read(max_bytes, timeout)
         self._bytes += len(data)
         if self._bytes > MAX_WIRE_BYTES or not self._head.may_go_on(data):
-            raise httpcore.ReadError("the response or its head is too long, or follows too many interim responses")
+            raise httpcore.ReadError("the response, head or trailer is too long, or too many interim responses precede")
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -208,21 +216,23 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
 
 
 class _HeadMeter:
-    """Counts the interim (1xx) responses and the lines up to the end of the final head.
+    """Counts the interim (1xx) responses, the lines up to the end of the final head, and those of a trailer.
 
-    It stops there: a body may contain similar lines.
+    A body is not looked at: it may contain similar lines.
     """
 
     def __init__(self) -> None:
         self._interim_responses = self._lines = 0
         self._is_final = self._has_ended = False
+        self._head = bytearray()
+        self._trailer: _TrailerMeter | None = None
         self._rest = b"\n"
         """The end of the last read."""
 
     def may_go_on(self, data: bytes) -> bool:
         """Count `data`, the next bytes received, and return whether the limits allow it."""
         if self._has_ended:
-            return True
+            return self._trailer is None or self._trailer.may_go_on(data)
         text, head_from = self._rest + data, 0
         for line in () if self._is_final else _STATUS_LINE.finditer(text):
             if line[1] != b"1":
@@ -231,6 +241,56 @@ class _HeadMeter:
             self._interim_responses += 1
         end = _END_OF_HEAD.search(text, head_from) if self._is_final else None
         self._has_ended = end is not None
-        self._lines += text.count(b"\n", len(self._rest), end.end() if end is not None else len(text))
+        body_from = end.end() if end is not None else len(text)
+        self._lines += text.count(b"\n", len(self._rest), body_from)
+        self._head += data
+        may_go_on = self._interim_responses <= MAX_INTERIM_RESPONSES and self._lines <= MAX_HEAD_LINES
+        if end is not None and _CHUNKED.search(self._head):
+            self._trailer = _TrailerMeter()
+            may_go_on = may_go_on and self._trailer.may_go_on(text[body_from:])
         self._rest = text[-_PARTIAL_STATUS_LINE_BYTES:]
-        return self._interim_responses <= MAX_INTERIM_RESPONSES and self._lines <= MAX_HEAD_LINES
+        return may_go_on
+
+
+class _TrailerMeter:
+    """Counts the lines after the last chunk of a chunked body (RFC 9112, section 7.1)."""
+
+    def __init__(self) -> None:
+        self._size_line = b""
+        """The beginning of a line with the size of a chunk."""
+        self._left = 0
+        """Bytes that are left of a chunk and of the line end behind it."""
+        self._lines: int | None = None
+        """None before the last chunk."""
+
+    def may_go_on(self, data: bytes) -> bool:
+        """Count `data`, the next bytes received. Return whether they are chunks, and the limits allow them."""
+        at = 0
+        while self._lines is None:
+            skipped = min(self._left, len(data) - at)
+            self._left -= skipped
+            at += skipped
+            if at == len(data):
+                return True
+            end = data.find(b"\n", at)
+            self._size_line += data[at : end if end >= 0 else len(data)]
+            if len(self._size_line) > MAX_SIZE_LINE_BYTES:
+                return False
+            if end < 0:
+                return True
+            at = end + 1
+            if not self._begin_chunk():
+                return False
+        self._lines += data.count(b"\n", at)
+        return self._lines <= MAX_TRAILER_LINES
+
+    def _begin_chunk(self) -> bool:
+        """Read the size of a chunk, and return whether it is one."""
+        try:
+            size = int(self._size_line.partition(b";")[0], 16)
+        except ValueError:
+            return False
+        self._size_line, self._left = b"", size + len(b"\r\n")
+        if size == 0:
+            self._lines = 0
+        return size >= 0

@@ -35,6 +35,13 @@ def response_bytes(body: Any) -> bytes:
     )
 
 
+def chunked(body: Any, size: int = 7) -> bytes:
+    """Return chunks of `size` bytes each, and the last chunk, without the end of the trailer."""
+    content = json.dumps(body, indent=1).encode()
+    parts = [content[at : at + size] for at in range(0, len(content), size)]
+    return b"".join(b"%x;of=%d\r\n%s\r\n" % (len(part), len(parts), part) for part in parts) + b"0\r\n"
+
+
 def stray_responses() -> bytes:
     """Return an unrequested response: of a submission, and of a read."""
     return response_bytes({"task_id": "of-another-tenant", **completed("of-another-tenant")})
@@ -223,10 +230,38 @@ async def test_a_connection_is_reused_for_reads_and_never_for_submissions() -> N
         assert server.connections == 4
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 1000])
+async def test_a_chunked_body_is_read_in_any_split(step: int) -> None:
+    head = b"HTTP/1.1 200 OK\r\nvary: transfer-encoding\r\ntransfer-encoding: chunked\r\n\r\n"
+    sent = head + chunked({"items": [completed("task-0")], "count": 1}, 1000 // step) + b"x-sum: 1\r\n" * 20 + b"\r\n"
+
+    async def answer_in_parts(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+        for at in range(0, len(sent), step):
+            writer.write(sent[at : at + step])
+            await writer.drain()
+
+    async with raw_server(answer_in_parts) as server, AdapterOverSockets(server.url) as adapter:
+        found = await adapter.find_tasks(ONE, ["task-0"])
+    assert not isinstance(found.answers["task-0"], LumaError | None)
+
+
 ENDLESS = {
     "interim answers": b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 100_000,
     "tiny chunks": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 300_000,
     "tiny fields": response_bytes(completed("task-0")).replace(b"\r\n", b"\r\n" + b"a:\r\n" * 500, 1),
+    "a trailer of tiny fields": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    + chunked(completed("task-0"))
+    + b"a:\r\n" * 500
+    + b"\r\n",
+    "a folded coding and a trailer": b"HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n chunked\r\n\r\n"
+    + chunked(completed("task-0"))
+    + b"a:\r\n" * 500
+    + b"\r\n",
+    "the size of a chunk in a long line": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;"
+    + b"x" * 5000
+    + b"\r\n"
+    + chunked(completed("task-0"))
+    + b"\r\n",
     "many records": response_bytes({"items": [completed("task-0") for _ in range(40)], "count": 40}),
     "many objects": response_bytes({"items": [{}] * 15_000, "count": 1}),
     "far more than one task needs": response_bytes({**completed("task-0"), "more": "x" * 300_000}),
