@@ -201,7 +201,7 @@ class _Parts:
             requests=requests,
             account=Account(pages.grants, telemetry),
             tokens=TokenService(clients, mint, client_logins, lifetimes, telemetry, self.public_url),
-            clients=ClientAuthenticator(registry, clients.clients, self.documents, self._assertions(), mint),
+            clients=ClientAuthenticator(registry, clients.clients, self._assertions(), mint),
             registry=registry,
             limits=limits,
             authenticator=AccessTokenAuthenticator(cache, mint, clocks.monotonic, hasher.hash_token, hooks),

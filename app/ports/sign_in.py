@@ -110,8 +110,12 @@ class ClientDocuments(Protocol):
         """
         ...
 
-    async def keys(self, client: OAuthClient) -> Mapping[str, Any]:
-        """Return the client's public keys, a JSON Web Key Set. Raises DocumentRefused and DocumentUnavailable."""
+    def known_keys(self, client: OAuthClient) -> Mapping[str, Any] | None:
+        """Return the client's public keys, a JSON Web Key Set; None if they have to be fetched."""
+        ...
+
+    async def fetch_keys(self, client: OAuthClient) -> Mapping[str, Any]:
+        """Fetch the client's public keys, a JSON Web Key Set. Raises DocumentRefused and DocumentUnavailable."""
         ...
 
 

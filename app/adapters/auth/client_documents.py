@@ -70,18 +70,17 @@ class HttpClientDocuments:
         fresh_seconds = min(max(seconds, MIN_FRESH_SECONDS), MAX_FRESH_SECONDS)
         return _client(client_id, fetched.content), fresh_seconds
 
-    async def keys(self, client: OAuthClient) -> Mapping[str, Any]:
-        """Return the client's public keys, a JSON Web Key Set: registered, cached or fetched.
-
-        Raises DocumentRefused and DocumentUnavailable.
-        """
+    def known_keys(self, client: OAuthClient) -> Mapping[str, Any] | None:
+        """Return the client's public keys, a JSON Web Key Set, if they are registered or cached; else None."""
         if client.jwks is not None:
             found: dict[str, Any] = json.loads(client.jwks)
             return found
+        return self._keys.get(client.jwks_uri or "")
+
+    async def fetch_keys(self, client: OAuthClient) -> Mapping[str, Any]:
+        """Fetch the client's public keys, a JSON Web Key Set. Raises DocumentRefused and DocumentUnavailable."""
         if client.jwks_uri is None or not self._fetcher.may_fetch(client.jwks_uri):
             raise DocumentRefused("The client's description names no public keys under an https URL.")
-        if (known := self._keys.get(client.jwks_uri)) is not None:
-            return known
         fetched = await self._fetch(client.jwks_uri, MAX_KEYS_BYTES, "The list of the client's keys")
         keys = self._keys[client.jwks_uri] = _public_keys(fetched.content)
         return keys

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from app.domain.oauth import OAuthError
 from app.domain.sign_in import ClientAuth, OAuthClient
-from app.ports.sign_in import AssertionCheck, ClientDocuments, DocumentRefused, DocumentUnavailable
+from app.ports.sign_in import AssertionCheck, DocumentRefused, DocumentUnavailable
 from app.ports.sign_in_store import Clients
 from app.services.sign_in.clients import ClientRefused, ClientRegistry
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
@@ -31,14 +31,12 @@ class ClientAuthenticator:
         self,
         registry: ClientRegistry,
         clients: Clients,
-        documents: ClientDocuments,
         assertions: AssertionCheck,
         mint: LazyTokenMint,
     ) -> None:
         """Look up clients in `registry`. `clients` stores used assertions, so that each is accepted once."""
         self._registry = registry
         self._clients = clients
-        self._documents = documents
         self._assertions = assertions
         self._mint = mint
 
@@ -56,7 +54,7 @@ class ClientAuthenticator:
         if client.auth is ClientAuth.SECRET:
             await self._check_secret(client, proof)
         elif client.auth is ClientAuth.ASSERTION or proof.assertion is not None:
-            await self._check_assertion(client, proof)
+            await self._check_assertion(client, proof, address)
         return client
 
     async def _find(self, client_id: str, address: str) -> OAuthClient:
@@ -70,11 +68,11 @@ class ClientAuthenticator:
         if not proof.secret or not hmac.compare_digest(digest, client.secret_digest or ""):
             raise OAuthError("invalid_client", "The client's secret is missing or wrong.")
 
-    async def _check_assertion(self, client: OAuthClient, proof: ClientProof) -> None:
+    async def _check_assertion(self, client: OAuthClient, proof: ClientProof, address: str) -> None:
         if proof.assertion_type != ASSERTION_TYPE or proof.assertion is None:
             raise OAuthError("invalid_client", "This client authenticates with a signed assertion: private_key_jwt.")
         try:
-            keys = await self._documents.keys(client)
+            keys = await self._registry.keys(client, address)
         except DocumentRefused as exc:
             raise OAuthError("invalid_client", str(exc)) from None
         except DocumentUnavailable as exc:

@@ -105,6 +105,17 @@ class ClientRegistry:
             raise TooManyRequests(wait)
         return await self._fetch(client_id, known)
 
+    async def keys(self, client: OAuthClient, address: str) -> Mapping[str, Any]:
+        """Return the client's public keys, a JSON Web Key Set. A fetch of them counts like one of a document.
+
+        Raises DocumentRefused, DocumentUnavailable and TooManyRequests.
+        """
+        if (known := self._documents.known_keys(client)) is not None:
+            return known
+        if (wait := self._fetches.take(address)) is not None:
+            raise TooManyRequests(wait)
+        return await self._documents.fetch_keys(client)
+
     async def _fetch(self, client_id: str, known: OAuthClient | None) -> OAuthClient:
         try:
             client, fresh_seconds = await self._documents.fetch(client_id)

@@ -195,6 +195,16 @@ class TestAssertions:
         assert again.json()["error"] == "invalid_client", "an assertion counts once"
         assert documents.fetched.count("/keys") == 1
 
+    async def test_fetches_of_keys_are_limited_for_each_address(
+        self, fleet: SignInFleet, browser: Browser, documents: DocumentServer
+    ) -> None:
+        client, code = await self.connected(fleet, browser, documents)
+        documents.documents["/keys"] = ["no key set"]
+        signed = assertion(client, fleet.clock)
+        statuses = [(await client.exchange(code, client_assertion=signed)).status_code for _ in range(21)]
+        assert documents.fetched.count("/keys") == 19, "and one of the document"
+        assert statuses == [401] * 19 + [429] * 2
+
     @pytest.mark.parametrize(
         "changes",
         [
