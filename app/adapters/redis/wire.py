@@ -1,9 +1,12 @@
 """Connections that differ from redis-py's in two ways: replies have a size limit, and commands are packed by hiredis.
 
-redis-py holds a reply in memory until it is complete, and has no limit. Its asynchronous connections pack commands in
-Python, which takes 50 to 100 microseconds for 50 keys; hiredis takes 5, and redis-py's synchronous connections use it.
+redis-py holds a reply in memory until it is complete, and has no limit. hiredis allocates an array when its header
+arrives: 13 bytes that announce 2^31 elements take 17 GB of address space, and seconds of the event loop. redis-py's
+asynchronous connections pack commands in Python, which takes 50 to 100 microseconds for 50 keys; hiredis takes 5, and
+redis-py's synchronous connections use it.
 """
 
+import re
 from typing import Any
 
 from redis._parsers import _AsyncHiredisParser
@@ -15,33 +18,44 @@ from redis.exceptions import InvalidResponse
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Size limit of a reply: 200 values of 16 KB each, and the overhead of the protocol."""
 
+_LARGE_ARRAY = re.compile(rb"\r\n[*~%>|]\d{5}")
+"""The header of an array, set, map, push or attribute (RESP3) of at least 10,000 elements: 50 times what is expected.
+
+Bytes of a value that look like one are as improbable as the loss of the connection: 1 in 10^13 for each byte.
+"""
+
+_LONGEST_PREFIX = len(b"\r\n*1234")
+"""Maximum number of bytes at the end of a part that may be the beginning of such a header."""
+
 
 class ReplyTooLarge(InvalidResponse):
-    """The reply is larger than MAX_REPLY_BYTES. The rest of it is not read, so its connection is closed."""
+    """The reply is larger than MAX_REPLY_BYTES, or announces it. Its connection is closed and the rest is not read."""
 
 
 class BoundedParser(_AsyncHiredisParser):
     """redis-py's parser, but it fails for a reply that is larger than any that this service requests."""
 
-    __slots__ = ("_unfinished_bytes",)
+    __slots__ = ("_end", "_unfinished_bytes")
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """Return the next reply. Raises ReplyTooLarge."""
-        self._unfinished_bytes = 0
+        self._unfinished_bytes, self._end = 0, b"\r\n"
         return await super().read_response(*args, **options)
 
     async def read_from_socket(self) -> bool:
         """Read a part of the reply. Return True.
 
-        Raises ReplyTooLarge if the parts are larger than MAX_REPLY_BYTES, and redis.ConnectionError at its end.
+        Raises ReplyTooLarge if the parts are larger than MAX_REPLY_BYTES or announce a large array, and
+        redis.ConnectionError at its end.
         """
         stream: Any = self._stream
         part = await stream.read(self._read_size)
         if not part:
             raise RedisConnectionError("Connection closed by server.")
         self._unfinished_bytes += len(part)
-        if self._unfinished_bytes > MAX_REPLY_BYTES:
+        if self._unfinished_bytes > MAX_REPLY_BYTES or _LARGE_ARRAY.search(self._end + part):
             raise ReplyTooLarge
+        self._end = (self._end + part[-_LONGEST_PREFIX:])[-_LONGEST_PREFIX:]
         reader: Any = self._reader
         reader.feed(part)
         return True

@@ -10,7 +10,7 @@ from app.adapters.redis.store import RedisStore, connect
 from app.adapters.redis.wire import MAX_REPLY_BYTES
 from app.adapters.value_signer import HmacSigner
 from app.ports.coordination import EventKind
-from app.ports.store import StoreUnavailable
+from app.ports.store import StoreOverfull, StoreUnavailable
 from tests.support.hostile_redis import always, server_replying
 from tests.support.service import KEY
 
@@ -73,6 +73,21 @@ async def test_an_endless_reply_is_read_up_to_the_size_limit() -> None:
         with pytest.raises(StoreUnavailable):
             await store.get_many(["{a}:1"])
     assert sent <= MAX_REPLY_BYTES + BUFFERS_OF_THE_SYSTEM
+
+
+@pytest.mark.parametrize("header", [b"*2147483647", b"*1\r\n*2147483647", b"%1000000000", b"*1\r\n>99999"])
+@pytest.mark.parametrize("step", [1, 100])
+async def test_a_reply_that_announces_a_large_array_is_not_parsed(header: bytes, step: int) -> None:
+    async def announce(writer: asyncio.StreamWriter, _command: bytes) -> None:
+        sent = header + b"\r\n$-1\r\n"
+        for at in range(0, len(sent), step):
+            writer.write(sent[at : at + step])
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    async with server_replying(announce) as url, connect(url) as store:
+        with pytest.raises(StoreOverfull):
+            await store.get_many(["{a}:1", "{a}:2"])
 
 
 async def test_the_channel_is_reopened_after_a_reply_of_another_type() -> None:
