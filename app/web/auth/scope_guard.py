@@ -1,8 +1,7 @@
 """Refuses JSON-RPC messages that need a scope which the caller's token lacks and its issuer may grant."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from starlette.types import Send
 
@@ -34,7 +33,7 @@ class ScopeGuard:
         granted = caller.principal.scopes
         if not caller.can_ask_for_scopes or granted >= PASSTHROUGH_SCOPES:
             return True  # the usual case, in which the message is not parsed
-        needed = self._needed_scope(json.loads(message))
+        needed = self._needed_scope(message)
         if is_read_only and needed is not None:
             needed = Scope.READ
         if needed is None or needed in granted:
@@ -43,8 +42,15 @@ class ScopeGuard:
         await self._challenges.ask_for_scopes(send, granted | {needed}, is_read_only=is_read_only)
         return False
 
-    def _needed_scope(self, message: Mapping[str, Any]) -> Scope | None:
-        method, params = message.get("method"), message.get("params")
+    def _needed_scope(self, message: bytes) -> Scope | None:
+        """Return the scope that a message needs; None also if it is no request: the SDK then refuses it."""
+        try:
+            content = json.loads(message)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(content, dict) or not isinstance(method := content.get("method"), str):
+            return None
+        params = content.get("params")
         if method in LOGGED_METHODS:
             return Scope.READ
         name = params.get("name") if method == "tools/call" and isinstance(params, dict) else None

@@ -291,6 +291,21 @@ async def test_tokens_survive_a_restart_and_a_rotation_of_the_secret_key(
             assert await fleet.status(tokens["access_token"]) == 200
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b'{"jsonrpc":"2.0","id":1,"method":{}}', b'{"jsonrpc":"2.0","id":1', b"1" * 5_000, b"\xff", b"[" * 9_000, b"3"],
+    ids=["a method that is an object", "cut", "a long number", "no text", "nested", "a number"],
+)
+async def test_a_message_that_is_no_request_is_refused_whatever_the_tokens_scopes(
+    fleet: SignInFleet, browser: Browser, caplog: pytest.LogCaptureFixture, body: bytes
+) -> None:
+    token = (await (await fleet.registered()).connect(browser, scope="read"))["access_token"]
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    refused = await fleet.http.post(f"{fleet.issuer}/mcp", content=body, headers=headers)
+    assert (refused.status_code, refused.json()["error"]["code"]) in [(400, code) for code in (-32600, -32602, -32700)]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 async def test_a_backend_that_refuses_a_deleted_credential_ends_the_grant_within_seconds(
     fleet: SignInFleet, browser: Browser
 ) -> None:
