@@ -11,13 +11,14 @@ fields, which take 0.14 s of the event loop. Here all are limited.
 """
 
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
 import httpcore
 import httpx
+from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
 from app.adapters.resolving_network import Resolve, ResolvingBackend
@@ -51,17 +52,20 @@ _CONNECTION_ERRORS = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, any
 class CheckedTransport(httpx.AsyncHTTPTransport):
     """httpx's transport, but a connection is reused only if no bytes follow the response, and responses are limited."""
 
-    def __init__(self, *, resolve: Resolve | None = None, **options: Any) -> None:
+    def __init__(
+        self, *, resolve: Resolve | None = None, max_connection_bytes: int | None = None, **options: Any
+    ) -> None:
         """Take the options of `httpx.AsyncHTTPTransport`.
 
         `resolve` finds the addresses to connect to. None leaves that to the threads of the event loop, which is for
-        hosts that an operator has named.
+        hosts that an operator has named. `max_connection_bytes` limits what one connection receives, the bytes of TLS
+        included, and is for connections with one request.
         """
         super().__init__(**options)
         create = self._pool.create_connection
         backend = self._pool._network_backend  # noqa: SLF001 - httpx has no public option for it
         resolving = backend if resolve is None else ResolvingBackend(backend, resolve)
-        self._pool._network_backend = _MeteredBackend(resolving)  # noqa: SLF001 - as above
+        self._pool._network_backend = _MeteredBackend(resolving, max_connection_bytes)  # noqa: SLF001 - as above
         self._pool.create_connection = lambda origin: _CheckedConnection(create(origin))  # type: ignore[method-assign]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -132,8 +136,9 @@ class _CheckedStream:
 class _MeteredBackend(httpcore.AsyncNetworkBackend):
     """A network backend of httpcore that wraps each connection in a `_MeteredStream`."""
 
-    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
+    def __init__(self, backend: httpcore.AsyncNetworkBackend, max_connection_bytes: int | None) -> None:
         self._backend = backend
+        self._max_connection_bytes = max_connection_bytes
 
     async def connect_tcp(
         self,
@@ -143,7 +148,10 @@ class _MeteredBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        return _MeteredStream(await self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
+        stream: Any = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        if self._max_connection_bytes is not None:  # TLS is put on top of what httpcore's stream holds
+            stream._stream = _CountedSocket(stream._stream, self._max_connection_bytes)  # noqa: SLF001 - as above
+        return _MeteredStream(stream)
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
@@ -152,6 +160,37 @@ class _MeteredBackend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)
+
+
+class _CountedSocket(ByteStream):
+    """A socket that fails when more than a number of bytes were received.
+
+    A server may send thousands of TLS session tickets, each of which takes 10 microseconds of the event loop.
+    """
+
+    def __init__(self, socket: ByteStream, max_bytes: int) -> None:
+        self._socket = socket
+        self._left = max_bytes
+
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        data = await self._socket.receive(max_bytes)
+        self._left -= len(data)
+        if self._left < 0:
+            raise anyio.BrokenResourceError
+        return data
+
+    async def send(self, item: bytes) -> None:
+        await self._socket.send(item)
+
+    async def send_eof(self) -> None:
+        await self._socket.send_eof()
+
+    async def aclose(self) -> None:
+        await self._socket.aclose()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return self._socket.extra_attributes
 
 
 @contextmanager

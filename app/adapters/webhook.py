@@ -20,6 +20,9 @@ from app.adapters.webhook_signature import PURPOSE, signature
 from app.domain.calendar import utc_text
 from app.ports.alerts import BudgetAlert, NotDelivered
 
+MAX_CONNECTION_BYTES = 256 * 1024
+"""Maximum number of bytes received from a receiver: certificates, TLS records and the beginning of a response."""
+
 SECONDS = 10.0
 """Timeout of one attempt, including the connection."""
 
@@ -67,7 +70,9 @@ class WebhookSender:
             return self._transport
         resolve = partial(self._resolver, tenant=alert.team_id)
         proxy, context = proxy_for(url, os.environ), tls_context(os.environ, is_for_strangers=True)
-        return CheckedTransport(resolve=resolve, proxy=proxy, verify=context, trust_env=False)
+        return CheckedTransport(
+            resolve=resolve, proxy=proxy, verify=context, trust_env=False, max_connection_bytes=MAX_CONNECTION_BYTES
+        )
 
     def _headers(self, alert: BudgetAlert, body: bytes) -> dict[str, str]:
         message_id, time = f"alert_{alert.team_id}_{alert.id}", str(int(self._wall_clock()))

@@ -34,6 +34,9 @@ PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
 MAX_CHUNKS = 1_000
 """Most chunks of a response. Each costs 20 microseconds, and a server may send one for each byte."""
 
+MAX_FRAMING_BYTES = 256 * 1024
+"""Maximum number of bytes that a connection receives beside the body: certificates, TLS records, head and chunks."""
+
 CHUNKS_AT_ONCE = 20
 """Chunks that are read in one turn of the event loop."""
 
@@ -117,7 +120,9 @@ class PublicFetcher:
         parts = urlsplit(url)
         host, pinned = parts.hostname or "", httpx.URL(url).copy_with(host=address)
         headers = {**self._headers, "host": parts.netloc}
-        network = CheckedTransport(verify=self._context, trust_env=False)
+        network = CheckedTransport(
+            verify=self._context, trust_env=False, max_connection_bytes=max_bytes + MAX_FRAMING_BYTES
+        )
         async with (
             httpx.AsyncClient(transport=network, trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
             client.stream("GET", pinned, headers=headers, extensions={"sni_hostname": host}) as response,

@@ -30,16 +30,16 @@ def fetcher(*addresses: str, **options: bool) -> PublicFetcher:
 
 
 @asynccontextmanager
-async def raw_document(head: bytes, body: bytes) -> AsyncIterator[str]:
-    """Answer every request with an OK status and these bytes; yield the URL."""
+async def raw_document(head: bytes, body: bytes, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Answer every request with an OK status and these bytes, over TLS if there is a context; yield the URL."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + head + b"\r\n\r\n" + body)
         writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
+        yield f"http{'s' if context else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
 
 
 class LoopbackNames(PublicFetcher):
@@ -216,3 +216,21 @@ async def test_a_response_that_takes_long_to_parse_is_refused() -> None:
 async def test_a_url_with_an_impossible_port_is_refused() -> None:
     with pytest.raises(FetchRefused, match="no https URL"):
         await fetcher("127.0.0.1", allows_loopback=True).fetch("http://127.0.0.1:99999/", 1000)
+
+
+@pytest.mark.parametrize(("tickets", "is_fetched"), [(2, True), (5_000, False)])
+async def test_bytes_of_tls_count_in_a_connections_limit(tmp_path: Path, tickets: int, *, is_fetched: bool) -> None:
+    context, authority = server_context(tmp_path)
+    context.num_tickets = tickets
+
+    async def resolver(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    trusted = ssl.create_default_context(cafile=authority)
+    fetcher = PublicFetcher("tests", resolver=resolver, allows_loopback=True, context=trusted)
+    async with raw_document(b"content-length: 2", b"{}", context) as url:
+        if is_fetched:
+            assert (await fetcher.fetch(url, 1000)).content == {}
+        else:
+            with pytest.raises(FetchFailed):
+                await fetcher.fetch(url, 1000)
