@@ -29,7 +29,8 @@ UNHURRIED = Timeouts(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0)
 
 @asynccontextmanager
 async def adapter_to(url: str, timeouts: Timeouts = QUICK) -> AsyncIterator[AceDataBackend]:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    limits = httpx.Limits(keepalive_expiry=None)  # on a loaded machine connections are idle for long
+    async with httpx.AsyncClient(base_url=url, limits=limits, trust_env=False) as http:
         yield AceDataBackend(
             AceDataClient(http, Notes(), timeouts, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
         )
