@@ -3,12 +3,16 @@
 import json
 import logging
 import sys
+import time
 import traceback
+from collections.abc import Callable
 from typing import Any, Literal
 
 import stamina.instrumentation
 import structlog
 from structlog.typing import EventDict, Processor
+
+from app.services.log_throttle import LogThrottle
 
 FRAMES = 12
 """Number of innermost frames of an exception that are logged."""
@@ -37,7 +41,29 @@ def configure_logging(level: str, form: Literal["json", "text"] | None) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("app").setLevel(level)
     logging.getLogger("uvicorn.access").propagate = False
+    logging.getLogger("uvicorn.error").addFilter(ExceptionFilter())
     stamina.instrumentation.set_on_retry_hooks([])  # the client counts each attempt in the metrics
+
+
+class ExceptionFilter(logging.Filter):
+    """Passes one record with an exception a minute, with the number of such records in `faults`.
+
+    uvicorn logs each request that fails with an unexpected exception, so a caller who finds a way to cause one could
+    fill the disk.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Measure time with `clock`, in seconds."""
+        super().__init__()
+        self._throttle = LogThrottle(clock)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to log `record`."""
+        if not record.exc_info:
+            return True
+        count = self._throttle.count()
+        record.__dict__["faults"] = count
+        return count is not None
 
 
 def renderer(form: Literal["json", "text"]) -> Processor:
