@@ -24,7 +24,7 @@ MAX_TRAILER_BYTES = 2 * 1024
 """Limit for chunk extensions and trailers between two parts of a body. Their content is ignored."""
 
 MAX_BODY_PARTS = 4_000
-"""Limit of chunks in one body. Each costs 2 to 6 microseconds, however short it is. The longest body has 200 packets."""
+"""Limit of chunks in one body. Each costs 2 to 6 microseconds, however short it is. The longest body is 200 packets."""
 
 NO_TRAILERS = frozenset((
     b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"te", b"trailer", b"transfer-encoding",
