@@ -15,6 +15,7 @@ from tests.faults.purchases import LEFT, Attempt, Purchase
 from tests.faults.replica import Replica
 from tests.faults.scenario import Scenario, Stage
 from tests.faults.truth import mismatch_in, token_of
+from tests.support.eventually import eventually
 from tests.support.raw_http import answer_head
 from tests.support.service import call_bytes
 
@@ -68,6 +69,7 @@ async def slow_readers(stage: Stage) -> AsyncIterator[None]:
     stalled = [_hardly_read(stage.world.replicas[number % 2]) for number in range(STALLED_READERS)]
     async with _all_closed_after(stage), stage.run_clients([*readers, *stalled]):
         yield
+        await eventually(lambda: bool(answered))
     stage.saw("answers read slowly", of=len(answered))
     stage.saw("s for the slowest", of=max(answered) if max(answered) > 0.5 else 0)
 
@@ -109,6 +111,7 @@ async def slow_writers(stage: Stage) -> AsyncIterator[None]:
     writers = [_write_slowly(stage, number, answered) for number in range(SLOW_CLIENTS)]
     async with _all_closed_after(stage), stage.run_clients(writers):
         yield
+        await eventually(lambda: bool(answered))
     stage.saw("requests written slowly were answered", of=len(answered))
     stage.saw("s for the slowest", of=max(answered) if max(answered) > 1 else 0)
 
