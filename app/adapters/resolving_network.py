@@ -11,7 +11,7 @@ from typing import Any
 import httpcore
 
 MAX_ADDRESSES = 3
-"""Most addresses of one host that are tried, each for an equal part of the time."""
+"""Maximum number of addresses of one host that are tried, each for an equal part of the time."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Returns the addresses of a host. Raises OSError and UnicodeError."""

@@ -43,11 +43,11 @@ class HttpClientDocuments:
     """Fetches documents and key sets. Concurrent fetches of one URL share a single request."""
 
     def __init__(
-        self, fetcher: PublicFetcher, clock: Callable[[], float], refused: Callable[[], None] = lambda: None
+        self, fetcher: PublicFetcher, clock: Callable[[], float], on_refusal: Callable[[], None] = lambda: None
     ) -> None:
-        """Fetch with `fetcher`. `clock` is monotonic. `refused` is called for each fetch that a limit refuses."""
+        """Fetch with `fetcher`. `clock` is monotonic. `on_refusal` is called for each fetch that a limit refuses."""
         self._fetcher = fetcher
-        self._host_limit = AddressLimit(PER_HOST, HOSTS * PER_HOST, HOST_SECONDS, clock, refused)
+        self._host_limit = AddressLimit(PER_HOST, HOSTS * PER_HOST, HOST_SECONDS, clock, on_refusal)
         self._fetches: dict[str, asyncio.Task[Fetched]] = {}
         self._keys: TTLCache[str, Mapping[str, Any]] = TTLCache(MAX_KEY_SETS, KEYS_SECONDS, clock)
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ import httpx
 from app.adapters.auth.resolver import Resolver
 from app.adapters.checked_network import CheckedTransport
 from app.adapters.network_environment import tls_context
+from app.adapters.resolving_network import Resolve
 from app.domain.errors import InvalidRequest
 from app.domain.public_url import check_public_url
 from app.domain.redirects import is_loopback_host
@@ -32,7 +33,7 @@ PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
 """Concurrent fetches, in all and from one network. Further ones wait. A slow server thus holds up only its own."""
 
 MAX_CHUNKS = 1_000
-"""Most chunks of a response. Each costs 20 microseconds, and a server may send one for each byte."""
+"""Maximum number of chunks of a response. Each costs 20 microseconds, and a server may send one for each byte."""
 
 MAX_FRAMING_BYTES = 256 * 1024
 """Maximum number of bytes that a connection receives beside the body: certificates, TLS records, head and chunks."""
@@ -44,9 +45,6 @@ _JSON = re.compile(r"application/([a-z0-9.+-]+\+)?json", re.IGNORECASE)
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})", re.IGNORECASE)
 _UNCACHED = re.compile(r"no-store|no-cache", re.IGNORECASE)
 _OK = 200
-
-Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""Returns the addresses of a host. Raises OSError."""
 
 
 class FetchRefused(Exception):

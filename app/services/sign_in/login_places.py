@@ -19,9 +19,9 @@ BUSY = (
 class LoginPlaces:
     """PLACES logins are completed at once. MAX_WAITING more wait, for at most MAX_WAIT_SECONDS."""
 
-    def __init__(self, refused: Callable[[], None] = lambda: None) -> None:
-        """`refused` is called for each login without a place."""
-        self._refused = refused
+    def __init__(self, on_refusal: Callable[[], None] = lambda: None) -> None:
+        """`on_refusal` is called for each login without a place."""
+        self._on_refusal = on_refusal
         self._places = asyncio.Semaphore(PLACES)
         self._waiting = 0
 
@@ -29,14 +29,14 @@ class LoginPlaces:
     async def place(self) -> AsyncIterator[None]:
         """Hold a place inside `async with`. Raises LoginUnavailable if too many wait, or if none is free in time."""
         if self._waiting >= MAX_WAITING:
-            self._refused()
+            self._on_refusal()
             raise LoginUnavailable(BUSY)
         self._waiting += 1
         try:
             async with asyncio.timeout(MAX_WAIT_SECONDS):
                 await self._places.acquire()
         except TimeoutError:
-            self._refused()
+            self._on_refusal()
             raise LoginUnavailable(BUSY) from None
         finally:
             self._waiting -= 1

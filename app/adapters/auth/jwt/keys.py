@@ -36,7 +36,7 @@ MAX_MEMBER_LENGTH = 2_000
 """Maximum length, in characters, of a number in a key. A modulus of MAX_RSA_BITS has 1,366."""
 
 MAX_EXPONENT_LENGTH = 6
-"""Most characters of an RSA exponent, which is below 2**32 then. Verification takes time proportional to its bits."""
+"""Maximum length, in characters, of an RSA exponent, which is then below 2**32. Its bits cost time to verify with."""
 
 _NUMBERS: Mapping[str, Sequence[str]] = {"RSA": ("n", "e"), "EC": ("x", "y"), "OKP": ("x",)}
 """The members with the public numbers of a key, by its type."""
