@@ -3,10 +3,9 @@
 import asyncio
 import json
 import secrets
-import sqlite3
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlencode
@@ -14,7 +13,7 @@ from urllib.parse import urlencode
 from app.adapters.sql.sign_in_steps import MAX_PENDING
 from app.domain import sign_in_tokens
 from app.domain.oauth import s256
-from tests.attacks.attacks import Case, going_on, held_open, in_parts
+from tests.attacks.attacks import Case, going_on, held_open, in_parts, rows
 from tests.attacks.database_attacks import buy, measure_purchases
 from tests.attacks.flooding import WARM_UP_SECONDS, flood
 from tests.attacks.target import Figure, Target, connect, raw
@@ -149,18 +148,12 @@ async def half_sent_forms(target: Target) -> AsyncIterator[None]:
         yield
 
 
-def _rows(target: Target, table: str) -> int:
-    """Return the number of rows of a table in the database of the service."""
-    with closing(sqlite3.connect(target.folder / "attacked.db")) as database:
-        return int(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - a constant
-
-
 @asynccontextmanager
 async def registrations(target: Target) -> AsyncIterator[None]:
     """Register without end on 300 connections."""
     async with flood(target, registering, CLIENTS):
         yield
-    target.figures.append(Figure(_rows(target, "oauth_clients"), "clients in the database", MAX_NEW_CLIENTS))
+    target.figures.append(Figure(rows(target, "oauth_clients"), "clients in the database", MAX_NEW_CLIENTS))
 
 
 @asynccontextmanager
@@ -179,7 +172,7 @@ async def logins_begun(target: Target) -> AsyncIterator[None]:
     async with flood(target, beginning_logins, CLIENTS):
         await measure_purchases(target)
         yield
-    target.figures.append(Figure(_rows(target, "oauth_pending"), "rows of sign-ins under way", MAX_PENDING))
+    target.figures.append(Figure(rows(target, "oauth_pending"), "rows of sign-ins under way", MAX_PENDING))
 
 
 @asynccontextmanager
@@ -187,7 +180,7 @@ async def consent_pages(target: Target) -> AsyncIterator[None]:
     """Open consent pages without end on 300 connections."""
     async with flood(target, opening_pages, CLIENTS):
         yield
-    target.figures.append(Figure(_rows(target, "oauth_pending"), "rows of sign-ins under way", 0))
+    target.figures.append(Figure(rows(target, "oauth_pending"), "rows of sign-ins under way", 0))
 
 
 @asynccontextmanager
@@ -195,7 +188,7 @@ async def invented_codes(target: Target) -> AsyncIterator[None]:
     """Ask for tokens without end on 300 connections."""
     async with flood(target, asking_for_tokens, CLIENTS):
         yield
-    target.figures.append(Figure(_rows(target, "oauth_grants"), "grants", 0))
+    target.figures.append(Figure(rows(target, "oauth_grants"), "grants", 0))
 
 
 @dataclass

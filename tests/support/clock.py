@@ -69,22 +69,16 @@ class HandClock:
         return Clocks(wall=self, monotonic=self, sleep=self.sleep, database=self.sql, database_timeouts=PATIENT)
 
 
-def _never() -> bool:
-    return False
-
-
-async def while_time_passes(
-    clock: HandClock, waiting: Awaitable[T], *, step: float = 1.0, is_busy: Callable[[], bool] = _never
-) -> T:
+async def while_time_passes(clock: HandClock, waiting: Awaitable[T], *, step: float = 1.0) -> T:
     """Advance the clock by `step` seconds, and let the event loop run, until `waiting` is done; return its result.
 
-    The clock stands still while `is_busy`, or while what its `hold_while` names is busy.
+    The clock stands still while it is held.
     """
     task = asyncio.ensure_future(waiting)
     while not task.done():
         for _ in range(40):
             await asyncio.sleep(0)
         await asyncio.wait([task], timeout=0.01)
-        if not (clock.is_held or is_busy()):
+        if not clock.is_held:
             clock.advance(step)
     return await task

@@ -21,10 +21,6 @@ class World:
     def __init__(self, fleet: SignInFleet, teams: Teams, realm: Realm) -> None:
         self.fleet, self.teams, self.realm, self.clock = fleet, teams, realm, fleet.clock
 
-    async def settle(self) -> None:
-        """Let the replicas see what has changed."""
-        await self.fleet.settle()
-
     def log_in(self, subject: str, *, team: object = None) -> None:
         """Let a person be logged in at the issuer, whose claim names `team`."""
         self.realm.login(
@@ -95,6 +91,6 @@ async def world_of(
         teams = teams_in(fleet.one.assembly.persistence.database, clock)
         await teams.team("film", "token-film")
         lent = World(fleet, teams, realm)
-        await lent.settle()
+        await fleet.settle()
         fleet.alternate()
         yield lent

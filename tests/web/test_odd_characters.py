@@ -16,7 +16,7 @@ from tests.support.clock import HandClock
 from tests.support.databases import NEWEST_KINDS, PostgresServers, migrated_url_of
 from tests.support.fleet import running_fleet
 from tests.support.oauth import Browser, Page, SignInFleet, sign_in_fleet
-from tests.support.service import envelope, plain_client
+from tests.support.service import envelope
 
 NUL, SURROGATE = "a\x00b", "a\ud800b"
 ODD = pytest.mark.parametrize("odd", [NUL, SURROGATE], ids=ascii)
@@ -91,8 +91,8 @@ async def test_no_call_fails(root: Administrator, odd: str, tool: str, argument:
 
 
 @ODD
-async def test_no_request_of_a_client_fails(fleet: SignInFleet, browser: Browser, odd: str) -> None:
-    known = await fleet.registered()
+async def test_no_request_of_a_client_fails(fleet: SignInFleet, odd: str) -> None:
+    known, browser = await fleet.registered(), await fleet.browser()
     await known.connect(browser)
     page = await browser.open(f"{fleet.issuer}/account")
     assert isinstance(page, Page)
@@ -123,9 +123,3 @@ async def client_requests(fleet: SignInFleet, browser: Browser, page: Page, odd:
         yield await browser.http.post(f"{fleet.issuer}/account", data=sent)
     for path in ("oauth/callback?state=", "join?invitation=", "oauth/callback?code=x&state="):
         yield await browser.http.get(f"{fleet.issuer}/{path}{quote(raw(odd))}")
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with plain_client() as http:
-        yield Browser(http)

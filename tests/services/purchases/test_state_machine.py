@@ -94,6 +94,7 @@ class Histories(RuleBasedStateMachine):
         self.purchases = purchases_at(self.database, self.clock)
         self.secrets = [ROTATION[0], ROTATION[0]]
         self.databases = [FaultyPurchases(self.purchases), FaultyPurchases(self.purchases)]
+        self.clock.hold_while(lambda: any(database.running for database in self.databases))
         self.replicas = [self.new_replica(number) for number in (0, 1)]
 
     def new_replica(self, number: int) -> PurchaseService:
@@ -113,9 +114,7 @@ class Histories(RuleBasedStateMachine):
 
     async def passing(self, waiting: Awaitable[T]) -> T:
         """Await something while time passes, but not during an operation on the database."""
-        return await while_time_passes(
-            self.clock, waiting, is_busy=lambda: any(database.running for database in self.databases)
-        )
+        return await while_time_passes(self.clock, waiting)
 
     def restart(self, number: int) -> None:
         self.databases[number] = FaultyPurchases(self.purchases)

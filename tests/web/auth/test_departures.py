@@ -43,7 +43,7 @@ class Head:
 @pytest.fixture
 async def head(world: World) -> Head:
     made = Head(world, await world.teams.member("film", "head", frozenset(Scope)))
-    await world.settle()
+    await world.fleet.settle()
     return made
 
 
@@ -53,7 +53,7 @@ async def member(world: World, name: str = BEA, team: str = "film") -> Member:
 
 
 async def statuses(world: World, token: str) -> list[int]:
-    await world.settle()
+    await world.fleet.settle()
     return [await world.fleet.status(token, number) for number in (0, 1)]
 
 
@@ -70,7 +70,7 @@ async def test_an_administrator_removes_a_person_whose_apps_and_keys_end(
     world: World, head: Head, browser: Browser
 ) -> None:
     await world.join(browser, (await world.invited())[0])
-    await world.settle()
+    await world.fleet.settle()
     client, late = await world.fleet.registered(), await world.fleet.registered(client_name="Late")
     tokens = await client.connect(browser)
     code = await late.code(browser)
@@ -79,7 +79,7 @@ async def test_an_administrator_removes_a_person_whose_apps_and_keys_end(
     other = await world.fleet.browser()
     await world.join(other, (await world.invited())[0])
     theirs = await world.access(other)
-    await world.settle()
+    await world.fleet.settle()
     made = await world.fleet.one.ask("luma_generate_video", {"prompt": "A fox"}, token=tokens["access_token"])
     for token in (tokens["access_token"], key, theirs):
         assert await statuses(world, token) == [200, 200]
@@ -114,7 +114,7 @@ async def test_a_removed_person_comes_back_with_an_invitation_as_the_same_member
     assert "film" in (await world.join(browser, (await world.invited())[0])).text
     again = await member(world, f"{BEA} {before.id[:8]}")
     assert (again.id, again.removed_at) == (before.id, None), "somebody else has the name meanwhile"
-    await world.settle()
+    await world.fleet.settle()
     assert await statuses(world, await world.access(browser)) == [200, 200]
 
 
@@ -144,7 +144,7 @@ async def test_a_removal_from_a_former_team_ends_no_app(world: World, head: Head
     await world.teams.team("ads", "token-ads")
     for team in ("film", "ads"):
         await world.join(browser, (await world.invited(team))[0])
-    await world.settle()
+    await world.fleet.settle()
     access = await world.access(browser)
     assert (await head.remove(await member(world))).status_code == 200
     assert await statuses(world, access) == [200, 200]
@@ -161,7 +161,7 @@ async def test_an_administrator_does_not_remove_the_member_of_the_own_key(world:
 
 async def test_a_person_leaves_the_team_and_comes_back_with_an_invitation(world: World, browser: Browser) -> None:
     await world.join(browser, (await world.invited())[0])
-    await world.settle()
+    await world.fleet.settle()
     access, key = await world.access(browser), await world.teams.key("film", BEA)
     assert await statuses(world, access) == [200, 200]
     assert "Leave the team film" in (await world.account(browser)).text

@@ -43,11 +43,11 @@ async def test_an_invited_person_joins_and_makes_a_video_with_the_teams_credenti
     assert account.response.url.path == "/account"
     assert "film" in account.text
     assert "bea@example.com" in account.text
-    await world.settle()
+    await world.fleet.settle()
     access = await world.access(browser)
     task_id = (await world.fleet.one.ask("luma_generate_video", {"prompt": "A fox"}, token=access))["task_id"]
     world.clock.advance(SECONDS)
-    await world.settle()
+    await world.fleet.settle()
     found = await world.fleet.replicas[1].ask("luma_get_task", {"task_id": task_id}, token="token-film")
     assert found["state"] == "completed"
     [member] = await world.teams.directory.teams.members("film")
@@ -206,11 +206,11 @@ async def test_a_claim_counts_before_an_invitation(world: World, browser: Browse
 async def test_a_second_invitation_moves_the_person_and_their_apps(world: World, browser: Browser) -> None:
     await world.teams.team("ads", "token-ads")
     await world.join(browser, (await world.invited())[0])
-    await world.settle()
+    await world.fleet.settle()
     access = await world.access(browser)
     first = (await world.fleet.one.ask("luma_generate_video", {"prompt": "A fox"}, token=access))["task_id"]
     assert "ads" in (await world.join(browser, (await world.invited("ads"))[0])).text
-    await world.settle()
+    await world.fleet.settle()
     for replica in world.fleet.replicas:
         assert (await replica.fail("luma_get_task", {"task_id": first}, token=access))["code"] == "not_found"
     second = (await world.fleet.one.ask("luma_generate_video", {"prompt": "A wolf"}, token=access))["task_id"]
@@ -237,10 +237,10 @@ async def test_a_person_whose_team_is_gone_is_told_so_on_the_account_page(world:
 
 async def test_stopping_the_member_counts_for_their_apps(world: World, browser: Browser) -> None:
     await world.join(browser, (await world.invited())[0])
-    await world.settle()
+    await world.fleet.settle()
     access = await world.access(browser)
     await world.teams.directory.teams.stop_member("film", "bea@example.com", ACTOR)
-    await world.settle()
+    await world.fleet.settle()
     error = await world.fleet.one.fail("luma_generate_video", {"prompt": "A fox"}, token=access)
     assert error["code"] == "stopped"
 
@@ -254,7 +254,7 @@ async def test_a_token_of_the_issuer_belongs_to_the_team_that_its_person_has_joi
 
     assert await world.fleet.status(token("bea")) == 403
     await world.join(browser, (await world.invited())[0])
-    await world.settle()
+    await world.fleet.settle()
     task_id = (await world.fleet.one.ask("luma_generate_video", {"prompt": "A fox"}, token=token("bea")))["task_id"]
     found = await world.fleet.replicas[1].ask("luma_get_task", {"task_id": task_id}, token="token-film")
     assert found["task_id"] == task_id

@@ -24,10 +24,6 @@ class World:
     def __init__(self, fleet: SignInFleet, teams: Teams, realm: Realm) -> None:
         self.fleet, self.teams, self.realm, self.clock = fleet, teams, realm, fleet.clock
 
-    async def settle(self) -> None:
-        """Let the replicas see what has changed."""
-        await self.fleet.settle()
-
     async def approved(self, browser: Browser) -> Page | dict[str, str]:
         """Have a person approve a new client, and return where that has led."""
         page = await browser.open((await self.fleet.registered()).url())
@@ -43,7 +39,7 @@ async def world(clock: HandClock, realm: Realm, database_url: str) -> AsyncItera
         teams = teams_in(fleet.one.assembly.persistence.database, clock)
         await teams.team("film", "token-film")
         lent = World(fleet, teams, realm)
-        await lent.settle()
+        await fleet.settle()
         yield lent
 
 
@@ -52,7 +48,7 @@ async def test_a_member_signs_in_and_makes_a_video_with_the_teams_credential(wor
     service = world.fleet.one
     task_id = (await service.ask("luma_generate_video", {"prompt": "A fox"}, token=tokens["access_token"]))["task_id"]
     world.clock.advance(SECONDS)
-    await world.settle()
+    await world.fleet.settle()
     found = await service.ask("luma_get_task", {"task_id": task_id}, token="token-film")
     assert found["state"] == "completed", "made with the team's credential"
     [member] = await world.teams.directory.teams.members("film")
@@ -95,7 +91,7 @@ async def test_a_member_who_is_stopped_spends_nothing_within_seconds(world: Worl
     access = tokens["access_token"]
     assert await world.fleet.status(access) == 200
     await world.teams.directory.teams.stop_member("film", "anna@example.com", ACTOR)
-    await world.settle()
+    await world.fleet.settle()
     error = await world.fleet.one.fail("luma_generate_video", {"prompt": "A fox"}, token=access)
     assert error["code"] == "stopped"
 
@@ -105,7 +101,7 @@ async def test_member_limits_and_the_confirmation_threshold_apply_after_sign_in(
     await world.teams.directory.teams.change("film", ACTOR, asks_above=0)
     limits = SqlTeamLimits(world.fleet.one.assembly.persistence.database, world.clock.sql)
     await limits.set(BudgetOwner("film", member="anna@example.com"), Limits(calls_per_minute=2), ACTOR)
-    await world.settle()
+    await world.fleet.settle()
     unconfirmed = await world.fleet.one.fail("luma_generate_video", {"prompt": "A fox"}, token=access)
     assert unconfirmed["code"] == "forbidden"
     assert "confirm" in unconfirmed["message"]
@@ -118,7 +114,7 @@ async def test_a_person_without_exactly_one_team_gets_an_error_page_and_no_grant
     world: World, browser: Browser, team: object
 ) -> None:
     await world.teams.team("ads")
-    await world.settle()
+    await world.fleet.settle()
     world.realm.login(world.clock(), team=team)
     shown = await world.approved(browser)
     assert isinstance(shown, Page)
@@ -178,11 +174,11 @@ async def test_a_dead_login_ends_its_grants(world: World, browser: Browser) -> N
     client = await world.fleet.registered()
     tokens = await client.connect(browser)
     world.clock.advance(CHECK_INTERVAL_SECONDS)
-    await world.settle()
+    await world.fleet.settle()
     tokens = (await client.refresh(tokens["refresh_token"])).json()
     assert await world.fleet.status(tokens["access_token"]) == 200
     world.realm.sign_out()
     world.clock.advance(CHECK_INTERVAL_SECONDS)
     assert (await client.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
-    await world.settle()
+    await world.fleet.settle()
     assert await world.fleet.status(tokens["access_token"]) == 401

@@ -63,10 +63,10 @@ async def test_a_person_gets_a_team_puts_in_a_token_and_makes_a_video(world: Wor
     assert page.response.url.path == "/account"
     assert TOKEN[-4:] in page.text
     assert TOKEN not in page.text
-    await world.settle()
+    await world.fleet.settle()
     task_id = (await world.fleet.one.ask("luma_generate_video", {"prompt": "A fox"}, token=access))["task_id"]
     world.clock.advance(SECONDS)
-    await world.settle()
+    await world.fleet.settle()
     found = await world.fleet.replicas[1].ask("luma_get_task", {"task_id": task_id}, token=TOKEN)
     assert found["state"] == "completed", "made with the person's token"
     [member] = await world.teams.directory.teams.members(name)
@@ -108,7 +108,7 @@ async def test_the_team_is_made_once_for_a_person_who_signs_in_often_and_at_once
         await world.sign_in_until(browser)
     answers = await asyncio.gather(*(browser.http.get(browser.visited[-1]) for browser in browsers))
     assert [answer.status_code for answer in answers] == [303] * 4
-    await world.settle()
+    await world.fleet.settle()
     assert "personal-" in (await world.sign_in(await world.fleet.browser())).text
     name = await team_of(world)
     assert len(await world.teams.directory.teams.members(name)) == 1
@@ -123,7 +123,7 @@ async def test_people_have_teams_apart(world: World) -> None:
     page = await world.sign_in(carl)
     assert TOKEN[-4:] not in page.text
     await put_in(world, carl, OTHER)
-    await world.settle()
+    await world.fleet.settle()
     task_id = (await world.fleet.one.ask("luma_generate_video", {"prompt": "A fox"}, token=await world.access(carl)))[
         "task_id"
     ]
@@ -224,11 +224,11 @@ async def test_a_token_of_the_issuer_leads_to_the_team_of_its_person_and_makes_n
     assert refused.status_code == 403
     assert f"{world.fleet.issuer}/account" in refused.text
     await world.sign_in(browser)
-    await world.settle()
+    await world.fleet.settle()
     error = await world.fleet.one.fail("luma_generate_video", {"prompt": "A fox"}, token=token)
     assert f"{world.fleet.issuer}/account" in error["message"]
     await put_in(world, browser, TOKEN)
-    await world.settle()
+    await world.fleet.settle()
     task_id = (await world.fleet.one.ask("luma_generate_video", {"prompt": "A fox"}, token=token))["task_id"]
     assert (await world.fleet.one.ask("luma_get_task", {"task_id": task_id}, token=TOKEN))["task_id"] == task_id
 
@@ -237,7 +237,7 @@ async def test_an_operator_stops_a_personal_team(world: World, browser: Browser)
     access = await world.access(browser)
     await put_in(world, browser, TOKEN)
     await world.teams.directory.teams.stop(await team_of(world), ACTOR)
-    await world.settle()
+    await world.fleet.settle()
     error = await world.fleet.one.fail("luma_generate_video", {"prompt": "A fox"}, token=access)
     assert error["code"] == "stopped"
 
@@ -260,7 +260,7 @@ async def test_no_token_of_a_person_is_kept_or_logged_in_the_clear(
             access = await world.access(browser)
             await put_in(world, browser, TOKEN)
             await put_in(world, browser, "two words")
-            await world.settle()
+            await world.fleet.settle()
             await world.fleet.one.ask("luma_generate_video", {"prompt": "A fox"}, token=access)
             metrics = (await world.fleet.one.http.get(f"{world.fleet.one.url}/metrics")).text
     own = (record for record in caplog.records if not record.name.startswith(("httpx", "httpcore")))
