@@ -49,9 +49,12 @@ def _chosen() -> Namespace:
 
 
 def _sum_up(outcomes: Sequence[Outcome], seconds: float, fuzz_seconds: float) -> bool:
-    """Print a summary; return whether every scenario is well and the time limit was kept."""
+    """Print the troubles again, and a summary; return whether every scenario is well and the time limit was kept."""
     well = sum(outcome.is_well for outcome in outcomes)
     total = seconds + fuzz_seconds
+    for outcome in outcomes:
+        if not outcome.is_well:
+            print(tell(outcome))
     print(f"{well} of {len(outcomes)} scenarios are well; {seconds:.0f} s, {total:.0f} s with the fuzz")
     if total > MAX_SECONDS:
         print(f"NOT WELL  the fault and fuzz runs took more than {MAX_SECONDS:.0f} s")

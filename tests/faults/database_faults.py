@@ -27,7 +27,6 @@ _ALL = Terms(
     none_listens=True,
     purchases=frozenset({UNDER_WAY, UNKNOWN}),
     grace_seconds=12.0,
-    recovery_seconds=15.0,
 )
 """Calls to killed processes are cut off, and no replica listens until the restart."""
 
@@ -137,8 +136,8 @@ async def all_restarted(stage: Stage) -> AsyncIterator[None]:
     for replica in stage.world.replicas:
         replica.close()
     await asyncio.to_thread(stage.world.redis.start)
-    await asyncio.gather(*(replica.start() for replica in stage.world.replicas))
-    stage.saw("both replicas, and an empty Redis")
+    seconds = await asyncio.gather(*(replica.start() for replica in stage.world.replicas))
+    stage.saw(f"both replicas after {max(seconds):.1f} s, and an empty Redis")
     yield
 
 
@@ -190,21 +189,20 @@ async def locked(stage: Stage) -> AsyncIterator[None]:
 
 DATABASE_SCENARIOS = (
     Scenario("Database", "PostgreSQL crashed, and back after a while", killed, _OUT, form=_ON_POSTGRES),
-    Scenario("Database", "PostgreSQL restarted", restarted, _OUT, seconds=0, at_once=True, form=_ON_POSTGRES),
+    Scenario("Database", "PostgreSQL restarted", restarted, _OUT, seconds=0, form=_ON_POSTGRES),
     Scenario("Database", "PostgreSQL hung", hung, _OUT, seconds=6.0, form=_ON_POSTGRES),
     Scenario("Database", "PostgreSQL takes no writes", read_only, _OUT, form=_ON_POSTGRES),
-    Scenario("Database", "PostgreSQL failed over to a standby", failed_over, _OUT, seconds=0, at_once=True, form=_PAIR),
+    Scenario("Database", "PostgreSQL failed over to a standby", failed_over, _OUT, seconds=0, form=_PAIR),
     Scenario("Database", "SQLite locked by another process", locked, _OUT, seconds=4.0),
     Scenario("Database", "SQLite's disk full", disk_full, _OUT, form=Form(log="/dev/null")),
     Scenario("Database", "SQLite's file removed", file_removed, _OUT),
-    Scenario("Database", "all replicas and Redis lost, SQLite", all_restarted, _ALL, seconds=0, at_once=True),
+    Scenario("Database", "all replicas and Redis lost, SQLite", all_restarted, _ALL, seconds=0),
     Scenario(
         "Database",
         "all replicas and Redis lost, PostgreSQL",
         all_restarted,
         _ALL,
         seconds=0,
-        at_once=True,
         form=_ON_POSTGRES,
     ),
 )

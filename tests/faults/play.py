@@ -33,7 +33,7 @@ class Episode:
     """The result of a scenario.
 
     signs: the evidence that the fault hit.
-    recovered_seconds: counted from the end of the fault, or from its beginning if the scenario is `at_once`.
+    recovered_seconds: counted from the end of the fault.
     trouble: everything that is not well, as sentences; empty if all is.
     """
 
@@ -84,9 +84,8 @@ async def play(world: World, scenario: Scenario, seed: int) -> Episode:
         crowd.score.find_wrong("the service refused values in Redis: their signature does not fit")
     if waits := await _early_retries(world) - hasty:
         crowd.score.lose(f"{waits} times the backend was asked again sooner than its Retry-After said")
-    counted_from = window.broken_at if scenario.at_once else window.mended_at
-    well_again = passed_at - counted_from
-    recovered = max(well_again, crowd.score.last_trouble_after(window.mended_at) - counted_from)
+    well_again = passed_at - window.mended_at
+    recovered = max(well_again, crowd.score.last_trouble_after(window.mended_at) - window.mended_at)
     peak = world.peak_megabytes()
     trouble = [*crowd.score.notes, *list(world.faults_logged())[logged:]]
     if peak > scenario.terms.most_megabytes:

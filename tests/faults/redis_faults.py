@@ -184,7 +184,7 @@ _OUT = Terms(purchases=frozenset({WITHOUT_DATABASE}), read_seconds=2.0)
 
 REDIS_SCENARIOS = (
     Scenario("Redis", "killed, and back after a while", killed, _OUT),
-    Scenario("Redis", "restarted empty", restarted_empty, _OUT, seconds=0, at_once=True),
+    Scenario("Redis", "restarted empty", restarted_empty, _OUT, seconds=0),
     Scenario("Redis", "hung", hung, _OUT, seconds=4.0),
     Scenario("Redis", "slow, 50 ms an answer", slow, form=Form(redis="slow")),
     Scenario("Redis", "out of memory", out_of_memory, _OUT),
@@ -195,7 +195,6 @@ REDIS_SCENARIOS = (
         failed_over,
         Terms(purchases=frozenset({WITHOUT_DATABASE}), read_seconds=2.0, recovery_seconds=10.0),
         seconds=0,
-        at_once=True,
         form=Form(redis="sentinel"),
     ),
     Scenario(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -42,11 +43,12 @@ class Replica:
         assert self._process is not None
         return psutil.Process(self._process.pid)
 
-    async def start(self) -> None:
-        """Start the process and wait until it answers /livez.
+    async def start(self) -> float:
+        """Start the process, wait until it answers /livez, and return how long that took (seconds).
 
         Raises ChildProcessError if it ends first, and TimeoutError after READY_SECONDS.
         """
+        started = time.monotonic()
         for attempt in range(1, STARTS + 1):
             self._launch()
             try:
@@ -55,7 +57,8 @@ class Replica:
                 if attempt == STARTS:
                     raise
             else:
-                return
+                break
+        return time.monotonic() - started
 
     def _launch(self) -> None:
         mode = "ab" if self.log.is_file() or not self.log.exists() else "wb"

@@ -76,7 +76,6 @@ class Scenario:
     fault: injects it.
     terms: the failures that it excuses, and the limits.
     seconds: how long the fault lasts after its injection.
-    at_once: the fault is a single event, such as a restart, so that recovery is timed from its beginning.
     quiet: calls mostly wait in this scenario, so that others may run beside it.
     callers: the number of concurrent callers.
     form: the processes that it needs.
@@ -87,7 +86,6 @@ class Scenario:
     fault: Fault
     terms: Terms = STRICT
     seconds: float = 2.5
-    at_once: bool = False
     quiet: bool = False
     callers: int = CALLERS
     form: Form = USUAL

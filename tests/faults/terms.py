@@ -30,8 +30,8 @@ class Terms:
     grace_seconds: float = 2.0
     """How long after the fault excuses still count: the time that a retry may take."""
     recovery_seconds: float = 5.0
-    """The time limit of the recovery check (canary.py), from the end of the fault, or from its beginning if the
-    scenario is `at_once`."""
+    """The time limit of the recovery check (canary.py), from the end of the fault. A fault that ends a process lasts
+    until another one answers."""
     most_megabytes: float = 170.0
     """The peak resident memory that a process of the service may reach during the scenario."""
 
