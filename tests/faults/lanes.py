@@ -1,13 +1,16 @@
-"""The scheduler of scenarios: runs a few at a time, each with its own processes."""
+"""The scheduler of scenarios: runs a few at a time, on processes that scenarios of the same form share in turn."""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from random import Random
 
-from tests.faults.play import Episode, play
+from tests.faults.play import play
 from tests.faults.report import Outcome
 from tests.faults.scenario import Scenario
-from tests.faults.world import running
+from tests.faults.world import Form, World, running
 
 BUSY, QUIET = 2, 2
 """The concurrency limits of scenarios that load the machine, and of those that mostly wait. Higher ones would slow the
@@ -17,33 +20,59 @@ MAX_SECONDS = 180.0
 """The time limit of one scenario. In a quiet one a call may wait up to a minute for the outcome of a purchase."""
 
 
+class _Worlds:
+    """The processes of scenarios that ended well, by form, for the next scenario of that form."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        """`stack` ends all processes."""
+        self._stack = stack
+        self._idle: defaultdict[Form, list[tuple[World, AsyncExitStack]]] = defaultdict(list)
+
+    @asynccontextmanager
+    async def lend(self, form: Form) -> AsyncIterator[World]:
+        """Lend idle processes of this form, or start new ones. They end with the block if it raises an exception."""
+        world, own = self._idle[form].pop() if self._idle[form] else await self._start(form)
+        try:
+            yield world
+        except BaseException:
+            await own.aclose()
+            raise
+        self._idle[form].append((world, own))
+
+    async def _start(self, form: Form) -> tuple[World, AsyncExitStack]:
+        own = await self._stack.enter_async_context(AsyncExitStack())
+        return await own.enter_async_context(running(form)), own
+
+
 async def play_all(scenarios: Sequence[Scenario], seed: int, on_outcome: Callable[[Outcome], None]) -> list[Outcome]:
     """Run all scenarios and return their outcomes in the same order; `on_outcome` is called when each one ends."""
     limiters = {False: asyncio.Semaphore(BUSY), True: asyncio.Semaphore(QUIET)}
 
-    async def limited(scenario: Scenario) -> Outcome:
+    async def limited(scenario: Scenario, worlds: _Worlds) -> Outcome:
         async with limiters[scenario.quiet]:
-            outcome = await _outcome(scenario, seed)
+            outcome = await _outcome(scenario, worlds, seed)
         on_outcome(outcome)
         return outcome
 
-    return await asyncio.gather(*map(limited, scenarios))
+    async with AsyncExitStack() as stack:
+        worlds = _Worlds(stack)
+        return await asyncio.gather(*(limited(scenario, worlds) for scenario in scenarios))
 
 
-async def _outcome(scenario: Scenario, seed: int) -> Outcome:
+async def _outcome(scenario: Scenario, worlds: _Worlds, seed: int) -> Outcome:
     """Run one scenario. An exception becomes its outcome, so that the other scenarios go on."""
     started = time.monotonic()
     try:
-        async with asyncio.timeout(MAX_SECONDS):
-            episode = await _play(scenario, seed)
+        async with asyncio.timeout(MAX_SECONDS), worlds.lend(scenario.form) as world:
+            episode = await play(world, scenario, _own_seed(scenario, seed))
     except Exception as exc:  # noqa: BLE001 - the other scenarios go on
         return Outcome(scenario, None, tuple(_words(exc)), time.monotonic() - started)
     return Outcome(scenario, episode, episode.trouble, time.monotonic() - started)
 
 
-async def _play(scenario: Scenario, seed: int) -> Episode:
-    async with running(scenario.form) as world:
-        return await play(world, scenario, seed)
+def _own_seed(scenario: Scenario, seed: int) -> int:
+    """Return a seed for this scenario, so that it asks for no task that another one on the same processes read."""
+    return Random(f"{seed}-{scenario.title}").getrandbits(32)
 
 
 def _words(exc: BaseException) -> list[str]:
