@@ -1,6 +1,7 @@
 """The load: simulated callers with many tokens, who check each answer against the truth (truth.py)."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -21,7 +22,10 @@ STRANGERS = 2
 """The number of callers that open a new connection for each call."""
 
 TRIES = 6
-PAUSE_SECONDS = 0.03
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.03, 0.3
+"""The limits of the pause between two calls of a caller, which is as long as its last call. So the crowd leaves a slow
+machine time for the service."""
+
 IDLE_SECONDS = 2.0
 """A caller's keep-alive timeout: below the service's, so that no call meets a connection that is being closed."""
 
@@ -82,8 +86,10 @@ class _Caller:
     async def run(self, *, keeps_connections: bool) -> None:
         async with _client(keeps_connections=keeps_connections) as self._client:
             while not self.is_stopping:
+                started = time.monotonic()
                 await self._random_call()
-                await asyncio.sleep(PAUSE_SECONDS)
+                took = time.monotonic() - started
+                await asyncio.sleep(min(max(took, MIN_PAUSE_SECONDS), MAX_PAUSE_SECONDS))
 
     async def repeat(self) -> None:
         async with _client(keeps_connections=True) as self._client:

@@ -12,7 +12,7 @@ from tests.faults.report import Outcome
 from tests.faults.scenario import Scenario
 from tests.faults.world import Form, World, running
 
-BUSY, QUIET = 2, 2
+BUSY, QUIET = 2, 1
 """The concurrency limits of scenarios that load the machine, and of those that mostly wait. Higher ones would slow the
 service so much that calls miss their time limits."""
 
@@ -26,6 +26,7 @@ class _Worlds:
     def __init__(self, stack: AsyncExitStack) -> None:
         """`stack` ends all processes."""
         self._stack = stack
+        self._starting = asyncio.Lock()
         self._idle: defaultdict[Form, list[tuple[World, AsyncExitStack]]] = defaultdict(list)
 
     @asynccontextmanager
@@ -40,8 +41,10 @@ class _Worlds:
         self._idle[form].append((world, own))
 
     async def _start(self, form: Form) -> tuple[World, AsyncExitStack]:
+        """Start one form at a time, because a start keeps several cores busy."""
         own = await self._stack.enter_async_context(AsyncExitStack())
-        return await own.enter_async_context(running(form)), own
+        async with self._starting:
+            return await own.enter_async_context(running(form)), own
 
 
 async def play_all(scenarios: Sequence[Scenario], seed: int, on_outcome: Callable[[Outcome], None]) -> list[Outcome]:

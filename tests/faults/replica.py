@@ -103,15 +103,21 @@ class Replica:
         """Kill the process and its workers if they still run."""
         if self._process is None or self._process.poll() is not None:
             return
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for one in [*self.workers(), self.process]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    one.kill()
+        workers = self.workers()
+        self._process.kill()
+        for worker in workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
         self._process.wait(30)
 
     def workers(self) -> list[psutil.Process]:
-        """Return the worker processes of the supervisor; empty without --workers."""
-        return [child for child in self.process.children() if "spawn_main" in " ".join(child.cmdline())]
+        """Return the worker processes of the supervisor that have not ended; empty without --workers."""
+        found = []
+        for child in self.process.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     def open_connections(self) -> int:
         """Return the number of established connections to the replica's port."""
