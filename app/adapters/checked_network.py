@@ -2,9 +2,10 @@
 
 httpcore reuses a connection even if it has unread bytes, and parses them as the response to the next request, which may
 be another tenant's. Unread bytes can be in five places: the HTTP parser, TLS plaintext, TLS ciphertext, anyio's queue
-and the kernel. The parser is checked when a response ends, because nothing is parsed afterwards. The other four are
-checked in the event loop step that writes the next request. A connection with unread bytes is closed, and a new one is
-opened. Bytes that the backend sends after that step cannot be distinguished from the response.
+and the kernel. The parser is checked when a response ends: an idle connection is not read, so nothing reaches the
+parser afterwards. The other four are checked in the event loop step that writes the next request. A connection with
+unread bytes is closed, and a new one is opened. Bytes that the backend sends after that step cannot be distinguished
+from the response.
 
 httpcore also accepts any number of interim (1xx) responses before the final one, and heads and trailers of 24,000 short
 fields, which take 0.14 s of the event loop. Here all are limited.
@@ -57,9 +58,9 @@ class CheckedTransport(httpx.AsyncHTTPTransport):
     ) -> None:
         """Take the options of `httpx.AsyncHTTPTransport`.
 
-        `resolve` finds the addresses to connect to. None leaves that to the threads of the event loop, which is for
-        hosts that an operator has named. `max_connection_bytes` limits what one connection receives, the bytes of TLS
-        included, and is for connections with one request.
+        `resolve` finds the addresses to connect to. With None, the event loop's pool of threads finds them, which is
+        for hosts that an operator has named. `max_connection_bytes` limits the bytes that one connection receives,
+        those of TLS included, and is for connections with one request.
         """
         super().__init__(**options)
         create = self._pool.create_connection
@@ -149,7 +150,7 @@ class _MeteredBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         stream: Any = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        if self._max_connection_bytes is not None:  # TLS is put on top of what httpcore's stream holds
+        if self._max_connection_bytes is not None:  # anyio's stream, on which start_tls puts TLS
             stream._stream = _CountedSocket(stream._stream, self._max_connection_bytes)  # noqa: SLF001 - as above
         return _MeteredStream(stream)
 
@@ -257,37 +258,37 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
 class _HeadMeter:
     """Counts the interim (1xx) responses, the lines up to the end of the final head, and those of a trailer.
 
-    A body is not looked at: it may contain similar lines.
+    Bodies are not counted, because they may contain similar lines.
     """
 
     def __init__(self) -> None:
         self._interim_responses = self._lines = 0
-        self._is_final = self._has_ended = False
+        self._saw_final_status = self._head_ended = False
         self._head = bytearray()
         self._trailer: _TrailerMeter | None = None
-        self._rest = b"\n"
-        """The end of the last read."""
+        self._tail = b"\n"
+        """The last bytes of the read before, which may be the beginning of a status line."""
 
     def may_go_on(self, data: bytes) -> bool:
         """Count `data`, the next bytes received, and return whether the limits allow it."""
-        if self._has_ended:
+        if self._head_ended:
             return self._trailer is None or self._trailer.may_go_on(data)
-        text, head_from = self._rest + data, 0
-        for line in () if self._is_final else _STATUS_LINE.finditer(text):
+        text, head_from = self._tail + data, 0
+        for line in () if self._saw_final_status else _STATUS_LINE.finditer(text):
             if line[1] != b"1":
-                self._is_final, head_from = True, line.end()
+                self._saw_final_status, head_from = True, line.end()
                 break
             self._interim_responses += 1
-        end = _END_OF_HEAD.search(text, head_from) if self._is_final else None
-        self._has_ended = end is not None
+        end = _END_OF_HEAD.search(text, head_from) if self._saw_final_status else None
+        self._head_ended = end is not None
         body_from = end.end() if end is not None else len(text)
-        self._lines += text.count(b"\n", len(self._rest), body_from)
-        self._head += data
+        self._lines += text.count(b"\n", len(self._tail), body_from)
+        self._head += text[len(self._tail) : body_from]
         may_go_on = self._interim_responses <= MAX_INTERIM_RESPONSES and self._lines <= MAX_HEAD_LINES
         if end is not None and _CHUNKED.search(self._head):
             self._trailer = _TrailerMeter()
             may_go_on = may_go_on and self._trailer.may_go_on(text[body_from:])
-        self._rest = text[-_PARTIAL_STATUS_LINE_BYTES:]
+        self._tail = text[-_PARTIAL_STATUS_LINE_BYTES:]
         return may_go_on
 
 
@@ -324,7 +325,7 @@ class _TrailerMeter:
         return self._lines <= MAX_TRAILER_LINES
 
     def _begin_chunk(self) -> bool:
-        """Read the size of a chunk, and return whether it is one."""
+        """Read the size of a chunk from its line, and return whether it is a valid one."""
         try:
             size = int(self._size_line.partition(b";")[0], 16)
         except ValueError:

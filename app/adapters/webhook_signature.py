@@ -26,7 +26,7 @@ def _key(team_id: str, secret_key: str) -> bytes:
 
 
 async def seal_urls_again(urls: WebhookUrls, vault: Vault) -> None:
-    """Seal the webhook URL of every budget under the current secret keys. Raises DatabaseUnavailable.
+    """Seal the alert URL of every budget of every team under the current secret keys. Raises DatabaseUnavailable.
 
     A URL that cannot be decrypted stays as it is. The failure is logged when an alert is to be sent there.
     """

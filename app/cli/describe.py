@@ -16,6 +16,7 @@ from app.adapters.sandbox.tasks import PROMPT_WORDS
 from app.mcp_server.tools.catalog import build_catalog
 from app.mcp_server.tools.definition import BILLABLE
 from app.settings import PREFIX, Settings
+from app.web.accepted_tokens import accepted_tokens
 from app.web.admin.operations import ADMIN_PATH, COMMAND_LINE_ONLY, OPERATIONS, Operation
 from app.web.client_setup import clients, curl
 
@@ -59,7 +60,7 @@ def admin_table() -> str:
 def setup_sections() -> str:
     """Return the instructions for each client, in Markdown."""
     parts = []
-    for client in clients("https://luma.example.com/mcp", ACEDATACLOUD.name):
+    for client in clients("https://luma.example.com/mcp", accepted_tokens(["passthrough"], ACEDATACLOUD).placeholder):
         language = "json" if client.paste.startswith("{") else "bash"
         parts.append(f"**{client.name}** ({client.steps})\n\n```{language}\n{client.paste}\n```")
     return "\n\n".join(parts)

@@ -88,13 +88,13 @@ class VideoBackend(Protocol):
         self,
         credential: Credential,
         command: Command,
-        claimed: Sequence[str],
+        reported_ids: Sequence[str],
         is_purchase_callback: Callable[[str], bool],
     ) -> str | None:
         """Return the id of the task that a purchase became; None if it cannot be determined.
 
-        The task was submitted with `command` and a callback URL that satisfies `is_purchase_callback`. `claimed` are
-        the task ids in callbacks to this URL. They are not authenticated. A backend that can list its tasks does not
+        The task was submitted with `command` and a callback URL that satisfies `is_purchase_callback`. `reported_ids`
+        are the task ids in callbacks to this URL, which anybody may forge. A backend that can list its tasks does not
         need them. Raises LumaError if a read failed.
         """
         ...

@@ -122,8 +122,8 @@ class ClientDocuments(Protocol):
 class AssertionCheck(Protocol):
     """Verifies the signed assertions of `private_key_jwt` clients (RFC 7523)."""
 
-    def claims(self, assertion: str, keys: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
-        """Return the id (`jti`) of an assertion and the seconds until it expires; None if it is not valid."""
+    def verify(self, assertion: str, keys: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
+        """Return the id (`jti`) of an assertion, and the seconds for which to record it; None if it is not valid."""
         ...
 
 

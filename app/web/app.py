@@ -27,6 +27,7 @@ from app.observability.tracing import flush_spans
 from app.services.limits.memory_budget import NOBODY
 from app.services.tasks.store_probe import SharedProbe, probe
 from app.settings import Settings
+from app.web.accepted_tokens import accepted_tokens
 from app.web.auth.challenges import Challenges
 from app.web.auth.protected_resource import metadata_routes, protected_resource
 from app.web.auth.scope_guard import ScopeGuard
@@ -56,13 +57,13 @@ from app.web.pages.landing import page
 from app.web.readiness import Readiness
 from app.web.request_context import HttpRequestContext
 from app.web.routes import NO_SIGN_IN, error_handler, metrics_route, page_route, probe_routes
-from app.web.server_card import card_routes
+from app.web.server_card import card_routes, server_card
 
 if TYPE_CHECKING:
     from app.web.admin.app import AdminApp
 
-RECEIVED_WITHIN_SECONDS = 0.5
-"""Longest wait of /readyz for its event: Kubernetes gives a probe one second by default."""
+PROBE_EVENT_SECONDS = 0.5
+"""Longest wait of /readyz for the test event that it publishes. Kubernetes gives a probe one second by default."""
 
 MCP_PATHS = (MCP_PATH, f"{MCP_PATH}/", *READ_ONLY_PATHS)
 
@@ -85,7 +86,7 @@ class RootApp:
         """Dispatch to `mcp`, `admin` and `pages`, which serves everything else.
 
         `prefix` is the path of the public URL, such as /luma, or empty. `by_port` has the applications of ports that
-        serve nothing else.
+        are apart, such as that of metrics: each answers all requests to its port.
         """
         self._by_port = by_port
         self._mcp = mcp
@@ -159,7 +160,7 @@ def create_app(
 
     pages = Starlette(
         routes=_routes(settings, assembly, readiness),
-        exception_handlers=dict.fromkeys((404, 405), error_handler(_no_sign_in(settings, assembly))),
+        exception_handlers=dict.fromkeys((404, 405), error_handler(_oauth_not_found_message(settings, assembly))),
         lifespan=lifespan,
     )
     pages.router.redirect_slashes = False  # the Location of a redirect would repeat the request's Host header
@@ -174,13 +175,13 @@ def _challenges(settings: Settings, assembly: Assembly) -> Challenges:
 
 
 def _scope_guard(settings: Settings, assembly: Assembly) -> ScopeGuard | None:
-    """Return the scope guard; None if no issuer grants scopes on request."""
+    """Return the scope guard; None if there is no issuer from which clients can get a token with more scopes."""
     if protected_resource(settings) is None:
         return None
     return ScopeGuard(_challenges(settings, assembly), assembly.tools, assembly.metrics.refused)
 
 
-def _no_sign_in(settings: Settings, assembly: Assembly) -> str:
+def _oauth_not_found_message(settings: Settings, assembly: Assembly) -> str:
     """Return the 404 message for OAuth paths that are not served. It tells clients how to authenticate."""
     if assembly.sign_in is not None:
         return f"Sign-in has no such URL. {settings.public_url}/.well-known/oauth-authorization-server lists its URLs."
@@ -219,7 +220,10 @@ def _behind_middleware(  # noqa: PLR0913, PLR0917 - the applications, and what i
 
 
 def _make_is_accepted(assembly: Assembly) -> Callable[[str], bool]:
-    """Return a predicate of client keys: whether the backend has accepted the token lately, or it is a probe."""
+    """Return a predicate of client keys, which say for whom a request counts (`client_keys`).
+
+    It is true for probes, and for tokens that the backend has accepted lately.
+    """
     owner_of = _make_owner_of(assembly)
     return lambda client_key: client_key in PROBES or assembly.token_status.is_accepted(owner_of(client_key))
 
@@ -297,9 +301,10 @@ def _origins_regex(origins: Sequence[str]) -> str:
 def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> list[BaseRoute]:
     shared = assembly.shared
     try_store = partial(
-        probe, shared.store, shared.coordination, shared.keys, received_within_seconds=RECEIVED_WITHIN_SECONDS
+        probe, shared.store, shared.coordination, shared.keys, received_within_seconds=PROBE_EVENT_SECONDS
     )
     backend = assembly.backend.description
+    tokens = accepted_tokens(settings.auth, backend)
     store_name = "redis" if settings.redis_url is not None else "memory"
     routes: list[BaseRoute] = [
         *probe_routes(
@@ -309,12 +314,13 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
             assembly.persistence.status,
         ),
         page_route(
-            lambda url, is_doubtful: page(
+            lambda url, is_url_uncertain: page(
                 url,
                 assembly.tools,
                 backend.name,
+                tokens,
                 sandbox=assembly.sandbox is not None,
-                is_doubtful=is_doubtful,
+                is_url_uncertain=is_url_uncertain,
                 identity_provider_name=assembly.sign_in.login.upstream.name if assembly.sign_in is not None else None,
             ),
             settings.public_url,
@@ -327,7 +333,9 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
             callback_route(assembly.callbacks, assembly.backend.parse_callback, assembly.metrics.count_callback)
         )
     if settings.public_url is not None:
-        routes += card_routes(settings.public_url, VERSION, backend)
+        clients_sign_in = protected_resource(settings) is not None
+        card = server_card(settings.public_url, VERSION, backend, tokens, clients_sign_in=clients_sign_in)
+        routes += card_routes(card)
     if (resource := protected_resource(settings)) is not None:
         routes += [*metadata_routes(resource), *metadata_routes(resource.read_only())]
     if assembly.sign_in is not None:

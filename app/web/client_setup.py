@@ -19,9 +19,8 @@ class ClientSetup:
     paste: str
 
 
-def clients(url: str, backend_name: str) -> tuple[ClientSetup, ...]:
-    """Return the instructions for clients that send a token of `backend_name`. `url` is the MCP endpoint."""
-    token = f"YOUR_{backend_name.upper().replace(' ', '_')}_TOKEN"
+def clients(url: str, token: str) -> tuple[ClientSetup, ...]:
+    """Return the instructions for clients that send `token`, a placeholder. `url` is the MCP endpoint."""
     headers = {"Authorization": f"Bearer {token}"}
     by_name = {"luma": {"url": url, "headers": headers}}
     return (

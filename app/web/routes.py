@@ -81,14 +81,14 @@ def page_route(page: Callable[[str, bool], str], public_url: str | None) -> Rout
 
     `page` renders it from that URL, and from whether the URL may be wrong.
     """
-    rendered = lru_cache(MAX_PAGES)(lambda url, is_doubtful: page(url, is_doubtful).encode())
+    rendered = lru_cache(MAX_PAGES)(lambda url, is_url_uncertain: page(url, is_url_uncertain).encode())
 
     async def home(request: Request) -> Response:
         url = public_url or f"{request.url.scheme}://{request.url.netloc}"
-        is_doubtful = public_url is None and _was_forwarded(request)
+        is_url_uncertain = public_url is None and _was_forwarded(request)
         policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
         headers = {"content-security-policy": policy, "x-content-type-options": "nosniff", "cache-control": "no-cache"}
-        return HTMLResponse(rendered(url, is_doubtful), headers=headers)
+        return HTMLResponse(rendered(url, is_url_uncertain), headers=headers)
 
     return Route("/", home)
 

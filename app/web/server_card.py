@@ -12,18 +12,21 @@ from starlette.routing import Route
 
 from app.domain.backend import BackendDescription
 from app.mcp_server.protocol_versions import SUPPORTED_VERSIONS
+from app.web.accepted_tokens import AcceptedTokens
 
 PATHS = ("/mcp/server-card", "/.well-known/mcp/server-card.json")
 NAME = "io.github.luma-mcp/luma-mcp"
 SUMMARY = "Make videos with Luma Dream Machine through {backend}, each caller under their own token."
 
 
-def server_card(public_url: str, version: str, backend: BackendDescription) -> dict[str, object]:
-    """Return the card of the service at `public_url`."""
+def server_card(
+    public_url: str, version: str, backend: BackendDescription, tokens: AcceptedTokens, *, clients_sign_in: bool
+) -> dict[str, object]:
+    """Return the card of the service at `public_url`. Clients that can sign in need no token beforehand."""
     authorization = {
         "name": "Authorization",
-        "description": f"Bearer and your own {backend.name} API token",
-        "isRequired": True,
+        "description": f"Bearer and {tokens.names}",
+        "isRequired": not clients_sign_in,
         "isSecret": True,
     }
     return {
@@ -44,9 +47,9 @@ def server_card(public_url: str, version: str, backend: BackendDescription) -> d
     }
 
 
-def card_routes(public_url: str, version: str, backend: BackendDescription) -> list[Route]:
+def card_routes(card: dict[str, object]) -> list[Route]:
     """Return the routes of the card. Any web page may read it (CORS)."""
-    body = json.dumps(server_card(public_url, version, backend)).encode()
+    body = json.dumps(card).encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
     headers = {
         "content-type": "application/mcp-server-card+json",
@@ -56,9 +59,9 @@ def card_routes(public_url: str, version: str, backend: BackendDescription) -> l
         "access-control-expose-headers": "ETag",
     }
 
-    async def card(request: Request) -> Response:
+    async def respond(request: Request) -> Response:
         if request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers=headers)
         return Response(body, headers=headers)
 
-    return [Route(path, card) for path in PATHS]
+    return [Route(path, respond) for path in PATHS]

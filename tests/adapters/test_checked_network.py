@@ -7,12 +7,14 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
 from app.adapters.acedata.pool import shared_client
+from app.adapters.checked_network import CheckedTransport
 from app.domain.access import Credential
 from app.domain.errors import BackendError, LumaError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
@@ -214,6 +216,17 @@ async def test_a_body_may_contain_status_lines(parts: int) -> None:
     async with raw_server(misbehave) as server, AdapterOverSockets(server.url) as adapter:
         found = await adapter.find_tasks(ONE, ["task-0"])
         assert not isinstance(found.answers["task-0"], LumaError | None)
+
+
+async def test_a_body_may_contain_the_field_of_a_chunked_coding() -> None:
+    content = b"<pre>\nTransfer-Encoding: chunked\n</pre>"
+
+    async def answer(writer: asyncio.StreamWriter, _body: dict[str, Any]) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(content), content))
+        await writer.drain()
+
+    async with raw_server(answer) as server, httpx.AsyncClient(transport=CheckedTransport()) as client:
+        assert (await client.post(server.url, json={})).content == content
 
 
 async def test_a_connection_is_reused_for_reads_and_never_for_submissions() -> None:

@@ -135,7 +135,7 @@ def tool_lists(_clock: HandClock) -> tuple[int, IsCached]:
 def landing_pages(_clock: HandClock) -> tuple[int, IsCached]:
     rendered = list[str]()
 
-    def page(url: str, _is_doubtful: bool) -> str:
+    def page(url: str, _is_url_uncertain: bool) -> str:
         rendered.append(url)
         return f"<p>{url}</p>"
 

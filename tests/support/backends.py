@@ -40,7 +40,7 @@ class NoBackend:
         self,
         credential: Credential,
         command: Command,
-        claimed: Sequence[str],
+        reported_ids: Sequence[str],
         is_purchase_callback: Callable[[str], bool],
     ) -> str | None:
         raise NotImplementedError
@@ -126,7 +126,7 @@ class Studio(NoBackend):
         self,
         credential: Credential,
         command: Command,
-        claimed: Sequence[str],
+        reported_ids: Sequence[str],
         is_purchase_callback: Callable[[str], bool],
     ) -> str | None:
         urls = {made.id: made.callback_url for made in self.made.values() if made.callback_url is not None}

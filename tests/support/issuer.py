@@ -103,7 +103,9 @@ class Realm:
         return int(self._asked("state")["reads"].get(KEY_SET, 0))
 
     def _asked(self, action: str, **values: object) -> dict[str, Any]:
-        answer: dict[str, Any] = self._http.post(f"{self._control}/{action}", json=values).raise_for_status().json()
+        answer: dict[str, Any] = (
+            self._http.post(f"{self._control}/{action}", content=json.dumps(values)).raise_for_status().json()
+        )
         return answer
 
 

@@ -190,7 +190,10 @@ def create_issuer(base_url: str) -> Starlette:
     async def token(request: Request) -> Response:
         form = dict(parse_qsl((await request.body()).decode()))
         basic = request.headers.get("authorization")
-        status, answer = realms[request.path_params["realm"]].exchanged(form | ({"basic": basic} if basic else {}))
+        state = realms[request.path_params["realm"]]
+        if (faulty := state.faults.get("token")) is not None:
+            return JSONResponse(faulty["body"], faulty["status"])
+        status, answer = state.exchanged(form | ({"basic": basic} if basic else {}))
         return JSONResponse(answer, status)
 
     async def control(request: Request) -> Response:

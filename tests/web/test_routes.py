@@ -114,6 +114,25 @@ async def test_the_server_card_is_served_where_the_public_address_is_known(servi
     assert again.status_code == 304
 
 
+@pytest.mark.parametrize(
+    ("methods", "token", "custody"),
+    [
+        ("passthrough", "your own AceDataCloud API token", "never stored or logged here"),
+        ("keys", "your key of a team", "only a digest is kept here"),
+        ("keys,passthrough", "your key of a team or your own AceDataCloud API token", "kept encrypted"),
+    ],
+)
+async def test_the_card_and_the_page_name_the_tokens_that_are_accepted(methods: str, token: str, custody: str) -> None:
+    async with serving(settings(public_url=PUBLIC, auth=methods), sandbox(HandClock())) as service:
+        card = (await service.http.get(f"{service.url}/mcp/server-card")).json()
+        page = (await service.http.get(service.url)).text
+    [header] = card["remotes"][0]["headers"]
+    assert header["isRequired"] is True
+    assert header["description"] == f"Bearer and {token}"
+    assert f"with {token}:" in page
+    assert custody in page
+
+
 async def test_metrics_group_clients_into_a_fixed_set_of_labels(service: Service) -> None:
     for name in ("claude-code", "Cursor", "my own client", "x" * 9000):
         message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
@@ -184,7 +203,7 @@ async def test_the_python_client_shows_where_the_endpoint_is(service: Service) -
 async def test_the_page_is_rendered_once_for_each_address() -> None:
     asked: list[str] = []
 
-    def page(url: str, _is_doubtful: bool) -> str:
+    def page(url: str, _is_url_uncertain: bool) -> str:
         asked.append(url)
         return url
 

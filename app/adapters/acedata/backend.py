@@ -47,7 +47,7 @@ AceDataCloud may repeat records; more than this is an error.
 """
 
 MAX_SPLITS = 16
-"""Limit of the times that ids are halved in one batch read, each after a response that is too large.
+"""How often one batch read may halve its ids at most. It does so after each response that is too large.
 
 Isolating one record of fifty takes six.
 """
@@ -111,16 +111,17 @@ class AceDataBackend:
         self,
         credential: Credential,
         command: Command,
-        claimed: Sequence[str],
+        reported_ids: Sequence[str],
         is_purchase_callback: Callable[[str], bool],
     ) -> str | None:
-        """Return the first of the `claimed` ids whose record is that of the purchase; None if there is none.
+        """Return the first of the ids whose record is that of the purchase; None if there is none.
 
-        Such a record echoes `command` and a callback URL that satisfies `is_purchase_callback`. The records are read
-        one after another. Raises LumaError if none matches and a read failed.
+        `reported_ids` come from callbacks, which anybody may forge. The record of the purchase echoes `command` and a
+        callback URL that satisfies `is_purchase_callback`. The records are read one after another. Raises LumaError if
+        none is that of the purchase and a read failed.
         """
         error: LumaError | None = None
-        for task_id in claimed:
+        for task_id in reported_ids:
             try:
                 url = await self._callback_url_of(credential, task_id, command)
             except LumaError as exc:  # a forged claim whose read fails must not hide the true one
@@ -231,7 +232,7 @@ class AceDataBackend:
         is_unreliable = not {*found_ids} - {None} <= requested or (records and not tasks)
         absent: LookupResult = ACEDATACLOUD.error(BackendError) if is_unreliable else None
         results: dict[str, LookupResult] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
-        count, items = body.get("count"), body.get("items", records)  # empty objects are items, and no records
+        count, items = body.get("count"), body.get("items", records)  # with the empty objects of unknown ids
         may_be_incomplete = len(items) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(items))
         return results, missing if may_be_incomplete else []
 

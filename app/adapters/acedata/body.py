@@ -76,7 +76,7 @@ class ResponseMemory:
 
 
 class Reservation:
-    """The bytes of an ResponseMemory that one response has reserved."""
+    """The bytes of a ResponseMemory that one response has reserved."""
 
     def __init__(self, memory: ResponseMemory) -> None:
         """Reserve no bytes of `memory` yet."""
@@ -95,21 +95,21 @@ async def read_body(response: httpx.Response, max_bytes: int, reservation: Reser
 
     Raises BodyTooLarge above `max_bytes`, UnusableBody for other limits, and httpx.HTTPError if the connection fails.
     """
-    decoder = _decoder(response.headers.get("content-encoding", ""))
+    decompressor = _decompressor(response.headers.get("content-encoding", ""))
     content, received, chunks = bytearray(), 0, 0
     try:
         async for chunk in cast("httpx.AsyncByteStream", response.stream):
             received, chunks = received + len(chunk), chunks + 1
             before = len(content)
-            content += chunk if decoder is None else _decompressed(decoder, chunk, max_bytes - len(content))
+            content += chunk if decompressor is None else _decompressed(decompressor, chunk, max_bytes - len(content))
             if max(len(content), received) > max_bytes:
                 raise BodyTooLarge  # noqa: TRY301 - the handler below clears the content
             if chunks > MAX_CHUNKS:
                 raise UnusableBody  # noqa: TRY301 - as above
+            reservation.grow(len(content) - before)
             if chunks % CHUNKS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            reservation.grow(len(content) - before)
-        if decoder is not None and not decoder.eof:
+        if decompressor is not None and not decompressor.eof:
             raise UnusableBody  # noqa: TRY301 - as above
     except BaseException:
         content.clear()  # the exception's traceback keeps this frame, and so the content, alive
@@ -133,7 +133,7 @@ def decoded(content: bytearray) -> Any:
     """
     if _is_within_limits(content):
         try:
-            return _DECODER.decode(content.decode("utf-8-sig"))
+            return _JSON_DECODER.decode(content.decode("utf-8-sig"))
         except (ValueError, RecursionError):
             pass
     return content[:1024].decode(errors="replace")
@@ -172,10 +172,10 @@ def _checked(number: str) -> str:
     return number
 
 
-_DECODER = json.JSONDecoder(parse_int=_int, parse_float=_float)
+_JSON_DECODER = json.JSONDecoder(parse_int=_int, parse_float=_float)
 
 
-def _decoder(encoding: str) -> "zlib._Decompress | None":
+def _decompressor(encoding: str) -> "zlib._Decompress | None":
     name = encoding.strip().lower()
     if name in _PLAIN:
         return None
@@ -184,17 +184,17 @@ def _decoder(encoding: str) -> "zlib._Decompress | None":
     return zlib.decompressobj(_GZIP)
 
 
-def _decompressed(decoder: "zlib._Decompress", chunk: bytes, max_bytes: int) -> bytes:
+def _decompressed(decompressor: "zlib._Decompress", chunk: bytes, max_bytes: int) -> bytes:
     """Return the decompressed `chunk`, cut after `max_bytes` + 1 bytes.
 
     Raises UnusableBody for invalid gzip data, or for data after the end of the gzip stream.
     """
-    if decoder.eof:
+    if decompressor.eof:
         raise UnusableBody
     try:
-        content = decoder.decompress(chunk, max_bytes + 1)
+        content = decompressor.decompress(chunk, max_bytes + 1)
     except zlib.error:
         raise UnusableBody from None
-    if decoder.unused_data:
+    if decompressor.unused_data:
         raise UnusableBody
     return content

@@ -17,7 +17,7 @@ MAX_ASSERTION_LENGTH = 8_192
 """Maximum length, in characters, of an assertion."""
 
 MAX_LIFE_SECONDS = 3600.0
-"""Longest remaining life of an assertion. Its id is recorded for that time, so that no assertion is accepted twice."""
+"""Longest remaining life of an assertion. Its id is recorded until it cannot be accepted any more."""
 
 LEEWAY_SECONDS = 60.0
 """Accepted difference between the client's clock and this one."""
@@ -43,11 +43,11 @@ class JwtAssertions:
         self._wall_clock = wall_clock
         self._jwt = PyJWT(_OPTIONS)
 
-    def claims(self, assertion: str, keys: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
+    def verify(self, assertion: str, keys: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
         """Verify an assertion with `keys`, a JSON Web Key Set. Return its id, and the seconds for which to record it.
 
-        Return None if it is not valid, or not of this client. Both are a stranger's: one key at most is built, after
-        everything that is cheap was checked.
+        Return None if it is not valid, or not of this client. Both the assertion and the keys come from a stranger:
+        the header is checked first, and one key at most is built.
         """
         token = read_token(assertion, client_id) if len(assertion) <= MAX_ASSERTION_LENGTH else None
         key = _key(token.header, keys) if token is not None else None
@@ -63,7 +63,7 @@ class JwtAssertions:
             return None
 
     def _check_claims(self, claims: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
-        """Check times, subject and id. Return the same as `claims`. The times are compared with `wall_clock`.
+        """Check times, subject and id. Return the id, and the seconds for which to record it; None if one is invalid.
 
         Raises OverflowError if a time is an integer that no float can hold.
         """

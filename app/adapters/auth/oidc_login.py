@@ -30,7 +30,7 @@ METADATA_SECONDS = 3600.0
 """Time for which the issuer's metadata are cached."""
 
 RETRY_SECONDS = 5.0
-"""Time after a failed read of the metadata in which sign-ins are refused without another one."""
+"""Time after a failed read of the metadata. Sign-ins are refused until then, and the metadata are not read again."""
 
 ENDPOINTS = ("authorization_endpoint", "token_endpoint")
 """The members of the metadata that a sign-in needs."""
@@ -124,12 +124,12 @@ class OidcLogin:
         metadata = await self._cached_metadata()
         endpoint = self._endpoint(metadata, "authorization_endpoint")
         supported = metadata.get("scopes_supported")
-        is_offline = isinstance(supported, list) and OFFLINE_ACCESS in supported
+        offers_refresh = isinstance(supported, list) and OFFLINE_ACCESS in supported
         query = {
             "response_type": "code",
             "client_id": self._registration.client_id,
             "redirect_uri": self._registration.redirect_uri,
-            "scope": f"{SCOPES} {OFFLINE_ACCESS}" if is_offline else SCOPES,
+            "scope": f"{SCOPES} {OFFLINE_ACCESS}" if offers_refresh else SCOPES,
             "state": attempt.state,
             "nonce": attempt.nonce,
             "code_challenge": s256(attempt.verifier),
@@ -185,9 +185,11 @@ class OidcLogin:
             return Liveness.UNKNOWN, secrets
         if status == BAD_REQUEST and tokens.get("error") == "invalid_grant":
             return Liveness.DEAD, secrets
+        if status != 200:  # noqa: PLR2004 - the status itself
+            return Liveness.UNKNOWN, secrets
         if isinstance(refresh := tokens.get("refresh_token"), str):
-            return Liveness.ALIVE, replace(secrets, login=json.dumps({"refresh_token": refresh}))
-        return Liveness.ALIVE if status == 200 else Liveness.UNKNOWN, secrets  # noqa: PLR2004 - the status itself
+            secrets = replace(secrets, login=json.dumps({"refresh_token": refresh}))
+        return Liveness.ALIVE, secrets
 
     async def find_fault(self) -> str | None:
         """Return why the issuer cannot be used; None if its metadata and keys can."""
@@ -222,9 +224,9 @@ class OidcLogin:
             raise self._unavailable(exc) from None
 
     async def _cached_metadata(self) -> dict[str, Any]:
-        """Return the issuer's metadata. Concurrent reads are one, and a failed one is not repeated in RETRY_SECONDS.
+        """Return the issuer's metadata. Concurrent callers share one read.
 
-        Raises LoginUnavailable.
+        After a failed read, the metadata are not read again for RETRY_SECONDS. Raises LoginUnavailable.
         """
         if (metadata := self._metadata.get("")) is not None:
             return metadata
@@ -252,14 +254,15 @@ class OidcLogin:
         if not isinstance(id_token, str) or len(id_token) > MAX_TOKEN_LENGTH:
             raise LoginRefused(NOT_SIGNED_IN)
         token = read_token(id_token, self._registration.issuer)
-        if token is None or token.header["alg"] not in ALGORITHMS or "crit" in token.header:
-            raise self._id_token_refused("form")
+        algorithm = token.header["alg"] if token is not None else None
+        if token is None or not isinstance(algorithm, str) or algorithm not in ALGORITHMS or "crit" in token.header:
+            raise self._id_token_refused("not a JWT of an accepted algorithm")
         try:
-            key = await self._keys.find(token.header.get("kid"), token.header["alg"])
+            key = await self._keys.find(token.header.get("kid"), algorithm)
             claims = self._jwt.decode(
                 id_token,
                 key.key,
-                algorithms=[token.header["alg"]],
+                algorithms=[algorithm],
                 audience=self._registration.client_id,
                 issuer=self._registration.issuer,
             )
@@ -270,7 +273,7 @@ class OidcLogin:
             raise self._id_token_refused(type(exc).__name__) from None
         given, party = claims.get("nonce"), claims.get("azp", self._registration.client_id)
         is_for_others = isinstance(claims["aud"], list) and len(claims["aud"]) > 1 and "azp" not in claims
-        if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
+        if not isinstance(given, str) or not hmac.compare_digest(given.encode(errors="surrogatepass"), nonce.encode()):
             raise self._id_token_refused("nonce")
         if party != self._registration.client_id or is_for_others:
             raise self._id_token_refused("azp")

@@ -98,7 +98,7 @@ class MemoryCoordination:
         self._sets[key] = {member: kept[member] for member in last_to_expire}
 
     async def members(self, key: str, limit: int) -> list[str]:
-        """Return at most `limit` members that have not expired, the last to expire first."""
+        """Return at most `limit` members that have not expired, sorted by expiry, the latest first."""
         current = self._unexpired(key)
         return sorted(current, key=current.__getitem__, reverse=True)[:limit]
 

@@ -77,7 +77,7 @@ class ClientAuthenticator:
             raise OAuthError("invalid_client", str(exc)) from None
         except DocumentUnavailable as exc:
             raise OAuthError("temporarily_unavailable", str(exc)) from None
-        found = self._assertions.claims(proof.assertion, keys, client.id)
+        found = self._assertions.verify(proof.assertion, keys, client.id)
         if found is None:
             raise OAuthError("invalid_client", "The client's assertion is not valid: check its key, audience and time.")
         assertion_id, seconds = found

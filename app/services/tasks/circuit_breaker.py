@@ -25,7 +25,7 @@ A nearly full or slow store alternates between failure and success. Without this
 UNREACHABLE = "unreachable"
 _EFFECTS = {
     UNREACHABLE: "tasks are read from the backend until Redis is back. Each process caches results for itself, and "
-    "waits end later",
+    "calls that wait for a task see its end later",
     "get": "cached results cannot be read from Redis, so finished tasks are read from the backend again",
     "put": "cached results are still served, but each process caches new results for itself only, and the others read "
     "them from the backend again",
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class FailOpenStore:
-    """A store that never fails: it returns nothing for reads and drops writes while the store behind it fails.
+    """A store whose reads return nothing, and whose writes are dropped, while the store behind it fails.
 
     After a time-out, all operations pause for a cooldown. After a refusal, only that kind of operation pauses: a full
     store and a replica still serve reads. The log has one line for each failing kind, and one for the recovery.
@@ -78,14 +78,14 @@ class FailOpenStore:
         except StoreUnavailable as exc:
             self._failed(operation, exc)
             return fallback
-        if self._outages.is_on:
+        if self._outages.is_open:
             self._cooldowns[UNREACHABLE].end()
             self._cooldowns[operation].end()
             self._outages.worked(operation, self._clock())
         return result
 
     def _admit(self, operation: str) -> bool:
-        if not self._outages.is_on:
+        if not self._outages.is_open:
             return True
         now = self._clock()
         return self._cooldowns[UNREACHABLE].admit(now) and self._cooldowns[operation].admit(now)
@@ -133,13 +133,13 @@ class _OutageLog:
         self._failed_at = 0.0
 
     @property
-    def is_on(self) -> bool:
+    def is_open(self) -> bool:
         """Whether the start of an outage was logged and its end was not."""
         return bool(self._logged)
 
     def failed(self, cause: str, exc: StoreUnavailable, now: float) -> None:
         """Record a failure. `cause` is UNREACHABLE if the store does not answer, else the refused operation."""
-        if not self.is_on:
+        if not self.is_open:
             self._began.append(now)
             self._is_frequent = len(self._began) == FREQUENT_OUTAGES and now - self._began[0] < FREQUENT_WITHIN_SECONDS
         self._failed_at = now
@@ -160,4 +160,4 @@ class _OutageLog:
         if self._failing or (self._is_frequent and now - self._failed_at < CALM_SECONDS):
             return
         self._logged.clear()
-        log.warning("Redis answers again and accepts all operations")
+        log.warning("Redis answers again")

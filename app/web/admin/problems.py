@@ -43,7 +43,7 @@ class RequestRefused(Exception):
     """A request that is refused with a problem. `str()` is its detail, which must not quote the request."""
 
     def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        """Refuse with `status`. `headers` are added to those of every problem."""
+        """Refuse with `status`. `headers` are sent with this problem alone."""
         super().__init__(detail)
         self.status = status
         self.headers = headers
@@ -62,7 +62,7 @@ def problem(status: int, detail: str, code: str) -> bytes:
 
 
 def sentence(error: ValidationError, allowed: list[str]) -> str:
-    """Return the first error of a body or query whose members are `allowed`, without quoting a value."""
+    """Return the first error of a body or query, without its value. `allowed` are the names that it may contain."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "extra_forbidden":
         return f"There is a member that is not known. {_known(allowed)}"
@@ -90,7 +90,7 @@ class ProblemDetailsMiddleware:
 
 
 def _rewriting(send: Send) -> Send:
-    """Return a `send` that rewrites JSON errors. The middleware sends their body as one message."""
+    """Return a `send` that rewrites JSON errors. Their body has to be one message, as `send_error` sends it."""
     head: Message | None = None
 
     async def rewriting(message: Message) -> None:

@@ -12,7 +12,10 @@ from app.web.connection.read_shares import (
 
 
 class PacedConnection(AccountedConnection):
-    """A connection that is charged for its costly reads in ReadShares, and is not read while its share is used up."""
+    """A connection that ReadShares charges for its reads, and that is not read while its share is used up.
+
+    `_charge` is called for each costly read. ReadShares sets `spent_until` and `read_window` (ReadConnection).
+    """
 
     flow: ReadFlow
     spent_until = 0.0
@@ -26,7 +29,7 @@ class PacedConnection(AccountedConnection):
     _hold: asyncio.TimerHandle | None = None
     """Resumes reading at the end of a hold."""
     _shares: ReadShares
-    """The ReadShares that holds this connection, or held it last."""
+    """The ReadShares that has paused this connection, or was the last to do so."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Replace uvicorn's flow control by one that can be held."""
@@ -46,8 +49,8 @@ class PacedConnection(AccountedConnection):
         if self.transport.is_closing():
             return
         work = READ_WORK + self._work + read_bytes // BYTES_OF_A_UNIT
-        is_unanswered = self._in_body and bool(self.scope)
-        is_accepted = is_unanswered and self._limits.is_accepted(self.scope)  # type: ignore[arg-type]
+        is_reading_body = self._in_body and bool(self.scope)
+        is_accepted = is_reading_body and self._limits.is_accepted(self.scope)  # type: ignore[arg-type]
         shares = self._limits.accepted_reads if is_accepted else self._limits.reads
         seconds = shares.charge(self, work)
         if seconds and self._hold is None:

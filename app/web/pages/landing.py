@@ -8,6 +8,7 @@ from string import Template
 
 from app.adapters.sandbox.tasks import PROMPT_WORDS
 from app.mcp_server.tools.definition import BILLABLE, LumaTool
+from app.web.accepted_tokens import AcceptedTokens
 from app.web.client_setup import clients, clients_that_sign_in
 
 SANDBOX_NOTE = (
@@ -22,9 +23,8 @@ DOUBTFUL_NOTE = (
 )
 
 
-WITH_HEADER = "Add this URL to your agent platform, with your own {backend} token:"
+WITH_HEADER = "Add this URL to your agent platform, with {tokens}:"
 BY_SIGN_IN = "Add this URL to your agent platform and press Connect. You sign in with {login}:"
-HEADER_IS_NOT_KEPT = "Your token goes to {backend} with each call and is never stored or logged here."
 LOGIN_IS_SEALED = (
     "An app that you connect gets a token of this service, never one of {login}. See and end what is connected on"
 )
@@ -34,21 +34,22 @@ def page(  # noqa: PLR0913 - the facts that the page shows
     base_url: str,
     tools: Sequence[LumaTool],
     backend_name: str,
+    tokens: AcceptedTokens,
     *,
     sandbox: bool,
-    is_doubtful: bool = False,
+    is_url_uncertain: bool = False,
     identity_provider_name: str | None = None,
 ) -> str:
-    """Return the HTML page for the service at `base_url`. If `is_doubtful`, it says that this URL may be wrong.
+    """Return the HTML page for the service at `base_url`. If `is_url_uncertain`, it says that the URL may be wrong.
 
     `identity_provider_name` is the name of the upstream login with which people sign in; None if there is no sign-in.
     """
     url = f"{base_url}/mcp"
-    names = {"backend": backend_name, "login": identity_provider_name or ""}
+    names = {"tokens": tokens.names, "login": identity_provider_name or ""}
     account = f' <a href="{escape(base_url)}/account">your account page</a>.'
     return _template().substitute(
         how=escape((WITH_HEADER if identity_provider_name is None else BY_SIGN_IN).format(**names)),
-        token=escape(HEADER_IS_NOT_KEPT.format(**names))
+        token=escape(tokens.custody)
         if identity_provider_name is None
         else escape(LOGIN_IS_SEALED.format(**names)) + account,
         connect="" if identity_provider_name is None else _connect_section(url),
@@ -57,9 +58,11 @@ def page(  # noqa: PLR0913 - the facts that the page shows
         else "With a token instead: programs, curl, and clients without sign-in",
         url=escape(url),
         backend=escape(backend_name),
-        notice=(f'<div class="notice">{escape(DOUBTFUL_NOTE)}</div>' if is_doubtful else "")
+        notice=(f'<div class="notice">{escape(DOUBTFUL_NOTE)}</div>' if is_url_uncertain else "")
         + (_sandbox_notice() if sandbox else ""),
-        clients="".join(_client(client.name, client.steps, client.paste) for client in clients(url, backend_name)),
+        clients="".join(
+            _client(client.name, client.steps, client.paste) for client in clients(url, tokens.placeholder)
+        ),
         tools="".join(_tool_row(tool) for tool in tools),
     )
 

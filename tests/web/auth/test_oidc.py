@@ -11,7 +11,7 @@ from app.ports.budgets import BudgetOwner
 from app.services.sign_in.liveness import CHECK_INTERVAL_SECONDS
 from tests.support.acedata_login import FakeAceData
 from tests.support.clock import HandClock, while_time_passes
-from tests.support.issuer import Realm
+from tests.support.issuer import Realm, written
 from tests.support.issuer_app import new_private_key, public_jwk
 from tests.support.oauth import Browser, Page, SignInFleet, sign_in_fleet
 from tests.support.service import SECONDS
@@ -127,6 +127,7 @@ async def test_a_person_without_exactly_one_team_gets_an_error_page_and_no_grant
     [
         {"nonce": "another"},
         {"nonce": None},
+        {"nonce": "\ud800"},
         {"aud": "another"},
         {"aud": ["luma", "another"]},
         {"azp": "another"},
@@ -140,6 +141,17 @@ async def test_a_person_without_exactly_one_team_gets_an_error_page_and_no_grant
 )
 async def test_a_forged_id_token_signs_nobody_in(world: World, browser: Browser, changes: dict[str, Any]) -> None:
     world.realm.login(world.clock(), **changes)
+    shown = await world.approved(browser)
+    assert isinstance(shown, Page)
+    assert shown.response.status_code == 403
+
+
+@pytest.mark.parametrize("algorithm", [["RS256"], {}, None, "none", "HS256"])
+async def test_an_id_token_of_another_algorithm_signs_nobody_in(
+    world: World, browser: Browser, algorithm: object
+) -> None:
+    id_token = written({"alg": algorithm, "kid": "rsa-1"}, world.realm.claims(world.clock(), aud="luma"))
+    world.realm.fail(token={"status": 200, "body": {"access_token": "opaque", "id_token": id_token}})
     shown = await world.approved(browser)
     assert isinstance(shown, Page)
     assert shown.response.status_code == 403
@@ -168,6 +180,18 @@ async def test_an_outage_of_the_issuer_is_shown_to_the_person(world: World, brow
     shown = await world.approved(browser)
     assert isinstance(shown, Page)
     assert shown.response.status_code == 503
+
+
+async def test_a_refresh_token_in_an_error_does_not_replace_that_of_the_login(world: World, browser: Browser) -> None:
+    client = await world.fleet.registered()
+    tokens = await client.connect(browser)
+    world.realm.fail(token={"status": 400, "body": {"error": "temporarily_unavailable", "refresh_token": "junk"}})
+    for _ in range(2):
+        world.clock.advance(CHECK_INTERVAL_SECONDS)
+        await world.fleet.settle()
+        tokens = (await client.refresh(tokens["refresh_token"])).json()
+        world.realm.fail()
+    assert await world.fleet.status(tokens["access_token"]) == 200
 
 
 async def test_a_dead_login_ends_its_grants(world: World, browser: Browser) -> None:

@@ -39,7 +39,7 @@ class VerifiedToken:
 
 @dataclass(frozen=True, slots=True)
 class Audiences:
-    """The audiences that tokens may be for. Those in `read_only` alone grant the scope `read` at most."""
+    """The audiences that tokens may be for. A token that is for none of `full` has the scope `read` at most."""
 
     full: frozenset[str]
     read_only: frozenset[str] = frozenset()
