@@ -11,8 +11,10 @@ httpcore also accepts any number of interim (1xx) responses before the final one
 fields, which take 0.14 s of the event loop. Here all are limited.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -23,6 +25,7 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
 from app.adapters.resolving_network import Resolve, ResolvingBackend
+from app.adapters.tls_handshake import begin_tls, configured_servers_threads
 
 MAX_WIRE_BYTES = 6 * 1024 * 1024
 """Maximum number of bytes received for one request: a body of 4 MiB, and half as much for headers and framing."""
@@ -54,19 +57,27 @@ class CheckedTransport(httpx.AsyncHTTPTransport):
     """httpx's transport, but a connection is reused only if no bytes follow the response, and responses are limited."""
 
     def __init__(
-        self, *, resolve: Resolve | None = None, max_connection_bytes: int | None = None, **options: Any
+        self,
+        *,
+        resolve: Resolve | None = None,
+        max_connection_bytes: int | None = None,
+        threads: Executor | None = None,
+        **options: Any,
     ) -> None:
         """Take the options of `httpx.AsyncHTTPTransport`.
 
         `resolve` finds the addresses to connect to. With None, the event loop's pool of threads finds them, which is
         for hosts that an operator has named. `max_connection_bytes` limits the bytes that one connection receives,
-        those of TLS included, and is for connections with one request.
+        those of TLS included, and is for connections with one request. `threads` run TLS handshakes; None means those
+        for servers that the configuration names.
         """
         super().__init__(**options)
         create = self._pool.create_connection
         backend = self._pool._network_backend  # noqa: SLF001 - httpx has no public option for it
         resolving = backend if resolve is None else ResolvingBackend(backend, resolve)
-        self._pool._network_backend = _MeteredBackend(resolving, max_connection_bytes)  # noqa: SLF001 - as above
+        self._pool._network_backend = _MeteredBackend(  # noqa: SLF001 - as above
+            resolving, max_connection_bytes, threads or configured_servers_threads()
+        )
         self._pool.create_connection = lambda origin: _CheckedConnection(create(origin))  # type: ignore[method-assign]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -137,9 +148,12 @@ class _CheckedStream:
 class _MeteredBackend(httpcore.AsyncNetworkBackend):
     """A network backend of httpcore that wraps each connection in a `_MeteredStream`."""
 
-    def __init__(self, backend: httpcore.AsyncNetworkBackend, max_connection_bytes: int | None) -> None:
+    def __init__(
+        self, backend: httpcore.AsyncNetworkBackend, max_connection_bytes: int | None, threads: Executor
+    ) -> None:
         self._backend = backend
         self._max_connection_bytes = max_connection_bytes
+        self._threads = threads
 
     async def connect_tcp(
         self,
@@ -152,12 +166,13 @@ class _MeteredBackend(httpcore.AsyncNetworkBackend):
         stream: Any = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
         if self._max_connection_bytes is not None:  # anyio's stream, on which start_tls puts TLS
             stream._stream = _CountedSocket(stream._stream, self._max_connection_bytes)  # noqa: SLF001 - as above
-        return _MeteredStream(stream)
+        return _MeteredStream(stream, self._threads)
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore.AsyncNetworkStream:
-        return _MeteredStream(await self._backend.connect_unix_socket(path, timeout, socket_options))
+        stream = await self._backend.connect_unix_socket(path, timeout, socket_options)
+        return _MeteredStream(stream, self._threads)
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)
@@ -209,8 +224,10 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
     The first write of a further request raises ConnectionNotAvailable if unread bytes are left.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, threads: Executor) -> None:
+        """Wrap httpcore's `stream`. `threads` run the TLS handshake."""
         self._stream = stream
+        self._threads = threads
         self._bytes = 0
         self._head = _HeadMeter()
 
@@ -238,8 +255,17 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        with _converted_to(httpcore.ConnectError):
-            return _MeteredStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        stream = self._stream
+        try:
+            async with asyncio.timeout(timeout):
+                with _converted_to(httpcore.ConnectError):  # httpcore's own start_tls would use the event loop
+                    stream._stream = await begin_tls(stream._stream, ssl_context, server_hostname, self._threads)  # noqa: SLF001
+        except BaseException as exc:
+            await self.aclose()
+            if isinstance(exc, TimeoutError):
+                raise httpcore.ConnectTimeout("the TLS handshake was not done in time") from None
+            raise
+        return _MeteredStream(self._stream, self._threads)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

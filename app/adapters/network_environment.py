@@ -42,6 +42,8 @@ def tls_context(environment: Mapping[str, str], *, is_for_strangers: bool = Fals
     server could choose a finite field of 10,000 bits (8,192 in TLS 1.3), and the handshake would hold the event loop
     for 1.2 s (0.2 s).
 
+    No context lets a server renegotiate: its certificates would be parsed in the event loop (see `tls_handshake`).
+
     All callers share one context for the same certificates, because it takes 50 ms to make. Raises EnvironmentFault if
     the file has no certificates or cannot be read. OpenSSL reads the folder only when it verifies a certificate, so a
     missing folder is not detected here.
@@ -63,6 +65,7 @@ def _context(file: str | None, folder: str | None, is_for_strangers: bool) -> ss
 
         file = certifi.where()
     context = ssl.create_default_context(cafile=file, capath=folder)
+    context.options |= ssl.OP_NO_RENEGOTIATION
     if is_for_strangers:
         context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
         context.set_ecdh_curve("prime256v1")

@@ -15,6 +15,7 @@ import httpx
 from app.adapters.auth.resolver import Resolver
 from app.adapters.checked_network import CheckedTransport
 from app.adapters.network_environment import proxy_for, tls_context
+from app.adapters.tls_handshake import strangers_threads
 from app.adapters.vault import CannotOpen, Vault
 from app.adapters.webhook_signature import PURPOSE, signature
 from app.domain.calendar import utc_text
@@ -22,6 +23,9 @@ from app.ports.alerts import BudgetAlert, NotDelivered
 
 MAX_CONNECTION_BYTES = 256 * 1024
 """Maximum number of bytes received from a receiver: certificates, TLS records and the beginning of a response."""
+
+HANDSHAKE_THREADS = 2
+"""Concurrent TLS handshakes. Each may take seconds of processor time if a server sends costly certificates."""
 
 SECONDS = 10.0
 """Timeout of one attempt, including the connection."""
@@ -47,6 +51,7 @@ class WebhookSender:
         self._wall_clock = wall_clock
         self._transport = transport
         self._resolver = resolver or Resolver()
+        self._threads = strangers_threads(HANDSHAKE_THREADS)
 
     async def send(self, alert: BudgetAlert) -> None:
         """Send an alert once. Raises NotDelivered unless the response has a 2xx status."""
@@ -71,7 +76,12 @@ class WebhookSender:
         resolve = partial(self._resolver, tenant=alert.team_id)
         proxy, context = proxy_for(url, os.environ), tls_context(os.environ, is_for_strangers=True)
         return CheckedTransport(
-            resolve=resolve, proxy=proxy, verify=context, trust_env=False, max_connection_bytes=MAX_CONNECTION_BYTES
+            resolve=resolve,
+            proxy=proxy,
+            verify=context,
+            trust_env=False,
+            max_connection_bytes=MAX_CONNECTION_BYTES,
+            threads=self._threads,
         )
 
     def _headers(self, alert: BudgetAlert, body: bytes) -> dict[str, str]:

@@ -39,7 +39,8 @@ class RawServer:
 async def _request(reader: asyncio.StreamReader) -> dict[str, Any]:
     head = await reader.readuntil(b"\r\n\r\n")
     fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:] if line)
-    body: dict[str, Any] = json.loads(await reader.readexactly(int(fields[b"content-length"])))
+    content = await reader.readexactly(int(fields.get(b"content-length", 0)))
+    body: dict[str, Any] = json.loads(content) if content else {}
     return body
 
 

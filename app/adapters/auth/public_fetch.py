@@ -20,6 +20,7 @@ from app.adapters.auth.resolver import Resolver
 from app.adapters.checked_network import CheckedTransport
 from app.adapters.network_environment import tls_context
 from app.adapters.resolving_network import Resolve
+from app.adapters.tls_handshake import strangers_threads
 from app.domain.errors import InvalidRequest
 from app.domain.public_url import check_public_url
 from app.domain.redirects import is_loopback_host
@@ -31,6 +32,9 @@ SECONDS = 10.0
 
 PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
 """Concurrent fetches, in all and from one network. Further ones wait. A slow server thus holds up only its own."""
+
+HANDSHAKE_THREADS = 2
+"""Concurrent TLS handshakes. Each may take seconds of processor time if a server sends costly certificates."""
 
 MAX_CHUNKS = 1_000
 """Maximum number of chunks of a response. Each costs 20 microseconds, and a server may send one for each byte."""
@@ -86,6 +90,7 @@ class PublicFetcher:
         self._resolver = resolver or Resolver()
         self._places = FairLimiter(PLACES, lambda _network: True)
         self._headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": user_agent}
+        self._threads = strangers_threads(HANDSHAKE_THREADS)
         self._context = context or tls_context(os.environ, is_for_strangers=True)
 
     def may_fetch(self, url: str) -> bool:
@@ -119,7 +124,10 @@ class PublicFetcher:
         host, pinned = parts.hostname or "", httpx.URL(url).copy_with(host=address)
         headers = {**self._headers, "host": parts.netloc}
         network = CheckedTransport(
-            verify=self._context, trust_env=False, max_connection_bytes=max_bytes + MAX_FRAMING_BYTES
+            verify=self._context,
+            trust_env=False,
+            max_connection_bytes=max_bytes + MAX_FRAMING_BYTES,
+            threads=self._threads,
         )
         async with (
             httpx.AsyncClient(transport=network, trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
