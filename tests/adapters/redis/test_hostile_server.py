@@ -7,7 +7,7 @@ import pytest
 
 from app.adapters.redis.coordination import RedisCoordination
 from app.adapters.redis.store import RedisStore, connect
-from app.adapters.redis.wire import MAX_REPLY_BYTES
+from app.adapters.redis.wire import MAX_ELEMENTS, MAX_REPLY_BYTES
 from app.adapters.value_signer import HmacSigner
 from app.ports.coordination import EventKind
 from app.ports.store import StoreOverfull, StoreUnavailable
@@ -88,6 +88,24 @@ async def test_a_reply_that_announces_a_large_array_is_not_parsed(header: bytes,
     async with server_replying(announce) as url, connect(url) as store:
         with pytest.raises(StoreOverfull):
             await store.get_many(["{a}:1", "{a}:2"])
+
+
+@pytest.mark.parametrize("element", [b"-\r\n", b"*0\r\n", b"$0\r\n\r\n", b"_\r\n", b":1\r\n", b"*1\r\n+\r\n"])
+async def test_a_reply_of_many_small_elements_is_not_parsed(element: bytes) -> None:
+    read = 0
+
+    async def crumble(writer: asyncio.StreamWriter, _command: bytes) -> None:
+        nonlocal read
+        writer.write(b"*500\r\n")
+        for _ in range(500):
+            writer.write(b"*9999\r\n" + element * 9999)
+            await writer.drain()
+            read += 9999
+
+    async with server_replying(crumble) as url, connect(url) as store:
+        with pytest.raises(StoreOverfull):
+            await store.get_many(["{a}:1"])
+    assert read * len(element) <= MAX_ELEMENTS * len(element) + BUFFERS_OF_THE_SYSTEM
 
 
 async def test_the_channel_is_reopened_after_a_reply_of_another_type() -> None:
