@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from app.adapters.auth.jwt.faults import TokenRefused
-from app.adapters.auth.jwt.token_form import UnverifiedToken
+from app.adapters.auth.jwt.token_form import may_be_jwt
 from app.domain.api_key_format import PREFIX, is_well_formed
 from app.domain.sign_in_tokens import is_of_sign_in
 from app.ports.auth import AccessRefused, Authenticator, Caller, TokenCheck, TokenFault
@@ -17,8 +17,9 @@ class DispatchingAuthenticator:
     """Authenticates each token with the authenticator for its type.
 
     A team key begins with `lmk_`, and an access token of sign-in with a prefix of its own. A JWT whose issuer claim
-    names the trusted issuer is checked as such. All other tokens, other JWTs among them, go to `fallback`. Only tokens
-    that go to `fallback` are ever sent to the backend.
+    names the trusted issuer is checked as such, and with `jwts` what looks like a JWT but cannot be decoded is refused.
+    All other tokens, JWTs of other issuers among them, go to `fallback`. Only tokens that go to `fallback` are ever
+    sent to the backend.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - one for each type
@@ -52,15 +53,9 @@ class DispatchingAuthenticator:
             return await self._check_team_key(token)
         if is_of_sign_in(token):
             return await self._check_access_token(token)
-        recognised = self._jwts.recognise(token) if self._jwts is not None else None
-        if isinstance(recognised, Caller):
-            return recognised
-        if self._jwts is not None and recognised is not None:
-            return await self._check_jwt(self._jwts, recognised)
-        if self._fallback is None:
-            self._count_refusal(TokenFault.FORM)
-            return None
-        return await self._fallback.authenticate(token)
+        if self._jwts is not None and may_be_jwt(token):
+            return await self._check_jwt(self._jwts, token)
+        return await self._check_other(token)
 
     def hash_token(self, token: str) -> str:
         """Return a keyed hash of `token`."""
@@ -84,12 +79,23 @@ class DispatchingAuthenticator:
             self._count_refusal(TokenFault.ACCESS_TOKEN)
         return caller
 
-    async def _check_jwt(self, jwts: "JwtAuthenticator", token: UnverifiedToken) -> Caller | None:
+    async def _check_jwt(self, jwts: "JwtAuthenticator", token: str) -> Caller | None:
         try:
-            return await jwts.authenticate(token)
+            recognised = jwts.recognise(token)
+            if isinstance(recognised, Caller):
+                return recognised
+            if recognised is not None:
+                return await jwts.authenticate(recognised)
         except TokenRefused as exc:
             self._count_refusal(exc.fault)
             return None
         except AccessRefused:
             self._count_refusal(TokenFault.TEAM)
             raise
+        return await self._check_other(token)
+
+    async def _check_other(self, token: str) -> Caller | None:
+        if self._fallback is None:
+            self._count_refusal(TokenFault.FORM)
+            return None
+        return await self._fallback.authenticate(token)

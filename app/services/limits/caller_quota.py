@@ -14,8 +14,11 @@ from app.domain.errors import RateLimited
 
 RETRY_AFTER_SECONDS = 5.0
 
-SMALL_SHARE = 64
-"""The last quarter is for callers that hold at most 1/SMALL_SHARE of their own limit, or nothing yet."""
+SMALL_SHARE = 32
+"""The last quarter is for callers that hold at most 1/SMALL_SHARE of their own limit, or nothing yet.
+
+Of the memory budget, that is three requests at once by default.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
-from app.adapters.auth.jwt.token_form import UnverifiedToken, may_be_jwt, read_token
+from app.adapters.auth.jwt.faults import TokenRefused
+from app.adapters.auth.jwt.token_form import UnverifiedToken, decode_token
 from app.adapters.auth.jwt.verifier import TokenVerifier
 from app.domain.teams import Membership, principal_of
-from app.ports.auth import Caller, CredentialSource
+from app.ports.auth import Caller, CredentialSource, TokenFault
 from app.services.teams.memberships import Memberships
 
 MAX_TOKENS = 4_000
@@ -81,14 +82,14 @@ class JwtAuthenticator:
     def recognise(self, token: str) -> Caller | UnverifiedToken | None:
         """Return the cached caller of `token`, or else the unverified token.
 
-        Return None if the token is not a JWT, or does not claim to be of this issuer.
-        Raises AuthenticationUnavailable.
+        Return None if the token claims to be of another issuer. Raises TokenRefused if it cannot be decoded: it may be
+        one of this issuer, which nobody else must get. Raises AuthenticationUnavailable.
         """
-        if not may_be_jwt(token):
-            return None
         cached, now = self._cache.get(_digest(token)), self._clocks.monotonic()
         if cached is None or not self._is_current(cached, now):
-            return read_token(token, self._verifier.issuer)
+            if (decoded := decode_token(token)) is None:
+                raise TokenRefused(TokenFault.FORM)
+            return decoded if decoded.claims.get("iss") == self._verifier.issuer else None
         self._memberships.check()
         self._note_use(cached, token, now)
         return cached.caller
