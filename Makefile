@@ -26,10 +26,11 @@ help: ## show this list
 
 install: $(STAMP) ## make .venv with the package and its tools, at the exact versions of constraints-dev.txt
 
-$(RUNTIME_STAMP): pyproject.toml constraints.txt constraints-build.txt
+$(RUNTIME_STAMP): pyproject.toml constraints.txt constraints-build.txt constraints-pip.txt
 	@test -n "$(PYTHON)" || { echo "luma-mcp needs Python 3.11 or newer on PATH"; exit 1; }
 	@echo "Installing what luma-mcp runs with into .venv, once: about 160 MB, 10 to 20 s."
 	@$(PYTHON) -m venv .venv
+	@$(PIP_INSTALL) $(WHEELS) -r constraints-pip.txt
 	@$(PIP_INSTALL) $(WHEELS) -r constraints.txt -r constraints-build.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -111,6 +112,8 @@ lock: install ## resolve the exact versions with hashes anew (needs uv)
 		--python-version 3.11 --quiet --output-file constraints-fastmcp.txt
 	uv pip compile --group postgres-15 --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.12 --quiet --output-file constraints-postgres-15.txt
+	uv pip compile --group pip --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --quiet --output-file constraints-pip.txt
 	uv pip compile --group build --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --quiet --constraint constraints.txt --output-file constraints-build.txt
 	uv pip compile pyproject.toml --extra otel --group dev --universal --generate-hashes --no-emit-index-url \

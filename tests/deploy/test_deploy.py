@@ -25,7 +25,7 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 KUBERNETES_VERSION = "1.33"
 MANIFESTS = sorted(path for path in KUBERNETES.glob("*.yaml") if path.name != "kustomization.yaml")
 DEPLOYING = [*(ROOT / "deploy").rglob("*.yaml"), ROOT / "deploy" / "Dockerfile", ROOT / "deploy" / "nginx.conf"]
-LOCKS = [ROOT / name for name in ("constraints.txt", "constraints-dev.txt", "constraints-build.txt")]
+LOCKS = [ROOT / name for name in ("constraints.txt", "constraints-dev.txt", "constraints-build.txt", "constraints-pip.txt")]
 ALL_LOCKS = [*LOCKS, *ROOT.glob("constraints-*-*.txt"), ROOT / "tests" / "conformance" / "package-lock.json"]
 
 
