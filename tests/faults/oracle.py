@@ -13,6 +13,7 @@ import time
 from argparse import ArgumentParser
 from collections import Counter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psutil
 
@@ -45,6 +46,7 @@ class Oracle:
         self.broken: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
         self._refused_at: dict[tuple[str, int | None], float] = {}
+        self._askers: WeakKeyDictionary[asyncio.StreamWriter, int | None] = WeakKeyDictionary()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
@@ -74,7 +76,7 @@ class Oracle:
     async def _answer_or_break(self, path: str, token: str, body: Any, writer: asyncio.StreamWriter) -> None:
         question, buys = f"{path} {token} {json.dumps(body)}", path.endswith("/videos")
         self.calls[token] += 1
-        asked = (question, _asker(writer) if self._puts_off else None)
+        asked = (question, self._asker(writer) if self._puts_off else None)
         fault = self._fault_for(asked)
         answer = {} if fault in REFUSALS else self._true_answer(path, token, body)
         await asyncio.sleep(SUBMITTING_SECONDS if buys else READING_SECONDS)
@@ -89,13 +91,23 @@ class Oracle:
 
     def _obey(self, order: Any) -> None:
         self.fault, self.share = order.get("fault", self.fault), order.get("share", self.share)
-        if "seed" in order:
+        if "seed" in order:  # a new scenario
             self.random.seed(order["seed"])
+            self._refused_at.clear()
 
     @property
     def _puts_off(self) -> bool:
         """Whether requests are told apart by replica, because each replica keeps its own Retry-After."""
         return self.fault == PATIENT or bool(self._refused_at)
+
+    def _asker(self, writer: asyncio.StreamWriter) -> int | None:
+        """Return the id of the client's process, which is looked up once for a connection, because that is slow.
+
+        It tells the replicas apart, which use the same URL of the backend.
+        """
+        if writer not in self._askers:
+            self._askers[writer] = _process_of(writer)
+        return self._askers[writer]
 
     def _fault_for(self, asked: tuple[str, int | None]) -> str | None:
         """Return the fault for this request, or None. A retry after a Retry-After succeeds, and its wait is counted."""
@@ -116,8 +128,8 @@ class Oracle:
         return {"items": items, "count": len(items)}
 
 
-def _asker(writer: asyncio.StreamWriter) -> int | None:
-    """Return the id of the client's process. It tells the replicas apart, which use the same URL of the backend."""
+def _process_of(writer: asyncio.StreamWriter) -> int | None:
+    """Return the id of the process at the other end of a connection from this machine."""
     port, own = writer.get_extra_info("peername")[1], os.getpid()
     return next((c.pid for c in psutil.net_connections("tcp4") if c.laddr[1:] == (port,) and c.pid != own), None)
 
