@@ -69,7 +69,7 @@ MCP_PATHS = (MCP_PATH, f"{MCP_PATH}/", *READ_ONLY_PATHS)
 
 
 class RootApp:
-    """Dispatches requests to the port of metrics, the MCP endpoint (MCP_PATHS), administration, and the other routes.
+    """Dispatches requests to the application of their port, the MCP endpoint, administration, or the other routes.
 
     A reverse proxy may serve this service under a path prefix. Requests are accepted with and without the prefix,
     because some proxies strip it.
@@ -85,8 +85,8 @@ class RootApp:
     ) -> None:
         """Dispatch to `mcp`, `admin` and `pages`, which serves everything else.
 
-        `prefix` is the path of the public URL, such as /luma, or empty. `by_port` has the applications of ports that
-        are apart, such as that of metrics: each answers all requests to its port.
+        `prefix` is the path of the public URL, such as /luma, or empty. `by_port` maps a
+        separate port, such as that of metrics, to the application that answers all its requests.
         """
         self._by_port = by_port
         self._mcp = mcp
@@ -166,12 +166,12 @@ def create_app(
     pages.router.redirect_slashes = False  # the Location of a redirect would repeat the request's Host header
     queue = RequestQueue(assembly.request_memory, _make_owner_of(assembly), assembly.metrics.refused, pace)
     with_scheduling = partial(FairSchedulingMiddleware, scheduler=scheduler, queue=queue)
-    return _behind_middleware(settings, assembly, endpoint, pages, with_scheduling, pace)
+    return _with_middleware(settings, assembly, endpoint, pages, with_scheduling, pace)
 
 
 def _challenges(settings: Settings, assembly: Assembly) -> Challenges:
-    ways = settings.auth if settings.sign_in == "off" else ("sign_in", *settings.auth)
-    return Challenges(protected_resource(settings), ways, assembly.backend.description)
+    methods = settings.auth if settings.sign_in == "off" else ("sign_in", *settings.auth)
+    return Challenges(protected_resource(settings), methods, assembly.backend.description)
 
 
 def _scope_guard(settings: Settings, assembly: Assembly) -> ScopeGuard | None:
@@ -190,7 +190,7 @@ def _oauth_not_found_message(settings: Settings, assembly: Assembly) -> str:
     return assembly.backend.description.say(NO_SIGN_IN)
 
 
-def _behind_middleware(  # noqa: PLR0913, PLR0917 - the applications, and what is around all of them
+def _with_middleware(  # noqa: PLR0913, PLR0917 - the applications, and what is around all of them
     settings: Settings,
     assembly: Assembly,
     endpoint: McpEndpoint,
@@ -211,7 +211,7 @@ def _behind_middleware(  # noqa: PLR0913, PLR0917 - the applications, and what i
         by_port[settings.metrics] = PageMemoryMiddleware(metrics_app(settings, assembly.metrics))
     if assembly.administration is None:
         return with_scheduling(RootApp(guarded_mcp, guarded_pages, prefix, by_port=by_port))
-    from app.web.admin.app import admin_app  # noqa: PLC0415 - saves its memory if it is off
+    from app.web.admin.app import admin_app  # noqa: PLC0415 - saves memory if administration is off
     from app.web.admin.problems import ProblemDetailsMiddleware  # noqa: PLC0415
 
     admin = admin_app(settings, assembly, assembly.administration, prefix)
@@ -220,7 +220,7 @@ def _behind_middleware(  # noqa: PLR0913, PLR0917 - the applications, and what i
 
 
 def _make_is_accepted(assembly: Assembly) -> Callable[[str], bool]:
-    """Return a predicate of client keys, which say for whom a request counts (`client_keys`).
+    """Return a predicate of client keys (`fair_scheduling`).
 
     It is true for probes, and for tokens that the backend has accepted lately.
     """
@@ -337,9 +337,9 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
         card = server_card(settings.public_url, VERSION, backend, tokens, clients_sign_in=clients_sign_in)
         routes += card_routes(card)
     if (resource := protected_resource(settings)) is not None:
-        routes += [*metadata_routes(resource), *metadata_routes(resource.read_only())]
+        routes += [*metadata_routes(resource), *metadata_routes(resource.read_only_resource())]
     if assembly.sign_in is not None:
-        from app.web.auth.routes import sign_in_routes  # noqa: PLC0415 - saves its memory if it is off
+        from app.web.auth.routes import sign_in_routes  # noqa: PLC0415 - saves memory if sign-in is off
 
         routes += sign_in_routes(assembly.sign_in)
     if assembly.sandbox is not None:

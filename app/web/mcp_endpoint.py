@@ -23,9 +23,9 @@ from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
 from app.web.narrowing import READ_ONLY_HEADER, READ_ONLY_KEY, TOOLS_HEADER
 
 MAX_BODY_BYTES = 256 * 1024
-KEY_ENDED = "The key of this batch is no longer accepted, or may do less than before. Send this message by itself."
+ACCESS_CHANGED = "The token of this batch is no longer accepted, or its access has changed. Send this message alone."
 MAX_DIGITS = len(str(MAX_BODY_BYTES))
-"""A Content-Length with more digits is too large. It is not converted, because Python limits the length of numbers."""
+"""A Content-Length with more digits is too large. It is not converted, because `int` refuses very long numbers."""
 
 _ACCEPT = (b"accept", b"application/json, text/event-stream")
 _CONTENT_TYPE = (b"content-type", b"application/json")
@@ -102,10 +102,10 @@ class McpEndpoint:
             self._on_refusal(400)
             await send_json(send, 400, refusal("invalid_request", str(exc), exc.code, **exc.data))
             return
-        if len(checked.messages[0]) > MAX_BODY_BYTES:  # check_body has added defaults, or re-encoded numbers longer
+        if len(checked.messages[0]) > MAX_BODY_BYTES:  # check_body may lengthen a message that it encodes again
             await self._refuse_body(send)
             return
-        del body  # this frame would keep it alive for as long as the call waits
+        del body  # otherwise this frame keeps the body alive while the call waits
         if checked.is_batch:
             await self._answer_batch(scope, checked.messages, receive, send)
         elif self._guard is None or await self._guard.check(
@@ -114,7 +114,7 @@ class McpEndpoint:
             await self._answer(scope, checked, receive, send)
 
     async def _answer(self, scope: Scope, checked: CheckedBody, receive: Receive, send: Send) -> None:
-        """Pass a single message on. It is removed from `checked`, so that its memory can be freed early."""
+        """Pass a single message to the SDK. It is removed from `checked`, so that its memory can be freed early."""
         headers = _headers(scope, drops_version=checked.drops_version)
         app, message = self._app_for(scope, checked.messages[0]), checked.messages.pop()
         replayed = _replay(message, receive)
@@ -146,7 +146,7 @@ class McpEndpoint:
             if index:
                 await self._scheduler.wait_to_start(client_key)  # the first message was scheduled with the request
                 if not await _may_go_on(scope[CALLER]):
-                    responses.refuse(message, "unauthorized", KEY_ENDED)
+                    responses.refuse(message, "unauthorized", ACCESS_CHANGED)
                     continue
             try:
                 check_values(message)
@@ -178,7 +178,7 @@ class McpEndpoint:
                 return None
             body += message.get("body", b"")
             has_more = message.get("more_body", False)
-            del message  # it would keep this part alive until the next one arrives
+            del message  # otherwise it keeps this part alive until the next part arrives
             if len(body) > MAX_BODY_BYTES:
                 await self._refuse_body(send)
                 return None
@@ -214,7 +214,7 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
 async def _may_go_on(caller: Caller) -> bool:
     """Return whether the caller's next message of a batch may be processed.
 
-    The token may have ended meanwhile, because earlier messages may have waited.
+    The token may have ended meanwhile, because earlier messages may have waited. False also if it cannot be checked.
     """
     try:
         return await caller.has_unchanged_access()

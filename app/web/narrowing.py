@@ -1,6 +1,6 @@
-"""Reads the narrowing of a request, which is the set of tools that its client leaves out, from its path and headers.
+"""Reads the narrowing of a request from its path and headers.
 
-Neither can add a tool.
+The narrowing is the set of tools that the client leaves out. It can add no tool.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ OFF = frozenset((b"", b"false", b"0", b"no", b"off"))
 """Values of READ_ONLY_HEADER without effect. Any other, such as a misspelt `true`, makes the request read-only."""
 
 MAX_HEADER_LENGTH = 4096
-"""Only this many characters of TOOLS_HEADER are read. Tools that are named after them are left out."""
+"""Only this many characters of TOOLS_HEADER are read. Tools that are named further on are left out."""
 
 
 def narrowing_of(headers: Iterable[tuple[bytes, bytes]], *, is_read_only: bool) -> Narrowing:

@@ -35,8 +35,8 @@ class ProtectedResource:
     scopes: Mapping[Scope, str]
     path: str = MCP_PATH
 
-    def read_only(self) -> "ProtectedResource":
-        """Return the endpoint that leaves out the tools that spend. Its only scope is `read`."""
+    def read_only_resource(self) -> "ProtectedResource":
+        """Return the resource of the read-only endpoint, which has no tools that spend. Its only scope is `read`."""
         return replace(self, scopes={Scope.READ: self.scopes[Scope.READ]}, path=READ_ONLY_PATH)
 
     @property

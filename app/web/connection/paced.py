@@ -14,7 +14,7 @@ from app.web.connection.read_shares import (
 class PacedConnection(AccountedConnection):
     """A connection that ReadShares charges for its reads, and that is not read while its share is used up.
 
-    `_charge` is called for each costly read. ReadShares sets `spent_until` and `read_window` (ReadConnection).
+    `_charge` is called for each costly read. ReadShares sets `spent_until` and `read_window`; see `Reader`.
     """
 
     flow: ReadFlow

@@ -16,7 +16,7 @@ SANDBOX_NOTE = (
     "what happens:"
 )
 
-DOUBTFUL_NOTE = (
+UNCERTAIN_URL_NOTE = (
     "This address may be wrong, because the page was opened through a proxy that this service does not trust. The "
     "operator of this service can set LUMA_MCP_PUBLIC_URL to its public address, or list the proxy in "
     "LUMA_MCP_TRUSTED_PROXIES."
@@ -25,7 +25,7 @@ DOUBTFUL_NOTE = (
 
 WITH_HEADER = "Add this URL to your agent platform, with {tokens}:"
 BY_SIGN_IN = "Add this URL to your agent platform and press Connect. You sign in with {login}:"
-LOGIN_IS_SEALED = (
+SIGN_IN_CUSTODY = (
     "An app that you connect gets a token of this service, never one of {login}. See and end what is connected on"
 )
 
@@ -51,14 +51,14 @@ def page(  # noqa: PLR0913 - the facts that the page shows
         how=escape((WITH_HEADER if identity_provider_name is None else BY_SIGN_IN).format(**names)),
         token=escape(tokens.custody)
         if identity_provider_name is None
-        else escape(LOGIN_IS_SEALED.format(**names)) + account,
+        else escape(SIGN_IN_CUSTODY.format(**names)) + account,
         connect="" if identity_provider_name is None else _connect_section(url),
         setup="Set it up"
         if identity_provider_name is None
         else "With a token instead: programs, curl, and clients without sign-in",
         url=escape(url),
         backend=escape(backend_name),
-        notice=(f'<div class="notice">{escape(DOUBTFUL_NOTE)}</div>' if is_url_uncertain else "")
+        notice=(f'<div class="notice">{escape(UNCERTAIN_URL_NOTE)}</div>' if is_url_uncertain else "")
         + (_sandbox_notice() if sandbox else ""),
         clients="".join(
             _client(client.name, client.steps, client.paste) for client in clients(url, tokens.placeholder)
