@@ -24,6 +24,8 @@ from app.mcp_server.reference import generation_guide, prompt_suggestions, workf
 
 @dataclass(frozen=True, slots=True)
 class _LumaPrompt:
+    """A prompt as prompts/list shows it, and a function that returns its text for the backend and the arguments."""
+
     published: Prompt
     text: Callable[[BackendDescription, Mapping[str, str]], str]
 

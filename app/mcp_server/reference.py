@@ -26,7 +26,7 @@ ASPECT_RATIOS: tuple[Ratio, ...] = (
 
 
 class Action(NamedTuple):
-    """An action, the tool for it, and the arguments that it needs."""
+    """An action, the tool for it, and the arguments that the tool needs."""
 
     tool: str
     does: str
@@ -124,7 +124,7 @@ def workflow_examples(backend: BackendDescription) -> str:
 
 
 def prompt_suggestions(subject: str | None, aspect_ratio: str | None) -> str:
-    """Return the text of the prompt that asks the model for prompt ideas. None leaves a choice open."""
+    """Return the text of the prompt that asks the model for prompt ideas. None leaves that choice to the model."""
     about = f" about: {subject}" if subject else ""
     ratios = {ratio.aspect_ratio: ratio for ratio in ASPECT_RATIOS}
     chosen = ratios.get(aspect_ratio) if aspect_ratio else None  # type: ignore[call-overload]

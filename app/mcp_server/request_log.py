@@ -1,4 +1,4 @@
-"""Logs, counts and checks the requests about tasks that are not tool calls, as tool calls are."""
+"""Logs, counts and checks the requests of LOGGED_METHODS, as ToolCallHandler does with tool calls."""
 
 import time
 from typing import Final
@@ -24,8 +24,8 @@ LOGGED_METHODS: Final = frozenset((
 class RequestLog:
     """A middleware that records each request of LOGGED_METHODS, and checks its scope and its rate limits.
 
-    The log has the method in place of the tool. Requests need the scope `read`. tasks/cancel needs `generate`, because
-    everybody who may read the task sees that it is marked as cancelled.
+    In the log, the method takes the place of the tool. Requests need the scope `read`. tasks/cancel needs
+    `generate`, because everybody who may read the task sees it as cancelled.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class RequestLog:
     ) -> None:
         """Record requests in `call_log`, and count them in `limits`.
 
-        `context` provides the caller of each; `backend` is named in errors.
+        `context` provides the caller of each request. Errors name `backend`.
         """
         self._limits = limits
         self._context = context

@@ -110,7 +110,7 @@ def result_meta(server: Server[Any]) -> dict[str, Any]:
 
 
 async def _discover(server: Server[Any], ctx: Context, _params: types.RequestParams) -> types.DiscoverResult:
-    """Handle server/discover with the SDK's capabilities, but without `listChanged` for any list.
+    """Handle server/discover with the SDK's capabilities, with `listChanged` false for every list.
 
     Lists change with a release only, so no change is ever notified.
     """

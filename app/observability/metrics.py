@@ -141,7 +141,7 @@ class Metrics:
         """Count one failure of the connection to Redis.
 
         `kind` is "denied" for a command that the ACL forbids, "busy" for a command beyond the concurrency of this
-        process, and "channel" for the end of the subscription to events.
+        process, "channel" for the end of the subscription to events, and "too_large" for a reply above the limit.
         """
         self.link_failures(kind).inc()
 
@@ -216,9 +216,12 @@ class WorkerProcessCollector(Collector):
         """Return each metric once, with a sample of each worker. There are none on a system without /proc."""
         metrics: dict[str, Metric] = {}
         for pid in live_processes(self._folder):
-            for found in ProcessCollector(pid=partial(str, pid), registry=None).collect():
-                metric = metrics.setdefault(found.name, Metric(found.name, found.documentation, found.type))
-                for sample in found.samples:
+            for process_metric in ProcessCollector(pid=partial(str, pid), registry=None).collect():
+                metric = metrics.setdefault(
+                    process_metric.name,
+                    Metric(process_metric.name, process_metric.documentation, process_metric.type),
+                )
+                for sample in process_metric.samples:
                     metric.add_sample(sample.name, {"pid": str(pid)}, sample.value)
         return metrics.values()
 

@@ -34,7 +34,7 @@ def spans_are_wanted() -> bool:
 def export_spans() -> None:
     """Set up the export of spans, by OTLP over HTTP, if the environment asks for traces.
 
-    Raises SystemExit if it does and the `otel` extra is not installed.
+    Raises SystemExit if traces are asked for and the `otel` extra is not installed.
     """
     if not spans_are_wanted():
         return
@@ -100,10 +100,10 @@ class CallSpans:
                 result = await call_next(ctx)
             except Exception as exc:
                 code = exc.error.code if isinstance(exc, MCPError) else type(exc).__qualname__
-                _fail(span, str(code))
+                _mark_failed(span, str(code))
                 raise
             if isinstance(result, dict) and result.get("isError") is True:
-                _fail(span, "tool_error")
+                _mark_failed(span, "tool_error")
             return result
 
     def _name(self, ctx: Context) -> str:
@@ -125,6 +125,6 @@ def _parent(ctx: Context) -> OtelContext | None:
     return TraceContextTextMapPropagator().extract({"traceparent": traceparent})
 
 
-def _fail(span: Span, kind: str) -> None:
-    span.set_attribute("error.type", kind)
+def _mark_failed(span: Span, error_type: str) -> None:
+    span.set_attribute("error.type", error_type)
     span.set_status(StatusCode.ERROR)

@@ -96,7 +96,7 @@ class TaskResources:
     async def complete(self, ctx: Context, params: CompleteRequestParams) -> Completion:
         """Return the caller's task ids that begin with the argument's value.
 
-        There are none for another template, nor while the backend refuses the caller's token.
+        Return none for another template, or while the backend refuses the caller's token.
         """
         reference, principal = params.ref, self._context.caller(ctx).principal
         if not isinstance(reference, ResourceTemplateReference) or str(reference.uri) != TEMPLATE:

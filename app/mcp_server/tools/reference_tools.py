@@ -12,7 +12,7 @@ class ReferenceTools:
     """The handlers of luma_list_aspect_ratios and luma_list_actions."""
 
     def __init__(self, lists: ToolLists) -> None:
-        """Show the actions whose tools a caller sees by `lists`."""
+        """Show the actions of the tools that a caller sees. `lists` returns these tools."""
         self._lists = lists
 
     async def list_aspect_ratios(self, _call: Call, _arguments: NoArguments) -> ToolResult:
@@ -30,8 +30,8 @@ class ReferenceTools:
 
     async def list_actions(self, call: Call, _arguments: NoArguments) -> ToolResult:
         """Return the caller's actions, and the tool of each."""
-        shown = self._lists.names(call.caller.principal.scopes, call.narrowing)
-        actions = [action for action in ACTIONS if action.tool in shown]
+        tool_names = self._lists.names(call.caller.principal.scopes, call.narrowing)
+        actions = [action for action in ACTIONS if action.tool in tool_names]
         view: ActionsView = {
             "actions": [
                 {"tool": action.tool, "does": action.does, "needs": action.needs, "costs_credit": action.costs_credit}

@@ -15,7 +15,7 @@ def summary_line(outcome: OutcomeView) -> str:
 
 
 def unanswered_lines(missing: list[str], faults: Mapping[str, LumaError], backend_name: str) -> list[str]:
-    """Return the last lines of a batch result: unknown ids, then each error once, with its ids."""
+    """Return the last lines of a batch result: the unknown ids, then a line for each error with its ids."""
     lines = [f"unknown to {backend_name}, check these ids: " + " ".join(missing)] if missing else []
     reasons: dict[str, list[str]] = {}
     for task_id, error in faults.items():

@@ -1,6 +1,6 @@
 """The list of tools that a caller sees. It depends on the caller's scopes and on the connection's narrowing.
 
-The argument `confirm` is included for callers whose team has costly generations confirmed.
+Callers see the argument `confirm` if their team requires the user's consent to costly generations.
 """
 
 from collections.abc import Sequence
