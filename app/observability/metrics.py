@@ -178,7 +178,7 @@ class Metrics:
         self.callbacks(outcome).inc()
 
     def show_free_places(self, number: int, free: int) -> None:
-        """Set the number of free places of a credential. `number` is its order of first use, up to 50."""
+        """Set the number of submissions that a credential still takes. `number` counts credentials by first use, up to 50."""
         self._free_places.labels(str(number)).set(free)
 
     def show_budgets(self, shares: Mapping[tuple[str, str], float]) -> None:

@@ -90,7 +90,7 @@ class CallSpans:
         name = self._name(ctx)
         with self._tracer.start_as_current_span(
             name,
-            context=_parent(ctx),
+            context=_parent_context(ctx),
             kind=SpanKind.SERVER,
             attributes={"mcp.method.name": name.partition(" ")[0], "mcp.protocol.version": ctx.protocol_version},
             record_exception=False,
@@ -114,7 +114,7 @@ class CallSpans:
         return f"{ctx.method} {target}" if is_named else ctx.method
 
 
-def _parent(ctx: Context) -> OtelContext | None:
+def _parent_context(ctx: Context) -> OtelContext | None:
     """Return the context of the caller's span by the W3C traceparent in `_meta`; None without one.
 
     tracestate and baggage are ignored.

@@ -155,7 +155,7 @@ def create_app(
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         async with assembly.running(), endpoint.running():
             with readiness.serving(on_drain):
-                yield {CONNECTION_LIMITS: _limits(settings, assembly)}
+                yield {CONNECTION_LIMITS: _connection_limits(settings, assembly)}
         await asyncio.to_thread(flush_spans)
 
     pages = Starlette(
@@ -202,10 +202,10 @@ def _with_middleware(  # noqa: PLR0913, PLR0917 - the applications, and what is 
 
     Fair scheduling is outside every middleware that refuses requests, so that refusals are scheduled too.
     """
-    hosted_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), on_refusal=assembly.metrics.refused)
-    guarded_pages = PageMemoryMiddleware(PacedRefusalsMiddleware(hosted_pages, pace))
+    host_checked_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), on_refusal=assembly.metrics.refused)
+    guarded_pages = PageMemoryMiddleware(PacedRefusalsMiddleware(host_checked_pages, pace))
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
-    guarded_mcp = _guarded(endpoint, settings, assembly)
+    guarded_mcp = _endpoint_with_middleware(endpoint, settings, assembly)
     by_port: dict[int | None, ASGIApp] = {}
     if isinstance(settings.metrics, int):
         by_port[settings.metrics] = PageMemoryMiddleware(metrics_app(settings, assembly.metrics))
@@ -239,7 +239,7 @@ def _make_owner_of(assembly: Assembly) -> Callable[[str], str]:
     return owner_of
 
 
-def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
+def _connection_limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
     return ConnectionLimits(
         keep_alive=settings.keep_alive_seconds,
         head=settings.head_seconds,
@@ -257,7 +257,7 @@ def _has_accepted_token(is_accepted: Callable[[str], bool], scope: Scope) -> boo
     return client_key.startswith(BEARER) and is_accepted(client_key)
 
 
-def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
+def _endpoint_with_middleware(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
     """Wrap the endpoint in middleware.
 
     Outermost first: request id, trusted host, CORS, bearer token, rate limit, memory, raw JSON. CORS is outside bearer
@@ -319,7 +319,7 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
                 assembly.tools,
                 backend.name,
                 tokens,
-                sandbox=assembly.sandbox is not None,
+                is_sandbox=assembly.sandbox is not None,
                 is_url_uncertain=is_url_uncertain,
                 identity_provider_name=assembly.sign_in.login.upstream.name if assembly.sign_in is not None else None,
             ),

@@ -6,7 +6,7 @@ from app.web.json_rpc import refusal
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """Return the value of the first header `name`, which must be in lower case, or None."""
+    """Return the value of the first header `name`, or None. `name` must be in lower case."""
     for key, value in scope["headers"]:
         if key == name:
             return str(value, "latin-1")

@@ -17,7 +17,7 @@ from app.services.purchases.callbacks import CallbackOutcome, Callbacks
 
 MAX_CALLBACK_BYTES = 64 * 1024
 
-_STATUS = {
+_STATUS_OF_OUTCOME = {
     CallbackOutcome.TAKEN: 204,
     CallbackOutcome.REPEATED: 204,
     CallbackOutcome.EARLY: 202,
@@ -64,7 +64,7 @@ def callback_route(
             on_outcome("database_down")
             return _response(503)
         on_outcome(outcome.value)
-        return _response(_STATUS[outcome])
+        return _response(_STATUS_OF_OUTCOME[outcome])
 
     return Route(f"{CALLBACKS_PATH}/{{ticket}}", receive_callback, methods=["POST"])
 

@@ -104,8 +104,8 @@ def check_body(body: bytes, version: str | None) -> CheckedBody:
     except (ValueError, RecursionError):
         raise InvalidBody(PARSE_ERROR, _NOT_JSON) from None
     if isinstance(content, list):
-        return _batch(content, body, version)
-    _check(content)
+        return _checked_batch(content, body, version)
+    _check_message(content)
     if content.get("method") == "initialize":
         # The version of an initialize request is negotiated, so an unknown one in the header is no error.
         return CheckedBody([_with_defaults(content)], drops_version=version not in (None, *SUPPORTED_VERSIONS))
@@ -166,7 +166,7 @@ def _is_plain(body: bytes) -> bool:
     return _PLAIN_ID.search(body) is not None and _PLAIN_VERSION.search(body) is not None
 
 
-def _check(message: Any) -> None:
+def _check_message(message: Any) -> None:
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
         raise InvalidBody(INVALID_REQUEST, _NO_MESSAGE)
     message_id = message.get("id", "")
@@ -187,11 +187,11 @@ def _check_version(body: bytes, version: str | None) -> None:
         raise InvalidBody(UNSUPPORTED_PROTOCOL_VERSION, _NO_VERSION, supported=list(SUPPORTED_VERSIONS))
 
 
-def _batch(messages: list[Any], body: bytes, version: str | None) -> CheckedBody:
+def _checked_batch(messages: list[Any], body: bytes, version: str | None) -> CheckedBody:
     if version not in (None, BATCHES_VERSION) or not 0 < len(messages) <= MAX_IN_A_BATCH:
         raise InvalidBody(INVALID_REQUEST, _NO_BATCH)
     for message in messages:
-        _check(message)
+        _check_message(message)
         if message.get("method") == "initialize":
             raise InvalidBody(INVALID_REQUEST, "initialize must not be part of a batch.")
     return CheckedBody(_elements(body), is_batch=True)

@@ -103,7 +103,7 @@ class McpEndpoint:
             await send_json(send, 400, refusal("invalid_request", str(exc), exc.code, **exc.data))
             return
         if len(checked.messages[0]) > MAX_BODY_BYTES:  # check_body may lengthen a message that it encodes again
-            await self._refuse_body(send)
+            await self._refuse_large_body(send)
             return
         del body  # otherwise this frame keeps the body alive while the call waits
         if checked.is_batch:
@@ -115,14 +115,14 @@ class McpEndpoint:
 
     async def _answer(self, scope: Scope, checked: CheckedBody, receive: Receive, send: Send) -> None:
         """Pass a single message to the SDK. It is removed from `checked`, so that its memory can be freed early."""
-        headers = _headers(scope, drops_version=checked.drops_version)
-        app, message = self._app_for(scope, checked.messages[0]), checked.messages.pop()
+        headers = _sdk_headers(scope, drops_version=checked.drops_version)
+        app, message = self._manager_for(scope, checked.messages[0]), checked.messages.pop()
         replayed = _replay(message, receive)
         del message
         disconnect = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
         await disconnect.while_connected(app, {**scope, "headers": headers}, replayed, _rewriting_errors(send))
 
-    def _app_for(self, scope: Scope, message: bytes) -> ASGIApp:
+    def _manager_for(self, scope: Scope, message: bytes) -> ASGIApp:
         """Return the ASGI app of the session manager that answers `message`; see the class."""
         accept = (header(scope, b"accept") or "").lower()
         accepts_json = "text/event-stream" not in accept or "application/json" in accept or "*/*" in accept
@@ -137,7 +137,7 @@ class McpEndpoint:
     async def _answer_batch(self, scope: Scope, messages: list[bytes], receive: Receive, send: Send) -> None:
         """Process the messages one after another. Send their responses as one array, or 202 if there are none."""
         client_key, responses = client_key_of(scope), BatchResponse(scope[REQUEST_MEMORY])
-        headers = _headers(scope, drops_version=False)
+        headers = _sdk_headers(scope, drops_version=False)
         disconnect = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
         for index, message in enumerate(messages):
             if responses.is_full:
@@ -166,7 +166,7 @@ class McpEndpoint:
         declared = header(scope, b"content-length") or ""
         digits = declared.lstrip("0")
         if digits.isdecimal() and (len(digits) > MAX_DIGITS or int(digits) > MAX_BODY_BYTES):
-            await self._refuse_body(send)
+            await self._refuse_large_body(send)
             return None
         return await self._collect(receive, send)
 
@@ -180,12 +180,12 @@ class McpEndpoint:
             has_more = message.get("more_body", False)
             del message  # otherwise it keeps this part alive until the next part arrives
             if len(body) > MAX_BODY_BYTES:
-                await self._refuse_body(send)
+                await self._refuse_large_body(send)
                 return None
             if not has_more:
                 return bytes(body)
 
-    async def _refuse_body(self, send: Send) -> None:
+    async def _refuse_large_body(self, send: Send) -> None:
         message = f"The request's body is larger than {MAX_BODY_BYTES} bytes. Split it into several requests."
         await self._refuse(send, 413, message)
 
@@ -222,7 +222,7 @@ async def _may_go_on(caller: Caller) -> bool:
         return False
 
 
-def _headers(scope: Scope, *, drops_version: bool) -> list[tuple[bytes, bytes]]:
+def _sdk_headers(scope: Scope, *, drops_version: bool) -> list[tuple[bytes, bytes]]:
     """Return the headers that the SDK gets, without the whitespace that httptools leaves around values.
 
     The SDK copies headers several times, so it gets only those that are read; the token is not among them. This

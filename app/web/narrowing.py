@@ -15,7 +15,7 @@ READ_ONLY_KEY = "luma_mcp.read_only"
 PREFIX = b"x-mcp-"
 READ_ONLY_HEADER = b"x-mcp-readonly"
 TOOLS_HEADER = b"x-mcp-tools"
-OFF = frozenset((b"", b"false", b"0", b"no", b"off"))
+OFF_VALUES = frozenset((b"", b"false", b"0", b"no", b"off"))
 """Values of READ_ONLY_HEADER without effect. Any other, such as a misspelt `true`, makes the request read-only."""
 
 MAX_HEADER_LENGTH = 4096
@@ -32,7 +32,7 @@ def narrowing_of(headers: Iterable[tuple[bytes, bytes]], *, is_read_only: bool) 
         if not name.startswith(PREFIX):
             continue
         if name == READ_ONLY_HEADER:
-            is_read_only = is_read_only or value.strip().lower() not in OFF
+            is_read_only = is_read_only or value.strip().lower() not in OFF_VALUES
         elif name == TOOLS_HEADER:
             listed = frozenset(item.strip() for item in value[:MAX_HEADER_LENGTH].decode("latin-1").split(","))
             names = listed if names is None else names & listed

@@ -60,7 +60,7 @@ class HandledTasks:
         snapshot = (await self._snapshots.get_many(owner, [task_id])).get(task_id)
         return snapshot.began_at if snapshot is not None and snapshot.began_at is not None else self._wall_clock()
 
-    def just_created(self, handle: TaskHandle) -> Wire:
+    def new_task(self, handle: TaskHandle) -> Wire:
         """Return the task of a new handle, with the status `working`."""
         return self._with_status(handle, handle.created_at, "working", WORKING)
 

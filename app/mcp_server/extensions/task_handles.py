@@ -10,6 +10,8 @@ from app.domain.access import Principal
 from app.ports.sealing import Sealer
 
 PURPOSE = "task"
+"""The purpose for which handles are sealed."""
+
 PREFIX = "v1."
 TTL_SECONDS = 24 * 3600.0
 

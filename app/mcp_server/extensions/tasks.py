@@ -58,7 +58,7 @@ class TasksExtension:
         """Return the handle of a task that was just started, as the wire form of the tool call's result."""
         created_at = await self._tasks.created_at(principal.owner, task_id)
         handle = self._handles.make(principal, task_id, created_at)
-        return {"resultType": "task", **self._tasks.just_created(handle)}
+        return {"resultType": "task", **self._tasks.new_task(handle)}
 
     async def get(self, ctx: Context, params: TaskParams) -> Wire:
         """Answer tasks/get. Raises MCPError as `_open_handle` and `detailed` do."""

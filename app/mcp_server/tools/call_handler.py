@@ -184,6 +184,7 @@ class ToolCallHandler:
     async def _handle(
         self, ctx: Context, tool: BoundTool, raw_arguments: Mapping[str, Any], this_round: Round
     ) -> dict[str, Any]:
+        """Handle one call, and record it in the call log."""
         caller, started = self._context.caller(ctx), time.perf_counter()
         record = self._record(ctx, tool, caller)
         self._call_log.call_started()
@@ -212,6 +213,10 @@ class ToolCallHandler:
         return {"resultType": "input_required", "_meta": self._result_meta, **request}
 
     async def _result(self, ctx: Context, caller: Caller, answer: ToolResult | LumaError) -> dict[str, Any]:
+        """Return an answer in wire form, or the handle of the started task if the client accepts one.
+
+        Raises RateLimited if the caller's memory quota does not allow the answer.
+        """
         if isinstance(answer, LumaError):
             return wire_result(error_text(answer), {"error": error_view(answer)}, is_error=True)
         if answer.started is not None and self._handles.accepts_handle(ctx):
@@ -225,6 +230,7 @@ class ToolCallHandler:
     async def _answer(
         self, tool: BoundTool, call: Call, raw_arguments: Mapping[str, Any], record: CallRecord
     ) -> ToolResult | LumaError:
+        """Return the tool's result, or the error of a failed call. Set the outcome in `record`. Raises InputNeeded."""
         principal = call.caller.principal
         try:
             if principal.limits:

@@ -18,7 +18,11 @@ from app.ports.sealing import Sealer
 from app.services.purchases.service import GenerationRequest
 
 PURPOSE = "confirm"
+"""The purpose for which the states of questions are sealed."""
+
 NAME = "confirm"
+"""The name of the question, and of the field in its form."""
+
 QUESTION_SECONDS = 600.0
 """A response that comes later is ignored, and the question is asked again."""
 

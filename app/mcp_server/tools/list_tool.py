@@ -18,6 +18,7 @@ from app.services.purchases.submitted_tasks import Page, PagePosition, Submitted
 from app.services.tasks.lookup import TaskService
 
 PURPOSE = "list"
+"""The purpose for which cursors are sealed."""
 
 NO_TIME = "`since` is no time: write it as ISO 8601, such as 2026-11-01 or 2026-11-01T12:00:00Z."
 NO_CURSOR = "`cursor` is not one of this caller's: pass next_cursor of the last answer unchanged, or leave it out."

@@ -40,7 +40,7 @@ class ToolLists:
             if tool.scope in scopes and not narrowing.hides(tool.name, is_billable=tool.is_billable)
         )
 
-    def listed(self, caller: Principal, narrowing: Narrowing) -> ListToolsResult:
+    def list_result(self, caller: Principal, narrowing: Narrowing) -> ListToolsResult:
         """Return the result of tools/list for `caller`."""
         return self._cached_list(self.names(caller.scopes, narrowing), with_confirm=caller.asks_above is not None)
 

@@ -56,8 +56,8 @@ async def _body(request: Request, model: type[Body]) -> Body:
         raise _invalid("body", exc, model) from None
 
 
-def _invalid(where: str, error: ValidationError, model: type[BaseModel]) -> RequestRefused:
-    detail = f"The {where} cannot be used. {first_error_sentence(error, list(model.model_fields))}"
+def _invalid(part: str, error: ValidationError, model: type[BaseModel]) -> RequestRefused:
+    detail = f"The {part} cannot be used. {first_error_sentence(error, list(model.model_fields))}"
     return RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 
 

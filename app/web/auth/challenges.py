@@ -60,5 +60,5 @@ class Challenges:
 def how_to_authenticate(methods: Collection[str]) -> str:
     """Return the template of the 401 message, which names the token that each of `methods` needs."""
     tokens = [token for method, token in _TOKEN_ADVICE.items() if method in methods]
-    no_sign_in = "" if {"jwt", "sign_in"} & set(methods) else " There is no sign-in here."
-    return f"This service needs {'; or '.join(tokens)}. {_HEADER}{no_sign_in}"
+    no_sign_in_note = "" if {"jwt", "sign_in"} & set(methods) else " There is no sign-in here."
+    return f"This service needs {'; or '.join(tokens)}. {_HEADER}{no_sign_in_note}"

@@ -95,4 +95,4 @@ def metadata_routes(resource: ProtectedResource) -> list[Route]:
     paths = [f"{WELL_KNOWN}{path}", f"{path}{WELL_KNOWN}", f"{WELL_KNOWN}{prefix}{path}"]
     if path == MCP_PATH:
         paths += [WELL_KNOWN, f"{WELL_KNOWN}{prefix}"]
-    return [Route(one, metadata, methods=["GET", "OPTIONS"]) for one in dict.fromkeys(paths)]
+    return [Route(route_path, metadata, methods=["GET", "OPTIONS"]) for route_path in dict.fromkeys(paths)]

@@ -20,7 +20,7 @@ CORS = {
 """Headers of endpoints that web pages of any origin may call, because they read no cookies."""
 
 NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
-_AGAIN = "Go back to the app and connect again."
+_CONNECT_AGAIN = "Go back to the app and connect again."
 
 
 def html(body: str, status: int = 200, *, redirect_targets: tuple[str, ...] = ()) -> Response:
@@ -51,7 +51,7 @@ def message(title: str, *paragraphs: str, status: int = 400) -> Response:
 
 def sign_in_failed_page(sentence: str, status: int = 400) -> Response:
     """Return the page for a sign-in that failed because of `sentence`."""
-    return message("The app was not connected", sentence, _AGAIN, status=status)
+    return message("The app was not connected", sentence, _CONNECT_AGAIN, status=status)
 
 
 def not_joined_page(sentence: str) -> Response:

@@ -42,7 +42,7 @@ class AccountedConnection(HttpToolsProtocol):
     _pipelined_bytes = 0
     _pipelined_memory = 0
     """Sums of `_pipelined`. They are not computed on demand, because a body may come in thousands of parts."""
-    _kind: IdleKind | None = None
+    _idle_kind: IdleKind | None = None
     """The idle state as last reported; None while this connection does not wait for its client."""
     _is_counted = False
     """Whether the memory budget counts bytes of this connection."""
@@ -128,9 +128,9 @@ class AccountedConnection(HttpToolsProtocol):
 
     def _set_idle_kind(self, kind: IdleKind | None) -> None:
         """Report the idle state of this connection; None if it does not wait for its client."""
-        if kind is not self._kind:
-            self._limits.idle.move(self, self._kind, kind)
-            self._kind = kind
+        if kind is not self._idle_kind:
+            self._limits.idle.move(self, self._idle_kind, kind)
+            self._idle_kind = kind
 
     def _set_partial_body(self) -> None:
         """Report that this connection waits for the rest of a body, unless that request is pipelined."""

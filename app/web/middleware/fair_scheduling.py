@@ -130,7 +130,7 @@ class FairScheduler:
 
     def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the requests of a turn, and schedule the next turn if any started or are queued."""
-        self._adapt(self._clock())
+        self._adapt_turn_limit(self._clock())
         self._started.clear()
         requeued: list[tuple[Ring, str]] = []
         for _ in range(self._turn_limit):
@@ -148,7 +148,7 @@ class FairScheduler:
         if not self.is_idle:
             loop.call_soon(self._next_turn, loop)
 
-    def _adapt(self, now: float) -> None:
+    def _adapt_turn_limit(self, now: float) -> None:
         """Halve the limit of starts after a long turn, and raise it by one after a short turn."""
         is_long = now - self._turn_began > TURN_SECONDS
         self._turn_limit = max(1, self._turn_limit // 2) if is_long else min(MAX_STARTS_PER_TURN, self._turn_limit + 1)

@@ -116,6 +116,7 @@ class RequestMemory:
         """Start with no bytes taken. `subject` identifies the caller in the quota."""
         self._quota = quota
         self._subject = subject
+        # Memory of the response that REQUEST_BYTES covers, or that was taken from the quota.
         self._covered_response_memory = RESPONSE_FACTOR * RESPONSE_ALLOWANCE_BYTES
         self._is_complete = False
         self.amount = self.response_bytes = 0

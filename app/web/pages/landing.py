@@ -36,7 +36,7 @@ def page(  # noqa: PLR0913 - the facts that the page shows
     backend_name: str,
     tokens: AcceptedTokens,
     *,
-    sandbox: bool,
+    is_sandbox: bool,
     is_url_uncertain: bool = False,
     identity_provider_name: str | None = None,
 ) -> str:
@@ -59,7 +59,7 @@ def page(  # noqa: PLR0913 - the facts that the page shows
         url=escape(url),
         backend=escape(backend_name),
         notice=(f'<div class="notice">{escape(UNCERTAIN_URL_NOTE)}</div>' if is_url_uncertain else "")
-        + (_sandbox_notice() if sandbox else ""),
+        + (_sandbox_notice() if is_sandbox else ""),
         clients="".join(
             _client(client.name, client.steps, client.paste) for client in clients(url, tokens.placeholder)
         ),
