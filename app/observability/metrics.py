@@ -178,7 +178,7 @@ class Metrics:
         self.callbacks(outcome).inc()
 
     def show_free_places(self, number: int, free: int) -> None:
-        """Set the number of submissions that a credential still takes. `number` counts credentials by first use, up to 50."""
+        """Set how many more submissions a credential takes. `number` counts credentials by first use, up to 50."""
         self._free_places.labels(str(number)).set(free)
 
     def show_budgets(self, shares: Mapping[tuple[str, str], float]) -> None:
@@ -200,7 +200,7 @@ class Metrics:
         self.admin_requests(operation, str(status)).inc()
 
     def exposition(self) -> bytes:
-        """Return the metrics of this process, or with several workers those of all, in Prometheus's text format."""
+        """Return the metrics in Prometheus's text format: of all workers if there are several, else of this process."""
         return generate_latest(registry_of_all_workers() or self.registry)
 
 
@@ -227,7 +227,7 @@ class WorkerProcessCollector(Collector):
 
 
 def registry_of_all_workers() -> CollectorRegistry | None:
-    """Return a registry that aggregates the metrics of all workers; None if PROMETHEUS_MULTIPROC_DIR is not set."""
+    """Return a registry that aggregates the metrics of all workers if PROMETHEUS_MULTIPROC_DIR is set, else None."""
     if (folder := os.environ.get(MULTIPROCESS_VARIABLE)) is None:
         return None
     registry = CollectorRegistry()

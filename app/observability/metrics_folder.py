@@ -24,7 +24,7 @@ def delete_files_of_ended_processes(folder: Path) -> None:
 
 
 def _pid_of(file: Path) -> int | None:
-    """Return the process id at the end of a file's name, such as counter_17.db; None if no number is there."""
+    """Return the process id at the end of a file's name, such as 17 for counter_17.db, else None."""
     pid = file.stem.rpartition("_")[2]
     return int(pid) if pid.isdecimal() else None
 

@@ -113,15 +113,15 @@ class RootApp:
 
 
 def port_of(scope: Scope) -> int | None:
-    """Return the port at which a request arrived; None if it did not come by TCP."""
+    """Return the TCP port at which a request arrived, or None for another transport."""
     server = scope.get("server")
     return None if server is None else server[1]
 
 
 def _strip_prefix(path: str, prefix: str) -> str:
     """Return `path` without `prefix`, or unchanged if the prefix ends within a segment, as /luma does in /lumas."""
-    rest = path.removeprefix(prefix)
-    return rest if rest.startswith("/") else path if rest else "/"
+    remainder = path.removeprefix(prefix)
+    return remainder if remainder.startswith("/") else path if remainder else "/"
 
 
 def create_app(
@@ -175,7 +175,7 @@ def _challenges(settings: Settings, assembly: Assembly) -> Challenges:
 
 
 def _scope_guard(settings: Settings, assembly: Assembly) -> ScopeGuard | None:
-    """Return the scope guard; None if there is no issuer from which clients can get a token with more scopes."""
+    """Return the scope guard if clients can get tokens with more scopes from an issuer, else None."""
     if protected_resource(settings) is None:
         return None
     return ScopeGuard(_challenges(settings, assembly), assembly.tools, assembly.metrics.refused)

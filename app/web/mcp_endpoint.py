@@ -246,9 +246,9 @@ def _rewriting_errors(send: Send) -> Send:
             head = message
         elif head is not None:
             body = rewrite_sdk_error(message.get("body", b""))
-            kept = [(name, value) for name, value in head["headers"] if name != b"content-length"]
+            other_headers = [(name, value) for name, value in head["headers"] if name != b"content-length"]
             length = (b"content-length", str(len(body)).encode())
-            await send({**head, "headers": [*kept, length]})
+            await send({**head, "headers": [*other_headers, length]})
             await send({**message, "body": body})
             head = None
         else:

@@ -10,7 +10,7 @@ from app.mcp_server.tools.narrowing import NOT_NARROWED, Narrowing
 
 READ_ONLY_PATHS = (READ_ONLY_PATH, f"{READ_ONLY_PATH}/")
 READ_ONLY_KEY = "luma_mcp.read_only"
-"""Key in the ASGI scope of requests for one of READ_ONLY_PATHS."""
+"""Key that is in the ASGI scope of a request to one of READ_ONLY_PATHS."""
 
 PREFIX = b"x-mcp-"
 READ_ONLY_HEADER = b"x-mcp-readonly"
@@ -34,6 +34,6 @@ def narrowing_of(headers: Iterable[tuple[bytes, bytes]], *, is_read_only: bool) 
         if name == READ_ONLY_HEADER:
             is_read_only = is_read_only or value.strip().lower() not in OFF_VALUES
         elif name == TOOLS_HEADER:
-            listed = frozenset(item.strip() for item in value[:MAX_HEADER_LENGTH].decode("latin-1").split(","))
-            names = listed if names is None else names & listed
+            allowed = frozenset(item.strip() for item in value[:MAX_HEADER_LENGTH].decode("latin-1").split(","))
+            names = allowed if names is None else names & allowed
     return Narrowing(is_read_only, names) if is_read_only or names is not None else NOT_NARROWED

@@ -46,16 +46,16 @@ def output_schema(result: Any) -> Schema:
     """
     schema: Schema = _with_published_keywords(TypeAdapter(result | ErrorResult).json_schema())
     definitions = {name: _undescribed(definition) for name, definition in schema.pop("$defs", {}).items()}
-    whole = {
+    wrapped = {
         "type": "object",
         "properties": {"result": schema},
         "required": ["result"],
         "additionalProperties": False,
         "$defs": definitions,
     }
-    while used_once := [name for name in definitions if json.dumps(whole).count(f'"#/$defs/{name}"') == 1]:
-        _inline(whole, used_once[0], definitions.pop(used_once[0]))
-    return whole if definitions else {key: value for key, value in whole.items() if key != "$defs"}
+    while used_once := [name for name in definitions if json.dumps(wrapped).count(f'"#/$defs/{name}"') == 1]:
+        _inline(wrapped, used_once[0], definitions.pop(used_once[0]))
+    return wrapped if definitions else {key: value for key, value in wrapped.items() if key != "$defs"}
 
 
 def _inline(schema: Any, name: str, definition: Schema) -> None:

@@ -30,8 +30,8 @@ def task_line(task: Task) -> str:
 
 def error_text(error: LumaError) -> str:
     """Return a failed call as a sentence that begins with its code."""
-    wait = f" Try again in {error.advised_wait_seconds:g} s." if error.advised_wait_seconds is not None else ""
-    return f"{error.code.value}: {error}{wait}"
+    advice = f" Try again in {error.advised_wait_seconds:g} s." if error.advised_wait_seconds is not None else ""
+    return f"{error.code.value}: {error}{advice}"
 
 
 def _final_line(task: Task) -> str:

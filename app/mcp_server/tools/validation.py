@@ -76,7 +76,7 @@ def _name(location: tuple[int | str, ...]) -> str:
     """Return the argument's path for a sentence. A name that is not a plain identifier is not quoted."""
     if not location:
         return "The name of an argument"
-    name, *rest = location
+    name, *indexes = location
     if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
         return "An argument"
-    return f"`{name}{''.join(f'[{index}]' for index in rest if isinstance(index, int))}`"
+    return f"`{name}{''.join(f'[{index}]' for index in indexes if isinstance(index, int))}`"

@@ -114,17 +114,17 @@ class VideoTools:
         )
         request = self._confirmation.require(call, request, is_confirmed=arguments.confirm)
         purchase = await self._videos.start(call.caller, request)
-        wait, usual = self._polling.first_question_seconds, self._polling.expected_seconds
+        wait, expected = self._polling.first_question_seconds, self._polling.expected_seconds
         beginning = "Already started by an earlier call with this key" if purchase.replayed else "Started"
         message = (
-            f"{beginning}; it usually takes about {usual:g} s. Ask luma_get_tasks_batch in {wait} s, or at once with "
-            "wait_seconds, about all your tasks in one call. Do not submit it again."
+            f"{beginning}; it usually takes about {expected:g} s. Ask luma_get_tasks_batch in {wait} s, or at once "
+            "with wait_seconds, about all your tasks in one call. Do not submit it again."
         )
         view: SubmittedView = {
             "task_id": purchase.task_id,
             "state": "pending",
             "ask_again_in_seconds": wait,
-            "expected_seconds": usual,
+            "expected_seconds": expected,
             "message": message,
         }
         if purchase.replayed:

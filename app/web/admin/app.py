@@ -37,7 +37,7 @@ class AdminRequestMatcher:
     """
 
     def __init__(self, port: int | None, prefix: str) -> None:
-        """`port` is the admin port; None if administration has no port of its own.
+        """`port` is the separate port of administration, or None.
 
         `prefix` is the path of the public URL, or empty.
         """

@@ -86,7 +86,7 @@ class TeamHandlers:
         return full_team_document(admin.team, members, credentials)
 
     async def change_team(self, admin: TeamAdmin, request: OperationInput[TeamChange, NoQuery]) -> TeamDocument:
-        """Change settings of the team; those that are left out stay."""
+        """Change settings of the team; settings that are left out stay as they are."""
         body = request.body
         changed = await self._teams.change(
             admin,
@@ -245,12 +245,12 @@ class LimitHandlers:
         return [limits_document(limits) for limits in await self._limits.limits(admin)]
 
     async def set_limits(self, admin: TeamAdmin, request: OperationInput[NewLimits, OwnerQuery]) -> LimitsDocument:
-        """Set rate limits; those that are left out stay."""
+        """Set rate limits; limits that are left out stay as they are."""
         owner = await _owner(self._teams, admin, request.query)
         return limits_document(await self._limits.set(admin, owner, Limits(**request.body.model_dump())))
 
     async def remove_limits(self, admin: TeamAdmin, request: OperationInput[Nothing, LimitsQuery]) -> LimitsDocument:
-        """Remove all rate limits of the team, a member or a key, or the one that is named."""
+        """Remove the rate limits of the team, a member or a key: all, or the one named in the query."""
         owner, kind = await _owner(self._teams, admin, request.query), request.query.kind
         kinds = list(LimitKind) if kind is None else [kind]
         return limits_document(await self._limits.remove(admin, owner, kinds))

@@ -63,11 +63,11 @@ def problem(status: int, detail: str, code: str) -> bytes:
 
 def first_error_sentence(error: ValidationError, allowed: list[str]) -> str:
     """Return the first error of a body or query as a sentence that quotes no value. `allowed` are the valid names."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    if first["type"] == "extra_forbidden":
+    first_error = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first_error["type"] == "extra_forbidden":
         return f"A name is not known. {_known(allowed)}"
-    name = first["loc"][0] if first["loc"] else None
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    name = first_error["loc"][0] if first_error["loc"] else None
+    message = first_error["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{name}: {message}." if name in allowed else f"{message}."
 
 
@@ -104,9 +104,9 @@ def _rewriting(send: Send) -> Send:
             start, head = head, None
             body = _as_problem(start["status"], message.get("body", b""))
             replaced = (b"content-type", b"content-length")
-            kept = [(name, value) for name, value in start["headers"] if name not in replaced]
+            other_headers = [(name, value) for name, value in start["headers"] if name not in replaced]
             length = str(len(body)).encode()
-            headers = [*kept, (b"content-type", PROBLEM_JSON.encode()), (b"content-length", length)]
+            headers = [*other_headers, (b"content-type", PROBLEM_JSON.encode()), (b"content-length", length)]
             await send({**start, "headers": headers})
             message = {**message, "body": body}
         await send(message)

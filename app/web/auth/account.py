@@ -30,7 +30,7 @@ class AccountEndpoint:
     ) -> None:
         """List and end the grants in `account`. `flow` signs the person in at the upstream login, `login_origin`.
 
-        `limits` counts pages and forms together with those of /authorize. `team` is None if people belong to no teams.
+        `limits` counts pages and forms together with those of /authorize. `team` is None on a service without teams.
         """
         self._flow = flow
         self._account = account

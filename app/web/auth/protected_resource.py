@@ -62,7 +62,7 @@ class ProtectedResource:
 
 
 def protected_resource(settings: Settings) -> ProtectedResource | None:
-    """Return this service as a protected resource; None if no client can sign in."""
+    """Return this service as a protected resource if clients can sign in, else None."""
     issuers = authorization_servers(settings)
     if not issuers or settings.public_url is None:
         return None

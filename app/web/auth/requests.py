@@ -110,7 +110,7 @@ class Cookies:
         return cls(is_secure, f"{prefix}luma-mcp-browser", f"{prefix}luma-mcp-session")
 
     def browser(self, request: Request) -> Browser | None:
-        """Return the secrets in a request's cookies; None if there is no browser secret."""
+        """Return the secrets in a request's cookies if the browser secret is among them, else None."""
         values = _secrets_by_name(request.headers.getlist("cookie"))
         secret = values.get(self.browser_name)
         return Browser(secret, values.get(self.session_name)) if secret is not None else None

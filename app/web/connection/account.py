@@ -43,7 +43,7 @@ class AccountedConnection(HttpToolsProtocol):
     _pipelined_memory = 0
     """Sums of `_pipelined`. They are not computed on demand, because a body may come in thousands of parts."""
     _idle_kind: IdleKind | None = None
-    """The idle state as last reported; None while this connection does not wait for its client."""
+    """The idle state as last reported, while this connection waits for its client; otherwise None."""
     _is_counted = False
     """Whether the memory budget counts bytes of this connection."""
 
@@ -105,9 +105,9 @@ class AccountedConnection(HttpToolsProtocol):
 
     def _add_pipelined(self, cycle: RequestResponseCycle, length: int, memory: int) -> None:
         """Count a pipelined request, or a part of its body. `length` and `memory` are in bytes."""
-        counted = self._pipelined.setdefault(cycle, [0, 0])
-        counted[0] += length
-        counted[1] += memory
+        totals = self._pipelined.setdefault(cycle, [0, 0])
+        totals[0] += length
+        totals[1] += memory
         self._pipelined_bytes += length
         self._pipelined_memory += memory
 

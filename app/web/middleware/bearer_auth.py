@@ -79,7 +79,7 @@ class BearerAuthMiddleware:
             await self._app(scope, receive, send)
 
     async def _principal_now(self, token: str) -> Principal | None:
-        """Return the current principal of a token; None if it is no longer accepted.
+        """Return the current principal of a token that is still accepted, else None.
 
         Raises InternalError if the token cannot be checked now.
         """

@@ -24,7 +24,7 @@ from app.web.connection.refusal_pace import RefusalPace
 from app.web.middleware.request_memory import HEAD_ALLOWANCE_BYTES, refuse
 
 CONTENTION_SECONDS = 0.25
-"""Scheduling stays on for this time after a request whose client differs from that of the request before it."""
+"""Scheduling stays on for this time after two consecutive requests of different clients."""
 
 TURN_SECONDS = 0.004
 """Duration of a turn beyond which fewer requests start in the next one."""

@@ -27,10 +27,10 @@ spent stays in its books. You come back with a new invitation.</p>
 
 
 def _credential_form(site: Site, view: PersonTeamView, backend: str, csrf_token: str) -> str:
-    known = f"A token of {backend} is set: <code>{escape(', '.join(view.hints))}</code>"
-    missing = f"No token of {backend} is set, so your apps cannot make or see videos yet."
+    stored_note = f"A token of {backend} is set: <code>{escape(', '.join(view.hints))}</code>"
+    missing_note = f"No token of {backend} is set, so your apps cannot make or see videos yet."
     return f"""<h2>Your token of {backend}</h2>
-<p>The team is yours alone, and what you make is paid with your token. {known if view.hints else missing}</p>
+<p>The team is yours alone, and what you make is paid with your token. {stored_note if view.hints else missing_note}</p>
 <form method="post" action="{escape(site.public_url)}/account">
 <input type="hidden" name="token" value="{escape(csrf_token)}">
 <label>Token <input type="password" name="secret" autocomplete="off" spellcheck="false" required></label>

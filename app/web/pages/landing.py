@@ -42,7 +42,7 @@ def page(  # noqa: PLR0913 - the facts that the page shows
 ) -> str:
     """Return the HTML page for the service at `base_url`. If `is_url_uncertain`, it says that the URL may be wrong.
 
-    `identity_provider_name` is the name of the upstream login with which people sign in; None if there is no sign-in.
+    `identity_provider_name` is the name of the upstream login with which people sign in; None without sign-in.
     """
     url = f"{base_url}/mcp"
     names = {"tokens": tokens.names, "login": identity_provider_name or ""}
@@ -68,8 +68,8 @@ def page(  # noqa: PLR0913 - the facts that the page shows
 
 
 def _connect_section(url: str) -> str:
-    listed = "".join(_client(client.name, client.steps, client.paste) for client in clients_that_sign_in(url))
-    return f"<h2>Connect</h2>{listed}"
+    sections = "".join(_client(client.name, client.steps, client.paste) for client in clients_that_sign_in(url))
+    return f"<h2>Connect</h2>{sections}"
 
 
 @cache

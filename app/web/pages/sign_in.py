@@ -51,7 +51,7 @@ def consent_page(
 ) -> str:
     """Return the consent page. `sealed` is the encrypted request, which the form returns in a hidden field.
 
-    `label` names the account of a browser that is signed in; None if it is not.
+    `label` names the account that the browser is signed in to; None before sign-in.
     """
     name = escape(client.name)
     facts = {
@@ -83,10 +83,10 @@ def account_page(site: Site, label: str, grants: Sequence[Grant], *, csrf_token:
 
     `label` names the person's account. `team_html` is the section about the person's team, as HTML.
     """
-    listed = "".join(_grant_section(site, grant, csrf_token) for grant in grants)
+    sections = "".join(_grant_section(site, grant, csrf_token) for grant in grants)
     body = f"""<h1>Your connected apps</h1>
 <p>Signed in to <strong>{escape(site.address)}</strong> as {escape(label)}.</p>
-{team_html}{listed or '<p class="soft">No app is connected.</p>'}
+{team_html}{sections or '<p class="soft">No app is connected.</p>'}
 <div class="buttons">{_button(site, csrf_token, "sign-out", "Sign out of this browser")}</div>
 <p class="soft">Signing out leaves the apps connected. An app that you disconnect can no longer use your account.</p>"""
     return page("Your connected apps", body)
@@ -144,11 +144,11 @@ def _provenance(client: OAuthClient) -> str:
 
 def _destination(redirect_uri: str) -> str:
     """Return the destination of a redirect URI as HTML: a program, an app with a private-use URI scheme, or a host."""
-    shown = escape(shown_host(redirect_uri))
+    host = escape(shown_host(redirect_uri))
     if is_loopback(redirect_uri):
-        return f"a program on this computer ({shown})"
-    is_app_scheme = shown.endswith(":")  # such as `cursor:`; a host never ends with a colon
-    return f"an app on this computer ({shown})" if is_app_scheme else shown
+        return f"a program on this computer ({host})"
+    is_app_scheme = host.endswith(":")  # such as `cursor:`; a host never ends with a colon
+    return f"an app on this computer ({host})" if is_app_scheme else host
 
 
 def _bullet_list(texts: Sequence[str]) -> str:
