@@ -35,8 +35,8 @@ class AccountedConnection(HttpToolsProtocol):
     """Bytes of an unfinished head, chunk extension or trailer, since the last complete head or body part."""
     _head_bytes = 0
     """Length of the header lines of the newest head."""
-    _first_read_bytes = 0
-    """Length of the read in which the unfinished head began. It may include earlier requests."""
+    _first_part_bytes = 0
+    """Length of the part of a read in which the unfinished head began. The part may include earlier requests."""
     _pipelined: dict[RequestResponseCycle, list[int]]
     """For each request that waits for the responses to earlier ones: its length and its memory, in bytes."""
     _pipelined_bytes = 0
@@ -69,7 +69,7 @@ class AccountedConnection(HttpToolsProtocol):
         """
         head = 0
         if self._in_head:
-            head = self._first_read_bytes + self._overhead_bytes + HEADER_BYTES * len(self.headers)
+            head = self._first_part_bytes + self._overhead_bytes + HEADER_BYTES * len(self.headers)
         elif self._in_body:
             head = self._overhead_bytes
             if not self.pipeline:

@@ -148,7 +148,7 @@ class DisconnectAwareProtocol(PacedConnection):
         except BadMessage as exc:
             self._refuse(exc)
         except httptools.HttpParserError:
-            if self._is_last and not self._in_body:
+            if self._is_last and not self._in_body:  # input after the last request is dropped
                 self._reading_ended = True
             else:
                 self._refuse(self._refusal or malformed("This is not well-formed HTTP/1.1."))
@@ -200,7 +200,7 @@ class DisconnectAwareProtocol(PacedConnection):
             self._refuse(too_slow())
 
     def _read(self, data: bytes) -> None:
-        """Feed `data` to the parser, or to the body after an Upgrade header. Raises BadMessage and HttpParserError."""
+        """Pass `data` to the parser, or to `on_body` after an upgrade. Raises BadMessage and HttpParserError."""
         while data:
             if self._body_left:
                 part, data = data[: self._body_left], data[self._body_left :]
@@ -225,7 +225,7 @@ class DisconnectAwareProtocol(PacedConnection):
     def _check_overhead(self, part_bytes: int) -> None:
         """Raise BadMessage for a head, a chunk extension or a trailer that is too long."""
         if self._in_head and not self._overhead_bytes:
-            self._first_read_bytes = part_bytes
+            self._first_part_bytes = part_bytes
         if self._in_head and self._overhead_bytes > MAX_PIPELINED_BYTES and self._is_answering():
             raise overloaded(
                 "While a request is in flight on this connection, at most 16 KB of the next one may arrive."
@@ -249,7 +249,7 @@ class DisconnectAwareProtocol(PacedConnection):
             raise _NoMoreRequests
         self._in_head = True
         self._reads = 0
-        self._head_bytes = self._first_read_bytes = 0
+        self._head_bytes = self._first_part_bytes = 0
         self._timer.begin_message()
         super().on_message_begin()
 
