@@ -188,10 +188,10 @@ async def _media_server(settings: Settings) -> AsyncIterator[tuple[str, Starlett
 
 
 def _token(settings: Settings) -> str:
-    given = settings.token.get_secret_value() if settings.token is not None else ""
-    if not given and settings.backend == "sandbox":
+    configured = settings.token.get_secret_value() if settings.token is not None else ""
+    if not configured and settings.backend == "sandbox":
         return SANDBOX_TOKEN
-    token = bearer_token(f"Bearer {given}")
+    token = bearer_token(f"Bearer {configured}")
     if token is None:
         raise SettingsError("LUMA_MCP_TOKEN must hold your AceDataCloud API token; stdio has no header to carry one.")
     return token

@@ -74,7 +74,7 @@ def build_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of all aut
     metrics: Metrics,
     sign_in: TokenCheck | None = None,
 ) -> Authenticator:
-    """Return the authenticator, which passes each token to the enabled method for its form.
+    """Return the authenticator, which passes each token to one of the enabled methods, by the token's form.
 
     `sign_in` is the method for the access tokens of sign-in; None if sign-in is off.
     """

@@ -16,7 +16,7 @@ class WatchedTask:
         since: when the first call began to wait.
         subscriptions: number of calls that wait for the task.
         snapshot: the last snapshot; None before the first one.
-        answer: the last result, of which None means a missing task; meaningful only if `answered` is true.
+        answer: the last result; None means that the task is missing. Meaningful only if `answered` is true.
         answered: whether there is a result.
         early_read_at: time at which to read the task before its schedule, because a callback reported its end or
             another replica found it missing; None without such an event.

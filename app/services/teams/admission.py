@@ -38,7 +38,7 @@ class TeamAdmission:
     ) -> None:
         """Admit a person who has a membership. A person without one gets a personal team, up to `max_personal` in all.
 
-        `on_full` is called for each person who gets none because of that; not if `max_personal` is 0.
+        `on_full` is called for each person who gets no team because the limit is reached; not if `max_personal` is 0.
         """
         self._memberships = memberships
         self._people = people
@@ -95,5 +95,5 @@ class TeamAdmission:
         """Return whether an invitation is into `team`, from which the person was removed."""
         if not await self._memberships.is_former(person, team):
             return False
-        found = await self._invitations.find(invitation)
-        return found is not None and found.team.id == team.id
+        open_invitation = await self._invitations.find(invitation)
+        return open_invitation is not None and open_invitation.team.id == team.id

@@ -13,7 +13,7 @@ POLL_SECONDS = 5.0
 
 BATCH_SIZE = 20
 PER_TEAM = 2
-"""Alerts of one team that a process sends at the same time, so that its receivers hold up no other team's."""
+"""Alerts of one team that a process sends concurrently. Slow receivers of a team cannot delay alerts of others."""
 
 LEASE_SECONDS = 60.0
 """Lease of an alert. If its process dies meanwhile, another process sends it after the lease.

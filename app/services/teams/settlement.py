@@ -38,6 +38,7 @@ class Settlement:
         self._ledger = ledger
         self._sleep = sleep
         self._ended: dict[tuple[str, str], bool] = {}
+        """Whether an ended task completed and is charged, by team id and task id."""
         self._wake = asyncio.Event()
         self._faults = ThrottledExceptionLog(log, "Purchases of teams could not be settled: they become overdue")
 
@@ -101,7 +102,7 @@ class OverdueReservations:
             try:
                 await self.read_overdue()
             except DatabaseUnavailable:
-                pass  # they stay overdue
+                pass  # the reservations stay overdue
             except Exception as exc:  # noqa: BLE001 - an exception must not end the loop
                 self._faults.note(exc)
 
