@@ -68,22 +68,22 @@ def database_limits(
     effect = f"Refused a callback with 503: {waited} Its task is read on schedule."
     on_callback_timeout = refusals.reporter("callback_waits", effect)
 
-    def turns(shares: Shares) -> DatabaseTurns:
+    def token_turns(shares: Shares) -> DatabaseTurns:
         waiting = CallerQuota(quota, is_accepted, on_refusal)
         return DatabaseTurns(FairLimiter(shares, is_accepted), waiting, on_timeout, longest_wait_seconds)
 
     callbacks = FairLimiter(DATABASE_CALLBACKS, _all_accepted)
     waiting = CallerQuota(callback_quota, _all_accepted, on_callback_refusal)
     return DatabaseLimits(
-        reads=turns(DATABASE_READS),
-        purchases=turns(DATABASE_PURCHASES),
+        reads=token_turns(DATABASE_READS),
+        purchases=token_turns(DATABASE_PURCHASES),
         callbacks=DatabaseTurns(callbacks, waiting, on_callback_timeout, longest_wait_seconds),
         sign_in=_sign_in_turns(refusals, longest_wait_seconds),
     )
 
 
 def _sign_in_turns(refusals: Refusals, longest_wait_seconds: float) -> DatabaseTurns:
-    """Return the limiter for pages and OAuth clients. The backend accepts neither, so both count as accepted."""
+    """Return the limiter for pages and OAuth clients. Neither has a token to accept, so both count as accepted."""
     effect = (
         f"Refused a request of sign-in with 503: {MAX_QUEUED_SIGN_IN_PER_CALLER} of pages or of OAuth clients wait for "
         "the database already. MCP calls with known tokens are served."

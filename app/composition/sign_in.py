@@ -54,7 +54,7 @@ GRANT_SECONDS = 180 * 86_400.0
 """Lifetime of a grant. After it the person must sign in again, however often the client has refreshed."""
 
 TOTAL_SECONDS = 60.0
-"""Window of the limits of all addresses together: a flood of strangers locks others out for no longer."""
+"""Window of the limits of all addresses together. A flood of strangers locks others out for at most this time."""
 
 OTHER_KEY = "has secrets that another LUMA_MCP_SECRET_KEY has sealed: set that key, or add it after the current one"
 

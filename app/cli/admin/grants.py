@@ -24,7 +24,7 @@ def add_grant_verbs(verbs: Any) -> None:
 
 
 async def _list(admin: Administrator, args: Namespace) -> None:
-    grants = await admin.grants.alive(args.person)
+    grants = await admin.grants.active(args.person)
     documents = [_document(listed.grant, listed.label) for listed in grants]
     admin.output.show(documents, table(HEADINGS, [*map(_row, grants)]))
 

@@ -76,7 +76,7 @@ class AddressLimit:
         self._trusted[network_of(address)] = None
 
     def give_back(self, address: str) -> None:
-        """Uncount one request of `address`."""
+        """Subtract one counted request of `address`."""
         network = network_of(address)
         if self._counts.get(network, 0) > 0:
             self._counts[network] -= 1

@@ -78,11 +78,11 @@ class CallerQuota:
         if is_accepted and owner in self._unaccepted:
             self._unaccepted_in_use -= self._unaccepted.pop(owner)
         held = self._held.get(owner, 0) + amount
-        is_unreserved = self.in_use + amount <= self._unreserved and (
+        fits_without_reserve = self.in_use + amount <= self._unreserved and (
             is_accepted or self._unaccepted_in_use + amount <= self._unreserved_for_unaccepted
         )
         if held > self._limits.per_caller or not (
-            is_unreserved or self._may_use_reserve(held, amount, is_accepted=is_accepted)
+            fits_without_reserve or self._may_use_reserve(held, amount, is_accepted=is_accepted)
         ):
             self._on_refusal()
             return False

@@ -59,9 +59,8 @@ class MemoryBudget(CallerQuota):
     ) -> None:
         """Limit requests and connections together to `limit` bytes.
 
-        `is_accepted` returns whether the backend has accepted an owner's token lately.
-
-        `on_refusal` is called for each refused request, and `on_connection_closed` for each closed connection.
+        `is_accepted` returns whether the backend has accepted an owner's token lately. `on_refusal` is called for each
+        refused request, and `on_connection_closed` for each closed connection.
         """
         for_requests = limit - limit // SHARE_OF_CONNECTIONS
         limits = QuotaLimits(for_requests, limit // SHARE_OF_ONE_CALLER, for_requests // 2)

@@ -44,7 +44,7 @@ JITTER = 0.1
 """Largest random delay of a read, as a fraction of the pause before it. It keeps replicas from reading in step."""
 
 MAX_WATCHED = 1000
-"""Tasks that one leader reads for other replicas, in addition to its own."""
+"""Maximum number of tasks that one leader reads for other replicas, in addition to its own."""
 
 MAX_AWAITED = 6_000
 MAX_AWAITED_PER_CALLER = 1_200
@@ -191,14 +191,16 @@ class TenantPoller:
 
     async def _refresh(self) -> None:
         """Update the watched tasks from the cache and the stored snapshots, which other replicas write too."""
-        tasks, snapshots = await self._stored(self._unsettled())
+        tasks, snapshots = await self._load_stored(self._unsettled())
         for task_id, snapshot in snapshots.items():
             if snapshot is not None:
                 self._update_snapshot(task_id, snapshot)
         for task_id, task in tasks.items():
             self._update_answer(task_id, task)
 
-    async def _stored(self, task_ids: Sequence[str]) -> tuple[dict[str, RenderedTask], dict[str, TaskSnapshot | None]]:
+    async def _load_stored(
+        self, task_ids: Sequence[str]
+    ) -> tuple[dict[str, RenderedTask], dict[str, TaskSnapshot | None]]:
         """Return the cached tasks, and the snapshot of each task that is not final; None if there is no snapshot."""
         if not task_ids:
             return {}, {}
@@ -272,7 +274,7 @@ class TenantPoller:
             awaited = await self._deps.coordination.members(self._interest_key, MAX_WATCHED)
         except StoreUnavailable:
             return {}
-        _, snapshots = await self._stored([task_id for task_id in awaited if task_id not in self._watched])
+        _, snapshots = await self._load_stored([task_id for task_id in awaited if task_id not in self._watched])
         return snapshots
 
     async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:

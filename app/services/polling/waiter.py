@@ -80,8 +80,8 @@ class TaskWaiter:
         """Return one result for each distinct id, in the order of `task_ids`, once all are settled or time is up.
 
         During the wait, only the poller reads the backend. Tasks without a result after `wait_seconds` are read once.
-        Raises RateLimited if too many calls wait already, or wait for too many tasks, and Unauthorized if the caller's
-        key ends during the wait.
+        Raises RateLimited if too many calls wait already, or wait for too many tasks, Unauthorized if the caller's key
+        ends during the wait, and another LumaError if the key can no longer be checked.
         """
         principal = caller.principal
         denied = await self._tasks.access.denied(principal, task_ids) if principal.team is not None else {}
@@ -122,8 +122,11 @@ class TaskWaiter:
         finished: int,
         report: ProgressCallback,
     ) -> None:
-        """Wait until all tasks are settled or the time is over. Raises Unauthorized if the caller's key has ended."""
-        interval = PROGRESS_SECONDS if caller.current is None else CHECK_SECONDS
+        """Wait until all tasks are settled or the time is over. `finished` tasks had ended before the wait.
+
+        Raises Unauthorized if the caller's key has ended, and another LumaError if it cannot be checked.
+        """
+        interval = PROGRESS_SECONDS if caller.current is None else CHECK_SECONDS  # None: only the backend can check
         began, progress = self._clock(), -PROGRESS_STEP_SECONDS
         total = finished + subscription.count
         while (

@@ -146,7 +146,9 @@ class PurchaseService:
         self._unaccepted = unaccepted
         self._backend = backend
         self._keys_in_use: dict[KeyName, asyncio.Event] = {}
+        """By key: the event that is set when the call that attempts to buy with the key has ended."""
         self._calls: Counter[str] = Counter()
+        """Number of concurrent calls with a key, by caller."""
         self._unrecorded_log = LogThrottle(clock)
         self._invalid_log = LogThrottle(clock)
         self._faults = ThrottledExceptionLog(
@@ -252,7 +254,7 @@ class PurchaseService:
     async def _buy_with_key(self, call: _Call, run_shielded: RunShielded) -> PurchaseResult:
         """Attempt the purchase until its key has an outcome. In this process, one call per key attempts at a time.
 
-        An attempt that may have claimed the key continues if its caller disconnects. A call that only waits ends.
+        An attempt that may have recorded the purchase continues if its caller disconnects. A call that only waits ends.
         """
         give_up_at, pause, key = self._clock() + MAX_WAIT_SECONDS, FIRST_PAUSE_SECONDS, call.new.keys[0]
         while (released := self._keys_in_use.get(key)) is not None:
@@ -277,7 +279,10 @@ class PurchaseService:
         return RateLimited(STILL_UNDER_WAY)
 
     async def _attempt(self, call: _Call) -> PurchaseResult | None:
-        """Buy if the key is free, or return the earlier result; None while another call with the key is in flight."""
+        """Buy if the key is free, or return the earlier result; None while another call with the key is in flight.
+
+        `claim` records the purchase as the holder of its key, or returns the purchase that holds the key already.
+        """
         try:
             earlier = await self._turns.run(call.new.caller, partial(self._purchases.claim, call.new))
             if earlier is not None:

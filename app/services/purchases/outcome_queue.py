@@ -46,6 +46,7 @@ class OutcomeQueue:
         self._quota = CallerQuota(limits, is_accepted)
         self._is_accepted = is_accepted
         self._groups: tuple[OrderedDict[str, deque[Outcome]], ...] = (OrderedDict(), OrderedDict())
+        """The callers' queues: of callers without an accepted token, then of callers with one."""
         self._next_group = 0
 
     def __len__(self) -> int:

@@ -110,6 +110,6 @@ class PurchaseWriter:
         if outcome.state is None:
             await self._purchases.delete_unbought(attempt)
             return
-        if not outcome.is_recorded:
+        if not outcome.is_recorded:  # a row that was stored after all stays, and gets its outcome below
             await self._purchases.record(outcome.purchase, outcome.state, outcome.task_id)
         await self._purchases.record_outcome(attempt, outcome.state, outcome.task_id)

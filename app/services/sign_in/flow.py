@@ -189,7 +189,7 @@ class SignInFlow:
         return replace(await self._issue_code(request, person), session=session)
 
     async def person(self, browser: Browser) -> Person | None:
-        """Return the person who is signed in with a browser; None if nobody is."""
+        """Return the person who is signed in with this browser; None if nobody is signed in."""
         if browser.session is None:
             return None
         mint = await self._mint.load()

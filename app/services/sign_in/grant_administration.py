@@ -28,7 +28,7 @@ class GrantAdministration:
         self._grants = grants
         self._vault = vault
 
-    async def alive(self, person: str | None) -> list[ListedGrant]:
+    async def active(self, person: str | None) -> list[ListedGrant]:
         """Return the grants that have not ended, newest first: all, or those of a person, by id or by name."""
         listed_grants = [
             listed async for listed in self._each() if person in (None, listed.grant.person_id, listed.label)

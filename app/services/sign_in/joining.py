@@ -1,4 +1,4 @@
-"""The way of an invited person from the link to the login. The invitation is used up when they return from there."""
+"""Leads an invited person from the link to the login. The return from the login uses the invitation up."""
 
 from collections.abc import Callable
 

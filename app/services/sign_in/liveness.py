@@ -49,7 +49,7 @@ class LoginCheck:
         """
         interval = SUSPECT_INTERVAL_SECONDS if is_suspect else CHECK_INTERVAL_SECONDS
         if self._wall_clock() - person.checked_at < interval or not await self._store.people.claim_check(person):
-            return True
+            return True  # the last check is recent, or another replica has just begun one
         if (secrets := self._vault.open(person)) is None:
             return False
         liveness, renewed = await self._upstream.check_liveness(secrets)

@@ -33,7 +33,13 @@ class KeyEnded(AdministrationRefused):
 
 @dataclass(frozen=True, slots=True)
 class TeamAdmin:
-    """A caller who administers a team. `actor` is the caller's name in the audit log."""
+    """A caller who administers a team.
+
+    Attributes:
+        holder: the caller's key, with its member and team.
+        actor: the caller's name in the audit log.
+
+    """
 
     holder: KeyHolder
     actor: Actor

@@ -81,7 +81,7 @@ class TeamAdmission:
     async def _join(self, person: Person, invitation: str) -> None:
         """Use an invitation. Raises JoinRefused if it has ended, or would have no effect because a claim names a team.
 
-        An invitation into the team that a claim names lets a person in again who was removed from it.
+        One exception: a person who was removed from the team that a claim names may return by an invitation into it.
         """
         team = await self._memberships.find_named_team(person)
         if team is not None and not await self._leads_back(person, team, invitation):

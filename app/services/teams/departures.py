@@ -15,7 +15,7 @@ from app.ports.sign_in_store import People
 from app.services.teams.people import newcomer_of
 
 PAGE_SIZE = 500
-"""People that one SQL statement reads."""
+"""Number of people that one SQL statement reads."""
 
 
 class TeamDepartures:

@@ -28,7 +28,7 @@ MAX_WAITING = 200
 """Limits of look-ups through `run_lookup`: concurrent ones, and all including those that wait."""
 
 REFRESH_BATCH = 500
-"""Known keys that one query reads again after a change."""
+"""Number of known keys that one query reads again after a change."""
 
 OUTAGE_SECONDS = 60.0
 """Time for which known keys are accepted while the version cannot be read. A database failover takes less."""

@@ -87,8 +87,8 @@ class Memberships:
     async def find_or_join(self, person: Person) -> Membership:
         """Return the membership of `person`, who is added to the team at the first call.
 
-        Raises AccessRefused if the person has no team, was removed from it, or belongs to several because of claims.
-        Also raises AuthenticationUnavailable.
+        Raises AccessRefused if the person has no team, was removed from the one that a claim names, or if claims name
+        several and the person has joined none. Also raises AuthenticationUnavailable.
         """
         self.check()
         key = hashlib.sha256(repr(person).encode()).digest()  # shorter than a person with many teams
@@ -141,7 +141,7 @@ class Memberships:
         return cached
 
     async def _read(self, person: Person) -> Membership | str:
-        """Read the membership: in the team that claims name, else in a joined team, else in a personal team.
+        """Read the membership: in the team that a claim names, else in a joined team, else in a personal team.
 
         Return the sentence that refuses the person if there is none.
         """

@@ -22,7 +22,7 @@ POLL_SECONDS = 30.0
 """Interval at which the database is read for overdue reservations."""
 
 BATCH_SIZE = 100
-"""Overdue reservations that are read at once."""
+"""Maximum number of overdue reservations that are read at once."""
 
 log = logging.getLogger(__name__)
 
