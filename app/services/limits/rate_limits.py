@@ -177,7 +177,10 @@ class RateLimits:
         return result
 
     def _may_ask_redis(self) -> bool:
-        """Return False in the pause after a failure, else True. One call gets True when the pause ends, and tries."""
+        """Return False in the pause after a failure, else True.
+
+        When the pause ends, one call gets True, and a new pause begins for the others.
+        """
         if self._resume_at is None:
             return True
         now = self._clock()

@@ -22,7 +22,9 @@ LATE_SECONDS = 30.0
 """Time after the end of a task from which its callback counts as missing."""
 
 KEPT_SECONDS = 30 * 24 * 3600.0
-"""Time to live of a mark in the store: trust is lost. `luma-mcp check` reads the mark, and a callback removes it."""
+"""Time to live of the mark in the store which says that trust is lost. `luma-mcp check` reads the mark, and a callback
+removes it.
+"""
 
 log = logging.getLogger(__name__)
 

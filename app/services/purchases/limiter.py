@@ -23,7 +23,9 @@ TOO_MANY_WAIT = (
 )
 
 RETRY_SECONDS = 2.0
-"""Pause before a retry if the backend's RateLimited names no time. It started nothing, so a retry buys one video."""
+"""Pause before a retry if the backend refused a submission and named no time. Nothing was started by then, so a retry
+is safe.
+"""
 
 MAX_NUMBERED = 50
 """Number of team credentials that the metric of free places can distinguish."""

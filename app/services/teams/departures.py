@@ -89,7 +89,7 @@ class TeamDepartures:
         return None
 
     async def _named_team(self, person: SignedInPerson) -> Team | None:
-        """Return the team that the login of a person has named. It has precedence over the team of an invitation.
+        """Return the team that the login of a person has named. It has precedence over the person's other teams.
 
         Return None if the login has named no existing team or several, or if its secrets cannot be unsealed.
         """
