@@ -78,8 +78,8 @@ class Assembly:
         request_memory: the memory budget of requests and connections.
         sandbox: the sandbox, which runs in this process; None with another backend.
         callbacks: the callback handler; None if the backend is not asked to call back.
-        directory: the directory of teams; None if no authentication method uses teams.
-        team_work: the background work for teams; None if no authentication method uses teams.
+        directory: the directory of teams; None if teams are not served.
+        team_work: the background work for teams; None if teams are not served.
         issuer: the keys of the identity provider; None if its tokens are not accepted.
         sign_in: the authorization server; None if it is off.
         administration: the administration of teams over HTTP; None if it is off.

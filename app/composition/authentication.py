@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 def build_directory(
     settings: Settings, persistence: Persistence, clocks: Clocks, refusals: Refusals
 ) -> TeamDirectory[KeyDigest] | None:
-    """Return the directory of teams; None if no authentication method uses teams, or without a secret key."""
+    """Return the directory of teams; None if all authentication methods work without teams, or without a secret key."""
     uses_teams = "keys" in settings.auth or "jwt" in settings.auth or settings.sign_in == "oidc"
     # Only `luma-mcp check` has no secret key: it does not read the key file of an SQLite database.
     if not uses_teams or not settings.secret_key:

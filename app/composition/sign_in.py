@@ -236,7 +236,7 @@ def _documents(public_url: str, clocks: Clocks, refusals: Refusals) -> HttpClien
 
 
 def _token_reporter(refusals: Refusals) -> Callable[[], None]:
-    """Return the reporter of look-ups of access tokens."""
+    """Return the reporter of look-ups of access tokens that are refused because too many wait."""
     effect = (
         f"Answered 503 to an access token: {MAX_WAITING} look-ups wait for the database already. Tokens that are "
         "cached are served. The database is slow, or somebody sends made-up tokens."
@@ -245,7 +245,7 @@ def _token_reporter(refusals: Refusals) -> Callable[[], None]:
 
 
 def _place_reporter(refusals: Refusals) -> Callable[[], None]:
-    """Return the reporter of returns from the login."""
+    """Return the reporter of returns from the login that are refused because too many wait, or one waited too long."""
     effect = (
         f"Refused to complete a sign-in with 503: {PLACES} are being completed at the login, and {MAX_RETURNING} more "
         f"wait, or one waited {MAX_RETURN_SECONDS:.0f} s. The login is slow, or somebody returns from it without end."

@@ -1,6 +1,6 @@
 """Detects whether callbacks arrive. While they do, tasks that expect one are polled rarely, otherwise on schedule.
 
-Submissions carry a callback URL in both cases, so the next callback that arrives restores trust.
+Submissions carry a callback URL even while no callbacks arrive, so the next one that arrives restores trust.
 """
 
 import hashlib

@@ -183,7 +183,7 @@ class Callbacks:
     async def _record(self, callback_id: str, task_id: str) -> tuple[Purchase | None, bool]:
         """Record a callback. Return its purchase, and whether this is the first callback about the purchase's task.
 
-        The purchase is None if none has this callback id. As long as the purchase has no task, only the task id is
+        The purchase is None if the callback id is unknown. As long as the purchase has no task, only the task id is
         stored.
         """
         purchase = await self._purchases.of_callback(callback_id)
@@ -250,7 +250,7 @@ class Callbacks:
     async def _clear_callback_expectation(self, tenant: str, task_id: str) -> TaskSnapshot | None:
         """Store that the task expects no callback, so that it is polled on schedule.
 
-        Return its former snapshot; None without one, in which case nothing is stored.
+        Return its former snapshot. If it has no snapshot, store nothing and return None.
         """
         snapshot = (await self._snapshots.get_many(tenant, [task_id])).get(task_id)
         if snapshot is not None:

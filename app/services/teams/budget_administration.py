@@ -44,7 +44,7 @@ class BudgetAdministration:
     async def set(
         self, admin: TeamAdmin, owner: BudgetOwner, window: Window, limit: Limit
     ) -> tuple[OwnedUse, str | None]:
-        """Set a budget. Return it, and the secret that signs its alerts, which is None without alerts.
+        """Set a budget. Return it, and the secret that signs its alerts, or None if the budget has no alert URL.
 
         Raises NotAllowed if the backend names no price or the team has MAX_BUDGETS, and OtherSecretKey.
         """

@@ -43,7 +43,7 @@ class Settlement:
         self._faults = ThrottledExceptionLog(log, "Purchases of teams could not be settled: they become overdue")
 
     def enqueue(self, team_id: str, tasks: Sequence[Task]) -> None:
-        """Queue those of a team's tasks that have ended."""
+        """Queue the tasks among `tasks` that have ended. All are of the same team."""
         for task in tasks:
             if task.is_final and len(self._ended) < MAX_ENDED:
                 self._ended[team_id, task.id] = task.state is TaskState.COMPLETED
