@@ -57,13 +57,13 @@ def matches(registered: str, given: str) -> bool:
     if registered == given:
         return True
     try:
-        one, other = _split(registered), _split(check_redirect(given))
+        ours, theirs = _split(registered), _split(check_redirect(given))
     except BadRedirect:
         return False
     if not (is_loopback(registered) and is_loopback(given)):
         return False
-    same_host = one.hostname == other.hostname
-    return same_host and (one.path or "/") == (other.path or "/") and one.query == other.query
+    same_host = ours.hostname == theirs.hostname
+    return same_host and (ours.path or "/") == (theirs.path or "/") and ours.query == theirs.query
 
 
 def shown_host(uri: str) -> str:
