@@ -58,7 +58,7 @@ def requested_scopes(text: str | None) -> frozenset[Scope]:
 
 
 def narrowed_scopes(text: str | None, granted: frozenset[Scope]) -> frozenset[Scope]:
-    """Return the scopes for a refresh: the granted ones in `text`, or all granted ones if `text` names none of ours."""
+    """Return the scopes for a refresh: the granted ones in `text`; if it has no grantable scope, all granted ones."""
     return (requested_scopes(text) & granted) if text and set(text.split()) & set(GRANTABLE) else granted
 
 

@@ -31,7 +31,7 @@ SECONDS = 10.0
 """Timeout of a fetch, including the time in the queue and the DNS lookup."""
 
 PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
-"""Concurrent fetches, in all and from one network. Further ones wait. A slow server thus holds up only its own."""
+"""Concurrent fetches, in all and from one network. Further ones wait. A slow server delays only its own network."""
 
 HANDSHAKE_THREADS = 2
 """Concurrent TLS handshakes. Each may take seconds of processor time if a server sends costly certificates."""
@@ -52,11 +52,11 @@ _OK = 200
 
 
 class FetchRefused(Exception):
-    """The URL may not be fetched, or the document is not acceptable. `str()` completes a sentence about it."""
+    """The URL may not be fetched, or the document is not acceptable. `str()` completes a sentence about either."""
 
 
 class FetchFailed(Exception):
-    """The document cannot be fetched now. `str()` completes a sentence about it."""
+    """The document cannot be fetched now. `str()` completes a sentence about the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ class PublicFetcher:
     ) -> None:
         """`allows_loopback` also allows fetches from this machine, for trials without a network, over http or https.
 
-        `resolver` None asks the system's. `context` None trusts the usual certificates, or those that the environment
-        names. Raises EnvironmentFault if they cannot be read.
+        `resolver` None means the system's resolver. `context` None trusts the usual certificates, or those that the
+        environment names. Raises EnvironmentFault if they cannot be read.
         """
         self._allows_loopback = allows_loopback
         self._resolver = resolver or Resolver()
@@ -146,9 +146,9 @@ class PublicFetcher:
     def _may_connect(self, address: str) -> bool:
         if self._is_local(address):
             return True
-        shown = f"[{address}]" if ":" in address else address
+        host = f"[{address}]" if ":" in address else address
         try:
-            check_public_url(f"https://{shown}/", "address")
+            check_public_url(f"https://{host}/", "address")
         except InvalidRequest:
             return False
         return True
@@ -184,5 +184,5 @@ async def _json_in(response: httpx.Response, max_bytes: int) -> Fetched:
 def _fresh_seconds(cache_control: str) -> float | None:
     if _UNCACHED.search(cache_control):
         return 0.0
-    found = _MAX_AGE.search(cache_control)
-    return float(found[1]) if found else None
+    max_age = _MAX_AGE.search(cache_control)
+    return float(max_age[1]) if max_age else None
