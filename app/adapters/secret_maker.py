@@ -27,7 +27,7 @@ class VaultSecretMaker:
         self._vault = Vault(*secret_keys)
 
     async def new_key(self) -> tuple[str, NewKey]:
-        """Return a new team key, and the record of it for the directory."""
+        """Return a new team key, and its record for the directory."""
         digest = await self._digest()
         key = api_key_format.encode(secrets.token_bytes(api_key_format.RANDOM_BYTES))
         return key, NewKey(secrets.token_hex(6), digest.of(key), api_key_format.hint(key))
@@ -39,13 +39,13 @@ class VaultSecretMaker:
         return secret, mint.digest(secret)
 
     async def new_invitation(self) -> tuple[str, NewInvitation]:
-        """Return the code of an invitation, and what the directory records of it."""
+        """Return the code of a new invitation, and its record for the directory."""
         mint = await self._mint()
         code = INVITATION.encode(secrets.token_bytes(INVITATION.size))
         return code, NewInvitation(secrets.token_hex(6), mint.digest(code))
 
     async def member_hash(self) -> Callable[[str], str]:
-        """Return the keyed hash that ids of people and of their memberships are made with."""
+        """Return the keyed hash function that makes the ids of people and of their memberships."""
         return (await self._digest()).of
 
     async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:
