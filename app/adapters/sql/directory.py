@@ -52,8 +52,8 @@ class SqlDirectoryFacts:
 
         async def operation(connection: AsyncConnection) -> str:
             await connection.execute(select(service).where(service.c.name == VERSION).with_for_update())
-            if (found := await _value(connection, PEPPER)) is not None:
-                return found
+            if (recorded := await _value(connection, PEPPER)) is not None:
+                return recorded
             await connection.execute(service.insert().values(name=PEPPER, value=sealed))
             return sealed
 
@@ -70,5 +70,5 @@ class SqlDirectoryFacts:
 
 
 async def _value(connection: AsyncConnection, name: str) -> str | None:
-    found: str | None = (await connection.execute(select(service.c.value).where(service.c.name == name))).scalar()
-    return found
+    value: str | None = (await connection.execute(select(service.c.value).where(service.c.name == name))).scalar()
+    return value

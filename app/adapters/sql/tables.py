@@ -44,7 +44,7 @@ purchase_keys = Table(
     Column("attempt", String(32), ForeignKey("purchases.attempt", ondelete="CASCADE"), nullable=False),
     Index("purchase_keys_attempt", "attempt"),
 )
-"""Holders of idempotency keys. A key has a row for each of its names, one for each secret key of the service."""
+"""The purchases that hold idempotency keys. A key has a row under each secret key of the service."""
 
 callback_claims = Table(
     "callback_claims",
