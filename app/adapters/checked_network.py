@@ -186,12 +186,12 @@ class _CountedSocket(ByteStream):
 
     def __init__(self, socket: ByteStream, max_bytes: int) -> None:
         self._socket = socket
-        self._left = max_bytes
+        self._remaining_bytes = max_bytes
 
     async def receive(self, max_bytes: int = 65_536) -> bytes:
         data = await self._socket.receive(max_bytes)
-        self._left -= len(data)
-        if self._left < 0:
+        self._remaining_bytes -= len(data)
+        if self._remaining_bytes < 0:
             raise anyio.BrokenResourceError
         return data
 

@@ -104,8 +104,7 @@ class _Message:
     """The spellings of a message, with an index of their substrings."""
 
     def __init__(self, message: str) -> None:
-        bare = without_links(message)
-        spellings = {*_spellings(bare), *_spellings(without_links(without_tags(message)))}
+        spellings = {*_spellings(without_links(message)), *_spellings(without_links(without_tags(message)))}
         if not all(map(str.isascii, spellings)) or sum(map(len, spellings)) > MAX_MESSAGE_CHARACTERS:
             raise _NotComparable
         self._spellings = spellings

@@ -142,6 +142,7 @@ def _is_ip_address(host: str) -> bool:
 
 
 def _host(parts: SplitResult) -> str:
+    """Return the host in lower case, without a final dot, an IPv6 address in its short form; "" if there is none."""
     host = (parts.hostname or "").removesuffix(".")
     if ":" not in host:
         return host

@@ -232,7 +232,7 @@ class AuditEntry:
     Attributes:
         actor: name of the author.
         action: the operation, such as `team.create`.
-        subject: names of the objects of the operation.
+        subject: the changed object, by names and ids, such as `film/anna` for a member of a team.
         team_id: the team concerned. `member_id` and `key_id` are the member and the key concerned.
         before: the changed values before the change; None if the object is new.
         after: the same values after the change.

@@ -33,7 +33,7 @@ class NoCookies(CookieJar):
         """Do nothing: no cookie is sent."""
 
 
-def shared_client(  # noqa: PLR0913 - the parts list of a client
+def shared_client(  # noqa: PLR0913 - the settings of a client
     base_url: str,
     *,
     user_agent: str,

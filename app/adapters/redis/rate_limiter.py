@@ -14,6 +14,7 @@ from app.services.key_namespace import KeyNamespace
 from app.services.limits.sliding_window import BUCKETS, SlidingWindow, limit_use
 
 KIND = "rate"
+"""The kind of the windows' keys in the KeyNamespace."""
 
 MAX_VALUE_BYTES = 4096
 """A longer value comes from another program, and is read as an empty window. COUNT_CALL does the same."""

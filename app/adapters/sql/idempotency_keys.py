@@ -57,9 +57,9 @@ def _rows(backend: str, new: NewPurchase) -> list[dict[str, str]]:
 async def give_key_back(connection: AsyncConnection, condition: ColumnElement[bool]) -> None:
     """Remove a purchase that bought nothing from the chain of purchases that replaced each other.
 
-    The purchase that replaced it now replaces its predecessor. Its key is returned to the predecessor, which may have
-    bought a video, or deleted if there is none. So `replaces` never refers to a refused purchase. The key gets the
-    predecessor's request hash again, which was made with the secret key that was current then.
+    Its successor in the chain then replaces its predecessor. Its key is returned to the predecessor, which may have
+    bought a video; without a predecessor, the key is deleted. So `replaces` never refers to a refused purchase. The key
+    gets the predecessor's request hash again, which was made with the secret key that was current then.
     """
     result = await connection.execute(
         select(purchases.c.attempt, purchases.c.replaces).where(condition).with_for_update()
