@@ -38,7 +38,7 @@ class Vault:
     """
 
     def __init__(self, *secrets: str) -> None:
-        """Derive keys from each of `secrets`, the current one first. Raises ValueError without any."""
+        """Derive keys from each of `secrets`, the current one first. Raises ValueError if there are none."""
         if not secrets:
             raise ValueError("a vault needs a secret key that outlives the process")
         self._secrets = {_key_id(secret.encode()): secret.encode() for secret in secrets}

@@ -64,7 +64,7 @@ class Principal:
 
     @property
     def only_member(self) -> str | None:
-        """The member to whose tasks the caller is restricted; None without this restriction."""
+        """The member whose tasks alone the caller may read; None if the caller may read other tasks too."""
         return self.subject if self.sees is Visibility.OWN else None
 
     @property

@@ -52,7 +52,7 @@ def is_loopback(uri: str) -> bool:
 def matches(registered: str, given: str) -> bool:
     """Return whether `given` is the registered URI. The ports of loopback URIs may differ (RFC 8252, section 7.3).
 
-    This includes the name `localhost`, because clients use it with a random port as well.
+    The same holds for the name `localhost`, which clients also use with a random port.
     """
     if registered == given:
         return True

@@ -162,7 +162,7 @@ class Grant:
         refresh_until: expiry of the current refresh token. Each refresh extends it.
         ends_at: expiry of the grant. Nothing extends it.
         last_used_at: to the minute; None if never used.
-        reason: the RevokeReason; None unless it was revoked.
+        reason: the RevokeReason; None if the grant was not revoked.
 
     """
 

@@ -105,7 +105,7 @@ class Departures(Protocol):
     async def bound_people(self, team_id: str) -> list[str]:
         """Return the ids of the people who act for a personal team unless a claim of their login names another team.
 
-        They are the person it was made for, and those who have joined it. The ids are those of `Newcomer.person_id`.
+        These are the person for whom the team was made, and those who have joined it. The ids are `Newcomer.person_id`.
         """
         ...
 

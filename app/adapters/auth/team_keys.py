@@ -33,9 +33,9 @@ class TeamKeyAuthenticator:
     ) -> None:
         """Look keys up in `directory`. `key_digest` returns None until the database has been read once.
 
-        `record_accepted` is called twice for an accepted key. The first argument is the id of its member, under which
-        quotas count. The second is the keyed hash of the token, which `hash_token` returns, and under which requests
-        count before authentication. `clock` is monotonic.
+        `record_accepted` is called twice for an accepted key: with the id of its member, under which quotas count, then
+        with the keyed hash of the token from `hash_token`, under which requests count before authentication. `clock` is
+        monotonic.
         """
         self._record_accepted = record_accepted
         self._hash_token = hash_token

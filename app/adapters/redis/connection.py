@@ -18,7 +18,7 @@ from app.ports.store import StoreOverfull, StoreRefuses, StoreUnavailable
 from app.services.log_throttle import LogThrottle
 
 TIMEOUT_SECONDS = 0.4
-"""Timeout of an operation. A tool call may make two, a read and a write; both together must take less than a second."""
+"""Timeout of an operation. A tool call may make a read and a write, which together must take less than a second."""
 
 RECONNECT_INTERVAL_SECONDS = 1.0
 """Shortest time between two reconnects while Redis replies with a code of NOT_SERVING."""

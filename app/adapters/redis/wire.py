@@ -20,9 +20,9 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Size limit of a reply: 200 values of 16 KB each, and the overhead of the protocol."""
 
 MAX_ELEMENTS = 50_000
-"""Maximum number of elements in a reply, those of arrays in it included. They take 5 MB and 0.02 s.
+"""Maximum number of elements in a reply, including those of nested arrays. So many take 5 MB and 0.02 s.
 
-The client of a Cluster asks for the commands of the server, which have 13,000 elements in Redis 8.
+The client of a Cluster asks for the server's list of commands, which has 13,000 elements in Redis 8.
 """
 
 _ELEMENT = re.compile(rb"\r\n(?:[-+:$_#,(!=]|[*~%>|](\d{5})?)")

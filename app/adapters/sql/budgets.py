@@ -21,22 +21,22 @@ from app.adapters.sql.inserts import insert_into
 from app.domain.budget import Budget, EntryState, Spender, WindowUse, threshold_passed
 
 
-async def put_budget(connection: AsyncConnection, wanted: Budget, now: SqlClock = database_now) -> Budget | None:
+async def put_budget(connection: AsyncConnection, new: Budget, now: SqlClock = database_now) -> Budget | None:
     """Set a budget, and return the budget that it replaces, or None. A spender has one budget for each kind of window.
 
     The new budget continues the count of the old one. If there was none, or one in another unit, the count starts with
     the ledger's entries in the current window. The count may miss a purchase that is claimed at the same time.
     """
-    condition = and_(owner_condition(wanted.spender), budgets.c.window == wanted.window)
-    current = await current_windows(connection, wanted.spender.team, condition, now)
+    condition = and_(owner_condition(new.spender), budgets.c.window == new.window)
+    current = await current_windows(connection, new.spender.team, condition, now)
     earlier = current.windows[0].budget if current.windows else None
-    if earlier is not None and earlier.unit == wanted.unit:
-        await connection.execute(update(budgets).where(budgets.c.id == earlier.id).values(_values(wanted)))
+    if earlier is not None and earlier.unit == new.unit:
+        await connection.execute(update(budgets).where(budgets.c.id == earlier.id).values(_values(new)))
         return earlier
     if earlier is not None:
         await _delete(connection, earlier)
-    await connection.execute(budgets.insert().values(id=wanted.id, created_at=current.moment, **_values(wanted)))
-    await _count_existing_entries(connection, empty_window(wanted, current.moment, current.zone))
+    await connection.execute(budgets.insert().values(id=new.id, created_at=current.moment, **_values(new)))
+    await _count_existing_entries(connection, empty_window(new, current.moment, current.zone))
     return earlier
 
 

@@ -63,8 +63,8 @@ async def spent_this_month(
 
 
 def _total(rows: Iterable[Row[Any]]) -> Spent:
-    sums = [sum(int(row[column]) for row in found) for found in [list(rows)] for column in (1, 2, 3)]
-    return Spent(*sums)
+    all_rows = list(rows)
+    return Spent(*(sum(int(row[column]) for row in all_rows) for column in (1, 2, 3)))
 
 
 def days_from(first: date, last: date) -> list[date]:

@@ -54,7 +54,7 @@ callback_claims = Table(
     Column("created_at", Float(53), nullable=False),
     Index("callback_claims_age", "created_at"),
 )
-"""Task ids that callbacks have named for purchases without one. They are not verified: callbacks are not signed."""
+"""Task ids that callbacks have named, for purchases whose task id is unknown. They are not verified."""
 
 service = Table(
     "service",

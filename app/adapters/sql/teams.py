@@ -110,11 +110,11 @@ class SqlTeams:
 
         async def operation(change: Change) -> tuple[Member, AuditEntry | None]:
             owner = await change.team(team)
-            namesake = select(members).where(members.c.team_id == owner.id, members.c.name == name)
-            found = (await change.connection.execute(namesake)).first()
-            if found is not None and found.id == member_id:
-                return member_of(found), None
-            if found is not None:
+            query = select(members).where(members.c.team_id == owner.id, members.c.name == name)
+            existing = (await change.connection.execute(query)).first()
+            if existing is not None and existing.id == member_id:
+                return member_of(existing), None
+            if existing is not None:
                 raise AlreadyThere(f"Team {team} has a member {name} already. Choose another name.")
             return await insert_member(change, owner, member_id, name)
 
