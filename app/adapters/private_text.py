@@ -49,7 +49,11 @@ _TAG = re.compile(r"</?[A-Za-z!][^<>]*>")
 _WORD = re.compile(r"\S+")
 _LINK = re.compile(r"://|www\.|\b(?:data|javascript|mailto):", re.IGNORECASE)
 _SPACE_OR_SCHEME = re.compile(r"\s|://")
+"""Found in sentences and URLs, and not in tokens and ids."""
+
 _ESCAPING = re.compile(r"[&%\\]")
+"""A character with which an escape begins."""
+
 _ESCAPE = re.compile(r"(?:\\+|%)u([0-9a-fA-F]{4})|\\+x([0-9a-fA-F]{2})|\\+(.)")
 _NOT_ALPHANUMERIC = bytes(code for code in range(256) if not chr(code).isascii() or not chr(code).isalnum())
 

@@ -40,7 +40,10 @@ ACCEPTED_ENCODING = "gzip"
 """The only accepted content coding, in a single layer."""
 
 _GZIP = 16 + zlib.MAX_WBITS
+"""The `wbits` of zlib for the gzip format."""
+
 _PLAIN = ("", "identity")
+"""The values of Content-Encoding for a body that is not compressed."""
 
 
 class UnusableBody(Exception):

@@ -52,7 +52,7 @@ _OK = 200
 
 
 class FetchRefused(Exception):
-    """The URL may not be fetched, or the document is not acceptable. `str()` completes a sentence about either."""
+    """The document may not be fetched, or is not acceptable. `str()` completes a sentence about the document."""
 
 
 class FetchFailed(Exception):

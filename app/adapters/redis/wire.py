@@ -47,7 +47,7 @@ class BoundedParser(_AsyncHiredisParser):
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """Return the next reply. Raises ReplyTooLarge."""
-        # `_end` holds the last bytes of the part before: a beginning of an element may continue in the next part.
+        # `_end` holds the last bytes of the previous part: an element may begin in one part and end in the next.
         self._unfinished_bytes, self._elements, self._end = 0, 0, b"\r\n"
         return await super().read_response(*args, **options)
 

@@ -23,13 +23,13 @@ from app.domain.purchase import ALLOWED_MOVES, SENDING_SECONDS, NewPurchase, Pur
 from app.domain.untrusted_text import is_plain_id
 from app.ports.repositories import DatabaseUnavailable
 
-MAX_CLAIMS = 8
+MAX_CALLBACK_TASKS = 8
 """Maximum number of task ids that are recorded for one callback URL. A forged id must not displace the true one."""
 
 CLAIM_ATTEMPTS = 3
-"""Maximum number of attempts of a claim.
+"""Maximum number of attempts of `SqlPurchases.claim`.
 
-A claim is repeated if the key is released after it was found to be taken and before its holder is read.
+It tries again if the key was taken, and is released before its holder is read.
 """
 
 MAX_IN_MEMORY = 20_000
@@ -69,7 +69,7 @@ class SqlPurchases:
         self._insert = insert_of(database.kind)
         self._most_in_memory = most_in_memory
         self._batch_size = batch_size
-        self._claims_made = 0
+        self._claim_calls = 0
 
     async def claim(self, new: NewPurchase) -> Purchase | None:
         """Record `new` as sent, and return None; or return the purchase that holds its key, without recording `new`.
@@ -78,8 +78,8 @@ class SqlPurchases:
         alert that a budget is used up. In a database in memory, the oldest purchases may be deleted first.
         Raises DatabaseUnavailable, also if CLAIM_ATTEMPTS have failed because of other purchases with the same key.
         """
-        self._claims_made += 1
-        if self._database.is_in_memory and self._claims_made % (self._most_in_memory // 20) == 0:
+        self._claim_calls += 1
+        if self._database.is_in_memory and self._claim_calls % (self._most_in_memory // 20) == 0:
             await self._delete_oldest()
 
         async def operation(connection: AsyncConnection) -> None:
@@ -151,7 +151,7 @@ class SqlPurchases:
         await self._database.run(operation)
 
     async def delete_unbought(self, attempt: str) -> None:
-        """Delete a purchase whose token the backend does not know, and release its key and its price."""
+        """Delete a purchase whose token the backend did not accept, and release its key and its price."""
         condition = purchases.c.attempt == attempt
 
         async def operation(connection: AsyncConnection) -> None:
@@ -177,17 +177,17 @@ class SqlPurchases:
         )
 
     async def add_callback_task(self, callback_id: str, task_id: str) -> None:
-        """Record a task id that a callback has named. If there are MAX_CLAIMS already, it replaces the newest.
+        """Record a task id that a callback has named. If there are MAX_CALLBACK_TASKS already, it replaces the newest.
 
         The callback URL may have leaked, so neither the first nor the last id is certain to be genuine.
         """
         condition = callback_claims.c.callback_id == callback_id
 
         async def operation(connection: AsyncConnection) -> None:
-            task_ids = await self._claims(connection, callback_id)
+            task_ids = await self._callback_task_ids(connection, callback_id)
             if task_id in task_ids:
                 return
-            if len(task_ids) >= MAX_CLAIMS:
+            if len(task_ids) >= MAX_CALLBACK_TASKS:
                 await connection.execute(
                     delete(callback_claims).where(condition, callback_claims.c.task_id == task_ids[-1])
                 )
@@ -200,10 +200,10 @@ class SqlPurchases:
 
     async def callback_tasks(self, callback_id: str) -> list[str]:
         """Return the task ids that callbacks have named, the oldest first."""
-        return await self._database.run(lambda connection: self._claims(connection, callback_id))
+        return await self._database.run(lambda connection: self._callback_task_ids(connection, callback_id))
 
     @staticmethod
-    async def _claims(connection: AsyncConnection, callback_id: str) -> list[str]:
+    async def _callback_task_ids(connection: AsyncConnection, callback_id: str) -> list[str]:
         result = await connection.execute(
             select(callback_claims.c.task_id)
             .where(callback_claims.c.callback_id == callback_id)

@@ -32,7 +32,11 @@ purchases = Table(
     Index("purchases_replaces", "replaces"),
     Index("purchases_age", "created_at"),
 )
-"""Every submission to a backend."""
+"""Every submission to a backend.
+
+`replaces` is the attempt from which the purchase has taken its idempotency key over, or NULL. `called_at` is the time
+of the first callback, or NULL.
+"""
 
 purchase_keys = Table(
     "purchase_keys",

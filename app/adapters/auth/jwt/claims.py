@@ -87,9 +87,13 @@ def person_of(claims: Claims, names: ClaimNames) -> Person:
     """Return the holder of a token. Its claims must have been checked."""
     subject: str = claims["sub"]
     named_teams = [name.removeprefix("/") for name in _texts(claims.get(names.team))[:MAX_TEAMS]]
-    teams = dict.fromkeys(valid for name in named_teams if (valid := _valid(name)) is not None)
+    teams = dict.fromkeys(valid for name in named_teams if (valid := _valid_name_or_none(name)) is not None)
     name = claims.get(names.member)
-    display_name = (_valid(name) if isinstance(name, str) else None) or _valid(subject) or f"{subject[:40].strip()}…"
+    display_name = (
+        (_valid_name_or_none(name) if isinstance(name, str) else None)
+        or _valid_name_or_none(subject)
+        or f"{subject[:40].strip()}…"
+    )
     return Person(claims["iss"], subject, display_name, tuple(teams))
 
 
@@ -99,7 +103,7 @@ def scopes_of(claims: Claims, names: ClaimNames) -> frozenset[Scope]:
     return frozenset(names.granted[name] for scopes in scope_lists for name in scopes if name in names.granted)
 
 
-def _valid(name: str) -> str | None:
+def _valid_name_or_none(name: str) -> str | None:
     try:
         return valid_name(name)
     except ValueError:
