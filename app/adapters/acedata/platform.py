@@ -60,8 +60,8 @@ class Platform:
 
         Raises LoginRefused and LoginUnavailable.
         """
-        application_id = await self._application(bearer)
-        credentials = await self._listed(bearer, application_id)
+        application_id = await self._find_or_create_application(bearer)
+        credentials = await self._list_credentials(bearer, application_id)
         for item in _require_ok(credentials).list_items():
             if (credential := _readable_credential(item)) is not None:
                 return credential
@@ -80,7 +80,7 @@ class Platform:
 
         Raises LoginUnavailable.
         """
-        reply = await self._listed(bearer, None)
+        reply = await self._list_credentials(bearer, None)
         items, count = reply.list_items(), reply.body.get("count")
         if any(str(item.get("id")) == credential_id for item in items):
             return True
@@ -91,13 +91,13 @@ class Platform:
         """Close the connections."""
         await self._http.aclose()
 
-    async def _listed(self, bearer: str, application_id: str | None) -> Reply:
+    async def _list_credentials(self, bearer: str, application_id: str | None) -> Reply:
         query = {"user_id": "me", "name": self._name, "limit": MAX_LISTED, "ordering": "-created_at"}
         if application_id is not None:
             query["application_id"] = application_id
         return await self._http.send("GET", _CREDENTIALS, bearer=bearer, query=query)
 
-    async def _application(self, bearer: str) -> str:
+    async def _find_or_create_application(self, bearer: str) -> str:
         """Return the id of the newest application for all services.
 
         If there is none, one is created: for all services, or for Luma alone if that is refused. Raises LoginRefused.

@@ -111,15 +111,15 @@ class PublicFetcher:
             raise FetchRefused("is no https URL with a public host")
         try:
             async with asyncio.timeout(SECONDS):
-                address = await self._public_address(url)
+                address = await self._resolve_public_address(url)
                 async with self._places.place(network_of(address)):
-                    return await self._fetched(url, address, max_bytes)
+                    return await self._fetch_from(url, address, max_bytes)
         except TimeoutError:
             raise FetchFailed("does not answer in time") from None
         except (httpx.HTTPError, OSError, UnicodeError) as exc:
             raise FetchFailed(f"does not answer ({type(exc).__name__})") from None
 
-    async def _fetched(self, url: str, address: str, max_bytes: int) -> Fetched:
+    async def _fetch_from(self, url: str, address: str, max_bytes: int) -> Fetched:
         parts = urlsplit(url)
         host, pinned = parts.hostname or "", httpx.URL(url).copy_with(host=address)
         headers = {**self._headers, "host": parts.netloc}
@@ -133,9 +133,9 @@ class PublicFetcher:
             httpx.AsyncClient(transport=network, trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
             client.stream("GET", pinned, headers=headers, extensions={"sni_hostname": host}) as response,
         ):
-            return await _json_in(response, max_bytes)
+            return await _read_json(response, max_bytes)
 
-    async def _public_address(self, url: str) -> str:
+    async def _resolve_public_address(self, url: str) -> str:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         addresses = await self._resolver(parts.hostname or "", port)
@@ -157,7 +157,7 @@ class PublicFetcher:
         return self._allows_loopback and is_loopback_host(host)
 
 
-async def _json_in(response: httpx.Response, max_bytes: int) -> Fetched:
+async def _read_json(response: httpx.Response, max_bytes: int) -> Fetched:
     if response.status_code != _OK:
         raise FetchFailed(f"answers with HTTP status {response.status_code}")
     if not _JSON.match(response.headers.get("content-type", "")) or "content-encoding" in response.headers:

@@ -36,14 +36,14 @@ class TeamCredentials:
         except DatabaseUnavailable:
             raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from None
         if not credentials:
-            raise self._missing()
+            raise self._no_credential()
         return credentials
 
     async def one(self) -> Credential:
         """Return the oldest credential, which is used for reads. Raises the errors of `all`."""
         return (await self.all())[0]
 
-    def _missing(self) -> NoCredential:
+    def _no_credential(self) -> NoCredential:
         if self._account_url is None:
             return self._backend.error(NoCredential)
         return NoCredential(f"{self._backend.say(NoCredential.own_template)} {self._account_url}.")

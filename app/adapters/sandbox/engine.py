@@ -117,7 +117,7 @@ class Sandbox:
         words = prompt_words_in((body or {}).get("prompt"))
         self._check_limits(account, words, now)
         submission = Submission.of(body)
-        size = self._size(submission, now)
+        size = self._video_size(submission, now)
         if "[refuse]" in words:
             raise Refused(MODERATED)
         record = self._new_record(account, body or {}, size, course_of(submission, now, self.seconds))
@@ -165,7 +165,7 @@ class Sandbox:
         if "[broke]" in words:
             raise Refused(CREDIT_USED_UP)
 
-    def _size(self, submission: Submission, now: float) -> Size:
+    def _video_size(self, submission: Submission, now: float) -> Size:
         if not submission.is_extension:
             return size_of(submission)
         source = self._videos.get(submission.source_video or "")

@@ -27,13 +27,13 @@ ACTION = "budget.threshold"
 async def insert_alert(connection: AsyncConnection, passed: ThresholdPassed, now: SqlClock) -> None:
     """Insert an alert that is due at once, and its audit log entry, in the transaction of the caller."""
     budget = passed.use.budget
-    team, member = await _names(connection, budget.spender)
+    team, member = await _select_names(connection, budget.spender)
     content = _content(passed, team, member)
     alert = {"budget_id": budget.id, "team_id": budget.spender.team, "percent": passed.percent}
     payload = {"content": json.dumps(content), "sealed_url": budget.alert and budget.alert.sealed}
     times = {"created_at": now(), "due_at": now(), "tries": 0}
     await connection.execute(budget_alerts.insert().values(alert | payload | times))
-    await connection.execute(audit.insert().values(_audited(passed, content) | {"at": now()}))
+    await connection.execute(audit.insert().values(_audit_columns(passed, content) | {"at": now()}))
 
 
 class SqlAlerts:
@@ -104,7 +104,7 @@ class SqlAlerts:
         await self._database.run(lambda connection: connection.execute(statement))
 
 
-async def _names(connection: AsyncConnection, spender: Spender) -> tuple[str, str | None]:
+async def _select_names(connection: AsyncConnection, spender: Spender) -> tuple[str, str | None]:
     """Return the name of the spender's team and that of the member, which is None if the spender is not a member."""
     team = (await connection.execute(select(teams.c.name).where(teams.c.id == spender.team))).scalar_one()
     if spender.member is None:
@@ -132,7 +132,7 @@ def _content(passed: ThresholdPassed, team: str, member: str | None) -> dict[str
     }
 
 
-def _audited(passed: ThresholdPassed, content: dict[str, Any]) -> dict[str, Any]:
+def _audit_columns(passed: ThresholdPassed, content: dict[str, Any]) -> dict[str, Any]:
     use, budget = passed.use, passed.use.budget
     names = [content["team"], content["member"], content["key"]]
     entry = AuditEntry(

@@ -52,7 +52,7 @@ class SqlApiKeys:
         """Return the keys with these digests, in any state, by digest. At most 500 digests are allowed."""
 
         async def operation(connection: AsyncConnection) -> dict[str, KeyHolder]:
-            rows = await self._rows(connection, api_keys.c.digest.in_(digests))
+            rows = await self._select_rows(connection, api_keys.c.digest.in_(digests))
             holders = {row["key__digest"]: _holder(row) for row in rows}
             limited = await limited_teams(connection, {holder.team.id for holder in holders.values()})
             for digest, holder in holders.items():
@@ -76,7 +76,7 @@ class SqlApiKeys:
 
     async def holder(self, key_id: str) -> KeyHolder:
         """Return the key with this id. Raises NotThere."""
-        return await self._database.run(lambda connection: self._with_id(connection, key_id))
+        return await self._database.run(lambda connection: self._find_by_id(connection, key_id))
 
     async def of_team(self, team: str, *, limit: int | None = None, after: str | None = None) -> list[KeyHolder]:
         """Return the keys of a team, the oldest first.
@@ -110,7 +110,7 @@ class SqlApiKeys:
         """Record a key of a member. Raises NotThere."""
 
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
-            if (recorded := await self._with_digest(change.connection, new.digest)) is not None:
+            if (recorded := await self._find_by_digest(change.connection, new.digest)) is not None:
                 return recorded, None
             owner = await change.team(team)
             key = ApiKey(
@@ -134,7 +134,7 @@ class SqlApiKeys:
         """Revoke a key, which is then refused forever. Raises NotThere."""
 
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
-            before = await self._with_id(change.connection, key_id)
+            before = await self._find_by_id(change.connection, key_id)
             revoked_at = change.now if before.key.revoked_at is None else before.key.revoked_at
             return await _update_key(change, "key.revoke", before, revoked_at=revoked_at)
 
@@ -157,9 +157,9 @@ class SqlApiKeys:
         """
 
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
-            if (recorded := await self._with_digest(change.connection, new.digest)) is not None:
+            if (recorded := await self._find_by_digest(change.connection, new.digest)) is not None:
                 return recorded, None
-            before = await self._with_id(change.connection, key_id)
+            before = await self._find_by_id(change.connection, key_id)
             old = before.key
             if (state := old.state(change.now)) is not KeyState.ACTIVE or old.replaced_by is not None:
                 raise NotAllowed(_why_not_rotated(old, state))
@@ -181,18 +181,18 @@ class SqlApiKeys:
 
     async def _change(self, action: str, key_id: str, actor: Actor, **values: bool) -> KeyHolder:
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
-            before = await self._with_id(change.connection, key_id)
+            before = await self._find_by_id(change.connection, key_id)
             if before.key.revoked_at is not None:
                 raise NotAllowed(f"Key {key_id} is revoked for good. Make a new key.")
             return await _update_key(change, action, before, **values)
 
         return await self._administration.change(actor, operation)
 
-    async def _with_digest(self, connection: AsyncConnection, digest: str) -> KeyHolder | None:
+    async def _find_by_digest(self, connection: AsyncConnection, digest: str) -> KeyHolder | None:
         keys = await self._select_keys(connection, api_keys.c.digest == digest)
         return keys[0] if keys else None
 
-    async def _with_id(self, connection: AsyncConnection, key_id: str) -> KeyHolder:
+    async def _find_by_id(self, connection: AsyncConnection, key_id: str) -> KeyHolder:
         if not (keys := await self._select_keys(connection, api_keys.c.id == key_id)):
             raise NotThere(f"There is no key with the id {key_id}. Look at the list of its team's keys.")
         return keys[0]
@@ -201,9 +201,9 @@ class SqlApiKeys:
         self, connection: AsyncConnection, where: ColumnElement[bool], limit: int | None = None
     ) -> list[KeyHolder]:
         """Return the keys that fulfil `where`, with their members and teams, in one statement."""
-        return [_holder(row) for row in await self._rows(connection, where, limit)]
+        return [_holder(row) for row in await self._select_rows(connection, where, limit)]
 
-    async def _rows(
+    async def _select_rows(
         self, connection: AsyncConnection, where: ColumnElement[bool], limit: int | None = None
     ) -> list[dict[str, Any]]:
         joined = api_keys.join(members, members.c.id == api_keys.c.member_id).join(

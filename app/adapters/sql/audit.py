@@ -53,10 +53,10 @@ class SqlAuditLog:
 
 
 def _entry(row: Row[Any]) -> AuditEntry:
-    return AuditEntry(**row._asdict() | {"before": _read(row.before), "after": _read(row.after)})
+    return AuditEntry(**row._asdict() | {"before": _parsed_json(row.before), "after": _parsed_json(row.after)})
 
 
-def _read(text: str | None) -> Mapping[str, Any] | None:
+def _parsed_json(text: str | None) -> Mapping[str, Any] | None:
     if text is None:
         return None
     values: dict[str, Any] = json.loads(text)

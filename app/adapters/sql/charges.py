@@ -28,7 +28,7 @@ async def charge_outcome(
         await give_back(connection, purchase.attempt, now)
     elif task_id is not None:
         await name_task(connection, purchase.attempt, task_id)
-    audited = _audited(entry, purchase.action, await _subject(connection, entry), state, task_id)
+    audited = _audit_entry(entry, purchase.action, await _subject(connection, entry), state, task_id)
     await connection.execute(audit.insert().values(audit_values(audited) | {"at": now()}))
 
 
@@ -40,7 +40,7 @@ async def _subject(connection: AsyncConnection, entry: Row[Any]) -> str:
     return "" if names is None else f"{names.team}/{names.member}"
 
 
-def _audited(entry: Row[Any], action: str, subject: str, state: PurchaseState, task_id: str | None) -> AuditEntry:
+def _audit_entry(entry: Row[Any], action: str, subject: str, state: PurchaseState, task_id: str | None) -> AuditEntry:
     return AuditEntry(
         f"key:{entry.key_id}" if entry.key_id is not None else f"member:{entry.member_id}",
         f"purchase.{action}",

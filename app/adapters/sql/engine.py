@@ -103,7 +103,7 @@ class Database:
 
         Raises ValueError if the URL has no known form. The message completes a sentence about the URL.
         """
-        self._url = _parsed(url)
+        self._url = _parsed_url(url)
         self._timeouts = timeouts
         self._engine = _engine(self._url, timeouts.busy)
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -142,7 +142,7 @@ class Database:
         if self.facts is None:
             if self._opening is None or self._opening.done():
                 self._opening = self._start(self._migrate)
-            self.facts = await self._result(self._opening, seconds)
+            self.facts = await self._wait_for_result(self._opening, seconds)
         return self.facts
 
     async def read_facts(self) -> DatabaseFacts | None:
@@ -157,7 +157,7 @@ class Database:
             if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
                 raise DatabaseUnavailable("cannot be created, because this user may not write to its folder")
             return None
-        return await self._result(self._start(self._facts))
+        return await self._wait_for_result(self._start(self._select_facts))
 
     async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Return the result of `operation`. Each of its statements is committed at once. Raises DatabaseUnavailable."""
@@ -192,7 +192,7 @@ class Database:
             await self.open()
         if self._is_file_replaced():
             raise DatabaseUnavailable("has lost its file: it was deleted, or replaced by another one")
-        return await self._result(self._start(operation))
+        return await self._wait_for_result(self._start(operation))
 
     def _start(self, operation: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(self._with_retries(operation))
@@ -200,7 +200,7 @@ class Database:
         task.add_done_callback(self._on_done)
         return task
 
-    async def _result(self, task: asyncio.Task[T], seconds: float | None = None) -> T:
+    async def _wait_for_result(self, task: asyncio.Task[T], seconds: float | None = None) -> T:
         await asyncio.wait([task], timeout=self._timeouts.operation if seconds is None else seconds)
         if not task.done():
             raise DatabaseUnavailable(_unanswered("TimeoutError"))
@@ -249,15 +249,15 @@ class Database:
             await asyncio.to_thread(_make_private, self._file)
             await asyncio.to_thread(_switch_to_wal, self._file, self._timeouts.busy)
             self._file_identity = _identity_of(self._file)
-        facts = await self._facts()
+        facts = await self._select_facts()
         if facts is None or not facts.is_newest:
             await (create(self._engine) if self.is_in_memory else self._upgrade())
-            facts = await self._facts()
+            facts = await self._select_facts()
         if facts is None:
             raise DatabaseUnavailable("has lost its tables while it was opened")
         return facts
 
-    async def _facts(self) -> DatabaseFacts | None:
+    async def _select_facts(self) -> DatabaseFacts | None:
         async with self._autocommit.connect() as connection:
             if (version := await connection.run_sync(revision)) is None:
                 return None
@@ -266,7 +266,7 @@ class Database:
         return DatabaseFacts(version, facts["database_id"], float(facts["created_at"]))
 
 
-def _parsed(url_text: str | None) -> URL:
+def _parsed_url(url_text: str | None) -> URL:
     if url_text is None:
         return make_url("sqlite+aiosqlite:///:memory:")
     try:

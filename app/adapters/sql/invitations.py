@@ -39,7 +39,7 @@ class SqlInvitations:
 
         async def operation(change: Change) -> tuple[Invitation, AuditEntry | None]:
             owner = await change.team(team)
-            if (row := await _row(change.connection, invitations.c.id == new.id)) is not None:
+            if (row := await _select_row(change.connection, invitations.c.id == new.id)) is not None:
                 return _invitation(row, owner), None
             old = invitations.c.expires_at < change.now - KEPT_SECONDS
             await change.connection.execute(delete(invitations).where(old))
@@ -66,8 +66,8 @@ class SqlInvitations:
         """Return the open invitation with this digest; None if there is none."""
 
         async def operation(connection: AsyncConnection) -> Invitation | None:
-            row = await _row(connection, and_(invitations.c.digest == digest, self._is_open()))
-            return _invitation(row, await _team(connection, row)) if row is not None else None
+            row = await _select_row(connection, and_(invitations.c.digest == digest, self._is_open()))
+            return _invitation(row, await _select_team(connection, row)) if row is not None else None
 
         return await self._database.run(operation)
 
@@ -75,10 +75,10 @@ class SqlInvitations:
         """End an open invitation. If `team_id` is given, it must be an invitation into this team. Raises NotThere."""
 
         async def operation(change: Change) -> tuple[Invitation, AuditEntry | None]:
-            row = await _row(change.connection, invitations.c.id == invitation_id)
+            row = await _select_row(change.connection, invitations.c.id == invitation_id)
             if row is None or team_id not in (None, row.team_id) or _is_over(row, change.now):
                 raise NotThere(_MISSING.format(id=invitation_id))
-            invitation = _invitation(row, await _team(change.connection, row))
+            invitation = _invitation(row, await _select_team(change.connection, row))
             if row.ended_at is not None:
                 return invitation, None
             ended = update(invitations).where(invitations.c.id == invitation_id).values(ended_at=change.now)
@@ -94,7 +94,7 @@ class SqlInvitations:
         """
 
         async def operation(change: Change) -> tuple[Member, AuditEntry | None]:
-            row = await _row(change.connection, invitations.c.digest == digest)
+            row = await _select_row(change.connection, invitations.c.digest == digest)
             before = await find_team(change.connection, person_teams, newcomer.person_id)
             if row is None:
                 raise InvitationEnded
@@ -102,8 +102,8 @@ class SqlInvitations:
                 return before.member, None  # an earlier attempt of the same change was committed
             if row.ended_at is not None or _is_over(row, change.now):
                 raise InvitationEnded
-            invitation = _invitation(row, await _team(change.connection, row))
-            return await _joined(change, invitation, newcomer, before)
+            invitation = _invitation(row, await _select_team(change.connection, row))
+            return await _bind(change, invitation, newcomer, before)
 
         return await self._administration.change(actor, operation)
 
@@ -113,14 +113,14 @@ class SqlInvitations:
         )
 
 
-async def _joined(
+async def _bind(
     change: Change, invitation: Invitation, newcomer: Newcomer, before: PersonTeam | None
 ) -> tuple[Member, AuditEntry]:
     """Bind a person to the team of an open invitation, and return the entry of the audit log."""
     team = invitation.team
     statement = update(invitations).where(invitations.c.id == invitation.id).values(used_by=newcomer.person_id)
     await change.connection.execute(statement)
-    member = await _member(change, team, newcomer)
+    member = await _find_or_add_member(change, team, newcomer)
     values = {"person": newcomer.person_id, "team_id": team.id, "member_id": member.id}
     row = insert_into(change.connection, person_teams).values(values)
     replaced = {"team_id": row.excluded.team_id, "member_id": row.excluded.member_id}
@@ -132,7 +132,7 @@ async def _joined(
     return member, change.entry("member.join", subject, after=after, team_id=team.id, member_id=member.id)
 
 
-async def _member(change: Change, team: Team, newcomer: Newcomer) -> Member:
+async def _find_or_add_member(change: Change, team: Team, newcomer: Newcomer) -> Member:
     """Return the person as a member of the team. Add the person, or restore a former member, if necessary."""
     member_id = newcomer.member_id(team.id)
     recorded = await select_member(change.connection, team.id, member_id)
@@ -154,11 +154,11 @@ async def _record_leave(change: Change, former: PersonTeam) -> None:
     await change.connection.execute(audit.insert().values(audit_values(entry)))
 
 
-async def _row(connection: AsyncConnection, where: ColumnElement[bool]) -> Row[Any] | None:
+async def _select_row(connection: AsyncConnection, where: ColumnElement[bool]) -> Row[Any] | None:
     return (await connection.execute(select(invitations).where(where))).first()
 
 
-async def _team(connection: AsyncConnection, row: Row[Any]) -> Team:
+async def _select_team(connection: AsyncConnection, row: Row[Any]) -> Team:
     return team_of((await connection.execute(select(teams).where(teams.c.id == row.team_id))).one())
 
 

@@ -47,17 +47,17 @@ class SqlPeople:
 
     async def person(self, person_id: str) -> Person | None:
         """Return the person with this id; None if there is none."""
-        return await self._one(select(*_COLUMNS).where(oauth_people.c.id == person_id))
+        return await self._select_person(select(*_COLUMNS).where(oauth_people.c.id == person_id))
 
     async def replace_sealed(self, person: Person, sealed: str) -> bool:
         """Replace the sealed secrets if they are still `person.sealed`, and return whether they were."""
         unchanged = oauth_people.c.sealed == person.sealed
-        return await self._changed(person, unchanged, {"sealed": sealed})
+        return await self._update_if(person, unchanged, {"sealed": sealed})
 
     async def claim_check(self, person: Person) -> bool:
         """Set the time of the last check to now if it is still `person.checked_at`, and return whether it was."""
         unchanged = oauth_people.c.checked_at == person.checked_at
-        return await self._changed(person, unchanged, {"checked_at": self._now()})
+        return await self._update_if(person, unchanged, {"checked_at": self._now()})
 
     async def all_sealed(self, limit: int, after: str) -> list[Person]:
         """Return at most `limit` people with an id above `after`, by id."""
@@ -78,7 +78,7 @@ class SqlPeople:
         """Return the person of a browser session; None if the session does not exist or has expired."""
         joined = oauth_sessions.join(oauth_people, oauth_people.c.id == oauth_sessions.c.person_id)
         conditions = oauth_sessions.c.digest == digest, oauth_sessions.c.expires_at > self._now()
-        return await self._one(select(*_COLUMNS).select_from(joined).where(*conditions))
+        return await self._select_person(select(*_COLUMNS).select_from(joined).where(*conditions))
 
     async def end_session(self, digest: str) -> None:
         """Delete a browser session."""
@@ -90,7 +90,7 @@ class SqlPeople:
         statement = delete(oauth_sessions).where(oauth_sessions.c.person_id == person_id)
         await self._database.run(lambda connection: connection.execute(statement))
 
-    async def _changed(self, person: Person, unchanged: ColumnElement[bool], values: dict[str, Any]) -> bool:
+    async def _update_if(self, person: Person, unchanged: ColumnElement[bool], values: dict[str, Any]) -> bool:
         statement = update(oauth_people).where(oauth_people.c.id == person.id, unchanged).values(values)
 
         async def operation(connection: AsyncConnection) -> bool:
@@ -98,7 +98,7 @@ class SqlPeople:
 
         return await self._database.run(operation)
 
-    async def _one(self, query: Select[Any]) -> Person | None:
+    async def _select_person(self, query: Select[Any]) -> Person | None:
         async def operation(connection: AsyncConnection) -> Person | None:
             row = (await connection.execute(query)).first()
             return _person(row) if row is not None else None

@@ -51,7 +51,7 @@ class SqlPersonTeams:
             count = (await change.connection.execute(select(func.count()).select_from(personal_teams))).scalar_one()
             if count >= maximum:
                 raise TooManyTeams
-            return await _made(change, team_id, newcomer)
+            return await _insert_personal_team(change, team_id, newcomer)
 
         return await self._administration.change(actor, operation)
 
@@ -68,7 +68,9 @@ async def find_team(connection: AsyncConnection, table: Table, person_id: str) -
     return PersonTeam(team_of(team), member_of(member), is_personal)
 
 
-async def _made(change: Change, team_id: str, newcomer: Newcomer) -> tuple[PersonTeam, AuditEntry | None]:
+async def _insert_personal_team(
+    change: Change, team_id: str, newcomer: Newcomer
+) -> tuple[PersonTeam, AuditEntry | None]:
     """Insert the team with its member, and the audit entry of the team.
 
     Return them with the audit entry of the member, which the caller inserts.

@@ -166,11 +166,11 @@ class SqlPurchases:
     async def of_callback(self, callback_id: str) -> Purchase | None:
         """Return the purchase with this callback id; None if there is none."""
         condition = and_(purchases.c.backend == self._backend, purchases.c.callback_id == callback_id)
-        return await self._database.run(lambda connection: self._first(connection, condition))
+        return await self._database.run(lambda connection: self._first_purchase(connection, condition))
 
     async def record_callback(self, attempt: str) -> bool:
         """Record that the backend has sent a callback, and return whether it was the first."""
-        return await self._changes(
+        return await self._execute_change(
             update(purchases)
             .where(purchases.c.attempt == attempt, purchases.c.called_at.is_(None))
             .values(called_at=self._now())
@@ -326,18 +326,18 @@ class SqlPurchases:
         Return the number of deleted purchases.
         """
         now = self._now()
-        await self._delete_some(callback_claims.c.callback_id, callback_claims.c.created_at < now - refused_seconds)
+        await self._delete_where(callback_claims.c.callback_id, callback_claims.c.created_at < now - refused_seconds)
         old = purchases.c.created_at < now - seconds
         refused = and_(purchases.c.state == PurchaseState.REFUSED, purchases.c.created_at < now - refused_seconds)
-        return await self._delete_some(purchases.c.attempt, or_(old, refused))
+        return await self._delete_where(purchases.c.attempt, or_(old, refused))
 
-    async def _delete_some(self, key: Column[str], where: ColumnElement[bool]) -> int:
+    async def _delete_where(self, key: Column[str], where: ColumnElement[bool]) -> int:
         return await delete_in_batches(self._database, key, where, self._batch_size)
 
     async def _delete_oldest(self) -> None:
         newest_first = select(purchases.c.attempt).order_by(purchases.c.created_at.desc())
         too_many = purchases.c.attempt.in_(newest_first.offset(self._most_in_memory))
-        await self._changes(delete(purchases).where(too_many))
+        await self._execute_change(delete(purchases).where(too_many))
 
     def _row(self, new: NewPurchase) -> Insert:
         now = self._now()
@@ -377,14 +377,14 @@ class SqlPurchases:
         """Return the purchase that holds the key of `new`, else `new` if it is already recorded, else None."""
         key = await key_holder(connection, self._backend, new.keys)
         attempt = new.attempt if key is None else key.attempt
-        purchase = await self._first(connection, purchases.c.attempt == attempt)
+        purchase = await self._first_purchase(connection, purchases.c.attempt == attempt)
         return purchase if purchase is None or key is None else replace(purchase, request_hash=key.request_hash)
 
-    async def _first(self, connection: AsyncConnection, condition: ColumnElement[bool]) -> Purchase | None:
+    async def _first_purchase(self, connection: AsyncConnection, condition: ColumnElement[bool]) -> Purchase | None:
         row = (await connection.execute(self._select().where(condition))).first()
         return None if row is None else _purchase(row)
 
-    async def _changes(self, statement: Any) -> bool:
+    async def _execute_change(self, statement: Any) -> bool:
         return bool(await self._count(statement))
 
     async def _count(self, statement: Any) -> int:
