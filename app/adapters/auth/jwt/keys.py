@@ -64,7 +64,7 @@ class KeySet:
         self._keys = tuple(keys)
         entries = [(key.id, sorted(key.algorithms), _bytes_of(key.key)) for key in self._keys]
         self.digest = hashlib.sha256(repr(entries).encode()).digest()
-        """A hash of the keys, in their order. Equal sets have the same digest."""
+        """A hash of the keys in their order, which changes when they change."""
 
     def __len__(self) -> int:
         """Return the number of keys."""
