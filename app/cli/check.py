@@ -140,7 +140,7 @@ async def _check_issuer(assembly: Assembly, settings: Settings, say: Callable[[s
     except IssuerUnavailable as exc:
         say(f"{label} {exc}. Its tokens would get HTTP 503")
         return False
-    say(f"{label} answers, and has {key_count} usable key{'s' if key_count > 1 else ''}")
+    say(f"{label} answers, and has {key_count} usable key{'s' if key_count != 1 else ''}")
     return True
 
 

@@ -21,11 +21,18 @@ LOGGED_METHODS: Final = frozenset((
 ))  # fmt: skip
 
 
+def scope_of(method: str) -> Scope:
+    """Return the scope that a request of LOGGED_METHODS needs.
+
+    It is `generate` for tasks/cancel, because everybody who may read the task sees it as cancelled, and else `read`.
+    """
+    return Scope.GENERATE if method == "tasks/cancel" else Scope.READ
+
+
 class RequestLog:
     """A middleware that records each request of LOGGED_METHODS, and checks its scope and its rate limits.
 
-    In the log, the method takes the place of the tool. Requests need the scope `read`. tasks/cancel needs
-    `generate`, because everybody who may read the task sees it as cancelled.
+    In the log, the method takes the place of the tool.
     """
 
     def __init__(
@@ -75,8 +82,7 @@ class RequestLog:
             raise MCPError(INTERNAL_ERROR, str(exc), data) from exc
 
     def _check_scope(self, method: str, caller: Caller) -> None:
-        needed = Scope.GENERATE if method == "tasks/cancel" else Scope.READ
-        if needed not in caller.principal.scopes:
+        if scope_of(method) not in caller.principal.scopes:
             forbidden = self._backend.error(Forbidden)
             raise MCPError(INVALID_REQUEST, str(forbidden)) from forbidden
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from starlette.types import Send
 
 from app.domain.access import PASSTHROUGH_SCOPES, Scope
-from app.mcp_server.request_log import LOGGED_METHODS
+from app.mcp_server.request_log import LOGGED_METHODS, scope_of
 from app.mcp_server.tools.definition import LumaTool
 from app.ports.auth import Caller
 from app.web.auth.challenges import Challenges
@@ -52,6 +52,6 @@ class ScopeGuard:
             return None
         params = content.get("params")
         if method in LOGGED_METHODS:  # requests other than tool calls, whose scope RequestLog checks
-            return Scope.READ
+            return scope_of(method)
         name = params.get("name") if method == "tools/call" and isinstance(params, dict) else None
         return self._scopes.get(name) if isinstance(name, str) else None
