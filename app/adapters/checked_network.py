@@ -164,7 +164,7 @@ class _MeteredBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         stream: Any = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        if self._max_connection_bytes is not None:  # anyio's stream, on which start_tls puts TLS
+        if self._max_connection_bytes is not None:  # wraps anyio's stream, below the TLS that start_tls adds
             stream._stream = _CountedSocket(stream._stream, self._max_connection_bytes)  # noqa: SLF001 - as above
         return _MeteredStream(stream, self._threads)
 
@@ -186,12 +186,12 @@ class _CountedSocket(ByteStream):
 
     def __init__(self, socket: ByteStream, max_bytes: int) -> None:
         self._socket = socket
-        self._left = max_bytes
+        self._remaining_bytes = max_bytes
 
     async def receive(self, max_bytes: int = 65_536) -> bytes:
         data = await self._socket.receive(max_bytes)
-        self._left -= len(data)
-        if self._left < 0:
+        self._remaining_bytes -= len(data)
+        if self._remaining_bytes < 0:
             raise anyio.BrokenResourceError
         return data
 
@@ -236,7 +236,9 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
             data: bytes = await self._stream.read(max_bytes, timeout)
         self._bytes += len(data)
         if self._bytes > MAX_WIRE_BYTES or not self._head.may_go_on(data):
-            raise httpcore.ReadError("the response, head or trailer is too long, or too many interim responses precede")
+            raise httpcore.ReadError(
+                "the response, head or trailer is too long, or too many interim responses precede it"
+            )
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -282,7 +284,7 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
 
 
 class _HeadMeter:
-    """Counts the interim (1xx) responses, the lines up to the end of the final head, and those of a trailer.
+    """Counts the interim (1xx) responses, the lines up to the end of the final head, and the lines of a trailer.
 
     Bodies are not counted, because they may contain similar lines.
     """
@@ -293,7 +295,7 @@ class _HeadMeter:
         self._head = bytearray()
         self._trailer: _TrailerMeter | None = None
         self._tail = b"\n"
-        """The last bytes of the read before, which may be the beginning of a status line."""
+        """The last bytes of the previous read, which may be the beginning of a status line."""
 
     def may_go_on(self, data: bytes) -> bool:
         """Count `data`, the next bytes received, and return whether the limits allow it."""

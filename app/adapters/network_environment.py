@@ -38,15 +38,15 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
 def tls_context(environment: Mapping[str, str], *, is_for_strangers: bool = False) -> ssl.SSLContext:
     """Return a TLS context that trusts the file in SSL_CERT_FILE, or the folder in SSL_CERT_DIR, or certifi's list.
 
-    `is_for_strangers` is for servers that a caller has named: the context then offers one elliptic curve only. Such a
-    server could choose a finite field of 10,000 bits (8,192 in TLS 1.3), and the handshake would hold the event loop
-    for 1.2 s (0.2 s).
+    `is_for_strangers` is for servers that a caller has named: the context then offers one elliptic curve only.
+    Otherwise such a server could choose a finite field of 10,000 bits, which costs 1.2 s for a handshake, or one of
+    8,192 bits in TLS 1.3, which costs 0.2 s.
 
     No context lets a server renegotiate: its certificates would be parsed in the event loop (see `tls_handshake`).
 
-    All callers share one context for the same certificates, because it takes 50 ms to make. Raises EnvironmentFault if
-    the file has no certificates or cannot be read. OpenSSL reads the folder only when it verifies a certificate, so a
-    missing folder is not detected here.
+    All callers share one context for the same certificates, because making a context takes 50 ms. Raises
+    EnvironmentFault if the file has no certificates or cannot be read. OpenSSL reads the folder only when it verifies a
+    certificate, so a missing folder is not detected here.
     """
     file, folder = environment.get("SSL_CERT_FILE"), environment.get("SSL_CERT_DIR")
     try:

@@ -15,13 +15,13 @@ MIN_PRIVATE_CHARACTERS = 4
 """Fewest characters of a private text. Shorter ones are ignored, because they occur in any sentence by chance."""
 
 PASSAGE_LENGTH = 24
-"""Consecutive letters and digits of a private text that are a repetition without the rest of it.
+"""So many consecutive letters and digits of a private text are a repetition, even without the rest of the text.
 
-A common run of this length is always found. One of 13 to 23 may be found.
+A common run of this length is always detected. A run of 13 to 23 may be detected.
 """
 
 TOKEN_PASSAGE_LENGTH = 8
-"""The same for a private text that has no spaces and is not a URL, such as a token or an id."""
+"""The PASSAGE_LENGTH for a private text that has no spaces and is not a URL, such as a token or an id."""
 
 MAX_PRIVATE_CHARACTERS = 12_000
 """Limit for all private texts of a call, and for all their spellings: the longest prompt and token, and usual URLs."""
@@ -29,7 +29,7 @@ MAX_PRIVATE_CHARACTERS = 12_000
 MAX_ESCAPES = 300
 """Maximum number of ampersands, percent signs and backslashes in the private texts of a call.
 
-Each may cost 1 µs for each layer.
+Each may cost 1 µs for each layer of escapes.
 """
 
 MAX_MESSAGE_CHARACTERS = 8_000
@@ -49,7 +49,11 @@ _TAG = re.compile(r"</?[A-Za-z!][^<>]*>")
 _WORD = re.compile(r"\S+")
 _LINK = re.compile(r"://|www\.|\b(?:data|javascript|mailto):", re.IGNORECASE)
 _SPACE_OR_SCHEME = re.compile(r"\s|://")
+"""Found in sentences and URLs, and not in tokens and ids."""
+
 _ESCAPING = re.compile(r"[&%\\]")
+"""A character with which an escape begins."""
+
 _ESCAPE = re.compile(r"(?:\\+|%)u([0-9a-fA-F]{4})|\\+x([0-9a-fA-F]{2})|\\+(.)")
 _NOT_ALPHANUMERIC = bytes(code for code in range(256) if not chr(code).isascii() or not chr(code).isalnum())
 
@@ -104,8 +108,7 @@ class _Message:
     """The spellings of a message, with an index of their substrings."""
 
     def __init__(self, message: str) -> None:
-        bare = without_links(message)
-        spellings = {*_spellings(bare), *_spellings(without_links(without_tags(message)))}
+        spellings = {*_spellings(without_links(message)), *_spellings(without_links(without_tags(message)))}
         if not all(map(str.isascii, spellings)) or sum(map(len, spellings)) > MAX_MESSAGE_CHARACTERS:
             raise _NotComparable
         self._spellings = spellings
@@ -141,7 +144,7 @@ def _ascii_spellings(text: str) -> set[str]:
     Escapes are undone and tags removed. Accented letters are replaced by their base letters, or left out.
     """
     spellings = {*_spellings(text), *_spellings(without_links(without_tags(text)))}
-    return {form for spelling in spellings for form in (_folded(spelling), _ascii(spelling))}
+    return {ascii_text for spelling in spellings for ascii_text in (_folded(spelling), _ascii(spelling))}
 
 
 def _spellings(text: str) -> Iterator[str]:
@@ -167,10 +170,10 @@ def _folded(text: str) -> str:
     """
     if text.isascii():
         return text
-    others = {character for character in text if not character.isascii()}
-    if len(others) > MAX_FOLDED_CHARACTERS:
+    non_ascii = {char for char in text if not char.isascii()}
+    if len(non_ascii) > MAX_FOLDED_CHARACTERS:
         raise _NotComparable
-    return _ascii(text.translate({ord(one): unicodedata.normalize("NFKD", one) for one in others})).lower()
+    return _ascii(text.translate({ord(char): unicodedata.normalize("NFKD", char) for char in non_ascii})).lower()
 
 
 def _ascii(text: str) -> str:

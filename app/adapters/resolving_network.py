@@ -1,6 +1,6 @@
 """A network backend of httpcore that resolves names by a function, in place of the threads of the event loop.
 
-The name stays the one that the certificate is checked for, and the Host of the request.
+The certificate is still checked for the name, and the name is still the Host of the request.
 """
 
 import asyncio
@@ -33,7 +33,10 @@ class ResolvingBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect within `timeout` for the name and as much for its addresses. Raises ConnectError, ConnectTimeout."""
+        """Resolve the name within `timeout`, then connect to one of its addresses within the same time again.
+
+        Raises ConnectError and ConnectTimeout.
+        """
         addresses = await self._addresses(host, port, timeout)
         seconds = None if timeout is None else timeout / len(addresses)
         for address in addresses[:-1]:

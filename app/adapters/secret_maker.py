@@ -27,50 +27,50 @@ class VaultSecretMaker:
         self._vault = Vault(*secret_keys)
 
     async def new_key(self) -> tuple[str, NewKey]:
-        """Return a new team key, and the record of it for the directory."""
-        digest = await self._digest()
+        """Return a new team key, and its record for the directory."""
+        digest = await self._load_digest()
         key = api_key_format.encode(secrets.token_bytes(api_key_format.RANDOM_BYTES))
         return key, NewKey(secrets.token_hex(6), digest.of(key), api_key_format.hint(key))
 
     async def new_client_secret(self) -> tuple[str, str]:
         """Return a new secret of an OAuth client, and its digest."""
-        mint = await self._mint()
+        mint = await self._load_mint()
         secret = mint.random()
         return secret, mint.digest(secret)
 
     async def new_invitation(self) -> tuple[str, NewInvitation]:
-        """Return the code of an invitation, and what the directory records of it."""
-        mint = await self._mint()
+        """Return the code of a new invitation, and its record for the directory."""
+        mint = await self._load_mint()
         code = INVITATION.encode(secrets.token_bytes(INVITATION.size))
         return code, NewInvitation(secrets.token_hex(6), mint.digest(code))
 
     async def member_hash(self) -> Callable[[str], str]:
-        """Return the keyed hash that ids of people and of their memberships are made with."""
-        return (await self._digest()).of
+        """Return the keyed hash function that makes the ids of people and of their memberships."""
+        return (await self._load_digest()).of
 
     async def sealed(self, team: Team, backend: str, secret: str) -> TeamCredential:
         """Return the team's credential `secret` for a backend, sealed."""
-        await self._digest()  # raises OtherSecretKey; the service could not unseal texts sealed under another key
+        await self._load_digest()  # raises OtherSecretKey; the service could not unseal texts sealed under another key
         credential_id = secrets.token_hex(6)
         sealed = self._vault.seal_credential(team.id, credential_id, backend, secret)
         return TeamCredential(credential_id, team.id, backend, sealed, hint(secret), created_at=0.0)
 
     async def alert_target(self, team: Team, url: str) -> AlertTarget:
         """Return the target of a team's alerts: the sealed URL and its host."""
-        await self._digest()
+        await self._load_digest()
         return AlertTarget(self._vault.seal(PURPOSE, url.encode(), team.id), urlsplit(url).hostname or "")
 
     def signing_secret(self, team: Team) -> str:
         """Return the signing secret of the team's webhooks under the current secret key."""
         return signing_secrets(team.id, self._secret_keys)[0]
 
-    async def _mint(self) -> SignInMint:
+    async def _load_mint(self) -> SignInMint:
         try:
             return SignInMint(await load_pepper(self._directory.facts, self._vault))
         except CannotOpen:
             raise OtherSecretKey from None
 
-    async def _digest(self) -> KeyDigest:
+    async def _load_digest(self) -> KeyDigest:
         try:
             return await load_key_digest(self._directory.facts, self._vault)
         except CannotOpen:

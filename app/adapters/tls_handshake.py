@@ -1,8 +1,8 @@
 """TLS connections whose handshake runs in a thread, so that no server can hold the event loop with its certificates.
 
-OpenSSL decodes the public key of each certificate when it parses the server's message, before it verifies anything. A
-key on a curve with explicit parameters takes 0.1 to 0.6 s in 700 bytes. OpenSSL has no option against it, but Python
-releases the interpreter's lock meanwhile.
+OpenSSL decodes the public key of each certificate when it parses the server's message, before it verifies anything.
+Decoding a key of 700 bytes takes 0.1 to 0.6 s if its curve has explicit parameters. OpenSSL has no option against such
+keys, but Python releases the interpreter's lock during a handshake.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ MAX_HANDSHAKE_BYTES = 12 * 1024
 """Maximum number of bytes that a server sends before the handshake is done. Usual certificates have 3 to 7 KB."""
 
 PRIORITY = 10
-"""The nice value of the threads for servers that callers name. The event loop has ten times their weight."""
+"""The nice value of the threads for servers that callers name. The event loop gets ten times their processor time."""
 
 
 def strangers_threads(count: int) -> Executor:
@@ -48,7 +48,7 @@ async def begin_tls(stream: ByteStream, context: ssl.SSLContext, hostname: str |
     """
     received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
     session = context.wrap_bio(received, sent, server_hostname=hostname)
-    left, is_done = MAX_HANDSHAKE_BYTES, False
+    remaining_bytes, is_done = MAX_HANDSHAKE_BYTES, False
     while not is_done:
         try:
             await asyncio.get_running_loop().run_in_executor(threads, session.do_handshake)
@@ -59,8 +59,8 @@ async def begin_tls(stream: ByteStream, context: ssl.SSLContext, hostname: str |
             await stream.send(sent.read())
         if not is_done:
             data = await stream.receive()
-            left -= len(data)
-            if left < 0:
+            remaining_bytes -= len(data)
+            if remaining_bytes < 0:
                 raise anyio.BrokenResourceError
             received.write(data)
     return TLSStream(

@@ -17,8 +17,8 @@ ADDED_BYTES = _NONCE_BYTES + 16
 class AesValueSealer:
     """Encrypts values with AES-GCM, under a key that is derived from a secret key.
 
-    A value is sealed for its place: its key in the store. Opening the value of a task takes less than a microsecond,
-    which is less than checking a keyed hash of it.
+    A value is sealed for its place: its key in the store. Opening the value of a task takes less than a microsecond;
+    verifying a keyed hash of the value would take longer.
     """
 
     def __init__(self, *secrets: str) -> None:

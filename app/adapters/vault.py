@@ -38,15 +38,15 @@ class Vault:
     """
 
     def __init__(self, *secrets: str) -> None:
-        """Derive keys from each of `secrets`, the current one first. Raises ValueError without any."""
+        """Derive keys from each of `secrets`, the current one first. Raises ValueError if there are none."""
         if not secrets:
             raise ValueError("a vault needs a secret key that outlives the process")
         self._secrets = {_key_id(secret.encode()): secret.encode() for secret in secrets}
-        self._sealing = list(self._secrets)[:MAX_PARTS]
+        self._sealing_key_ids = list(self._secrets)[:MAX_PARTS]
 
     def seal(self, purpose: str, plain: bytes, *context: str) -> str:
         """Return `plain` sealed for `purpose`. Opening it needs the same `purpose` and `context`."""
-        return _SEPARATOR.join(self._part(key_id, purpose, plain, context) for key_id in self._sealing)
+        return _SEPARATOR.join(self._part(key_id, purpose, plain, context) for key_id in self._sealing_key_ids)
 
     def open(self, purpose: str, text: str, *context: str) -> bytes:
         """Return the plain bytes of a sealed text. Raises CannotOpen."""
@@ -67,8 +67,8 @@ class Vault:
         Without that rule, a replica that has only the older key would undo a rotation.
         """
         key_ids = list(_parts(text))
-        is_newer = self._sealing[0] in key_ids[1:] and key_ids[0] not in self._secrets
-        return key_ids == self._sealing or is_newer
+        is_newer = self._sealing_key_ids[0] in key_ids[1:] and key_ids[0] not in self._secrets
+        return key_ids == self._sealing_key_ids or is_newer
 
     def seal_credential(self, team_id: str, credential_id: str, backend: str, secret: str) -> str:
         """Return a team's credential sealed. It can be opened only for the same team, credential id and backend."""
@@ -123,5 +123,5 @@ def _key_id(secret: bytes) -> str:
 
 
 def _bound(context: tuple[str, ...]) -> bytes:
-    """Return the associated data. JSON keeps contexts distinct whatever characters they contain."""
+    """Return the associated data for a context. JSON keeps contexts distinct whatever characters they contain."""
     return json.dumps(context).encode()

@@ -22,7 +22,7 @@ from app.domain.calendar import utc_text
 from app.ports.alerts import BudgetAlert, NotDelivered
 
 MAX_CONNECTION_BYTES = 256 * 1024
-"""Maximum number of bytes received from a receiver: certificates, TLS records and the beginning of a response."""
+"""Maximum number of bytes that a receiver of alerts may send: certificates, TLS records and the start of a response."""
 
 HANDSHAKE_THREADS = 2
 """Concurrent TLS handshakes. Each may take seconds of processor time if a server sends costly certificates."""
@@ -42,9 +42,9 @@ class WebhookSender:
         transport: httpx.AsyncBaseTransport | None = None,
         resolver: Resolver | None = None,
     ) -> None:
-        """Open URLs with `vault`, and sign under `secret_keys`. `transport` replaces the network in tests.
+        """Unseal URLs with `vault`, and sign under `secret_keys`. `transport` replaces the network in tests.
 
-        `resolver` None asks the system's, in threads that only alerts use: two of eight for one team.
+        `resolver` None means the system's resolver in eight threads that only alerts use, two of them for one team.
         """
         self._vault = vault
         self._secret_keys = secret_keys

@@ -17,7 +17,7 @@ from app.settings import PREFIX, Settings, origins_of, require_key, unknown_vari
 BACKEND_TIMEOUT_SECONDS = 5.0
 RECEIVED_WITHIN_SECONDS = 2.0
 MASK = "********"
-OLDER = "; the next start, or `luma-mcp database upgrade`, brings it up to date"
+OLDER_SCHEMA = "; the next start, or `luma-mcp database upgrade`, brings it up to date"
 _CREDENTIALS = re.compile(r"//.*@")
 """User name and password in a URL. Greedy, because an unescaped @ or / may be part of the password."""
 
@@ -61,19 +61,19 @@ def _masked(value: object) -> str:
 
 async def _check_database(assembly: Assembly, say: Callable[[str], None]) -> bool:
     database, shared = assembly.persistence.database, assembly.persistence.shared
-    name = f"database: {database.kind} at {database.place}"
+    label = f"database: {database.kind} at {database.place}"
     try:
         facts = await database.read_facts()
     except DatabaseTooNew as exc:
-        say(f"{name}: {exc}")
+        say(f"{label}: {exc}")
         return False
     except DatabaseUnavailable as exc:
-        say(f"{name} {exc}. Calls with an idempotency key would be refused, and others would not be recorded")
+        say(f"{label} {exc}. Calls with an idempotency key would be refused, and others would not be recorded")
         return False
     if facts is None:
-        say(f"{name} is made when the service starts")
+        say(f"{label} is made when the service starts")
         return True
-    say(f"{name} answers, schema version {facts.version}{'' if facts.is_newest else OLDER}")
+    say(f"{label} answers, schema version {facts.version}{'' if facts.is_newest else OLDER_SCHEMA}")
     if differs := await shared.differs(facts.id):
         say(f"database: {MISMATCH}")
     return not differs
@@ -101,7 +101,7 @@ def _host_of(url: str) -> str:
 
 
 async def _say_callbacks(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> None:
-    """Print whether callbacks arrive at the public URL. The replicas record it in Redis."""
+    """Print whether callbacks arrive at the public URL, according to the mark of the replicas in Redis."""
     if assembly.callbacks is None:
         return
     if settings.redis_url is None:
@@ -134,13 +134,13 @@ async def _check_backend(assembly: Assembly, settings: Settings, say: Callable[[
 async def _check_issuer(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> bool:
     if assembly.issuer is None:
         return True
-    name = f"identity provider: {settings.jwt_issuer}"
+    label = f"identity provider: {settings.jwt_issuer}"
     try:
         key_count = await assembly.issuer.count_keys()
     except IssuerUnavailable as exc:
-        say(f"{name} {exc}. Its tokens would get HTTP 503")
+        say(f"{label} {exc}. Its tokens would get HTTP 503")
         return False
-    say(f"{name} answers, and has {key_count} usable key{'s' if key_count > 1 else ''}")
+    say(f"{label} answers, and has {key_count} usable key{'s' if key_count != 1 else ''}")
     return True
 
 

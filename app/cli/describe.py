@@ -31,8 +31,8 @@ def tools_table() -> str:
         required = schema.get("required", [])
         names = [_parameter(name, field, required) for name, field in schema.get("properties", {}).items()]
         cost = "spends" if tool.annotations == BILLABLE else "free"
-        first = tool.description.partition("\n\n")[0].partition(". ")[0].rstrip(".")
-        rows.append(f"| `{tool.name}` | {', '.join(names) or 'none'} | {cost} | {first}. |")
+        first_sentence = tool.description.partition("\n\n")[0].partition(". ")[0].rstrip(".")
+        rows.append(f"| `{tool.name}` | {', '.join(names) or 'none'} | {cost} | {first_sentence}. |")
     return "\n".join(rows)
 
 
@@ -53,7 +53,7 @@ def sandbox_table() -> str:
 def admin_table() -> str:
     """Return a Markdown table of the administrative commands, each with the HTTP request that does the same."""
     rows = ["| command | over HTTP | body or query |", "|---|---|---|"]
-    rows += [f"| `{one.command}` | `{one.method} {ADMIN_PATH}{one.path}` | {_members(one)} |" for one in OPERATIONS]
+    rows += [f"| `{one.command}` | `{one.method} {ADMIN_PATH}{one.path}` | {_fields(one)} |" for one in OPERATIONS]
     return "\n".join([*rows, *(f"| `{name}` | no: {reason} | |" for name, reason in COMMAND_LINE_ONLY.items())])
 
 
@@ -83,15 +83,16 @@ def refreshed(text: str, parts: Mapping[str, str]) -> str:
     Raises ValueError if the markers of a part are missing.
     """
     for name, part in parts.items():
-        before, opening, rest = text.partition(f"<!-- {name} -->\n")
-        _, closing, after = rest.partition(f"\n<!-- /{name} -->")
+        before, opening, after_opening = text.partition(f"<!-- {name} -->\n")
+        _, closing, after = after_opening.partition(f"\n<!-- /{name} -->")
         if not opening or not closing:
             raise ValueError(f"the document lacks the markers <!-- {name} --> and <!-- /{name} -->")
         text = f"{before}{opening}{part}{closing}{after}"
     return text
 
 
-def _members(operation: Operation) -> str:
+def _fields(operation: Operation) -> str:
+    """Return the names of the fields in an operation's body and query. Optional ones end with a question mark."""
     fields = {**operation.body.model_fields, **operation.query.model_fields}
     return ", ".join(f"`{name}{'' if field.is_required() else '?'}`" for name, field in fields.items())
 
@@ -116,11 +117,11 @@ def env_example() -> str:
     parts = ["# Copy to .env and set what differs. Lines that are commented out show the defaults."]
     for name, field in Settings.model_fields.items():
         meaning = (field.description or "").replace("`", "")
-        parts.append(f"# {meaning}\n#{PREFIX}{name.upper()}={_plain(field.default)}")
+        parts.append(f"# {meaning}\n#{PREFIX}{name.upper()}={_env_value(field.default)}")
     return "\n\n".join(parts) + "\n"
 
 
-def _plain(value: object) -> str:
+def _env_value(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return "" if value is None or isinstance(value, SecretStr) else _default(value).strip("`")

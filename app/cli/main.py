@@ -85,8 +85,9 @@ def _command(commands: Any, name: str, run: Callable[[Namespace], None], help_te
 def _prepare_metrics_folder(args: Namespace) -> None:
     """Leave PROMETHEUS_MULTIPROC_DIR set only for `serve`, because every other command would write a file there.
 
-    It runs before prometheus_client is imported, which reads the variable then. An empty value counts as unset, as in
-    settings. Raises SettingsError, for `serve` and `check`, if it is not a folder that this process may write to.
+    Call it before prometheus_client is imported, because that import reads the variable. An empty value counts as
+    unset, as in settings. Raises SettingsError, for `serve` and `check`, if the value is not a folder that this process
+    may write to.
     """
     name = os.environ.get(MULTIPROCESS_VARIABLE)
     if name and args.run in (_serve, _check) and not (Path(name).is_dir() and os.access(name, os.W_OK)):
@@ -134,7 +135,7 @@ def _database(args: Namespace) -> None:
     asyncio.run(upgrade(load_settings(args.env_file), print))
 
 
-def _describe(_chosen: Namespace) -> None:
+def _describe(_args: Namespace) -> None:
     from app.cli.describe import settings_table, tools_table  # noqa: PLC0415 - the other commands need none of it
 
     print(f"{tools_table()}\n\n{settings_table()}")  # noqa: T201 - the output of the command
@@ -145,7 +146,7 @@ def _settings(args: Namespace) -> Settings:
     if args.sandbox:
         # The settings may be those of a team's service. The sandbox must not use its Redis or its database, nor put
         # its public URL into links to videos.
-        local = {
+        sandbox_settings = {
             "backend": "sandbox",
             "redis_url": None,
             "public_url": None,
@@ -155,6 +156,6 @@ def _settings(args: Namespace) -> Settings:
             "sign_in": "off",
             "admin": "off",
         }
-        settings = settings.model_copy(update=local)
+        settings = settings.model_copy(update=sandbox_settings)
     require_key(settings, 1)
     return settings

@@ -39,7 +39,7 @@ def _collect_less_often() -> None:
 
     The SDK creates reference cycles in every request, and with Python's defaults the collector would run several times
     in each. A full collection waits until new objects are a quarter of those that survived the last full collection.
-    The second collection is done because after `freeze` hardly any survive, so the next one is not delayed.
+    After `freeze`, hardly any object survives the second collection, so the next full collection is not delayed.
     """
     gc.collect()
     gc.freeze()

@@ -96,18 +96,18 @@ def serve_processes(settings: Settings, *, host: str, port: int, workers: int, e
         _serve_one(settings, host=host, port=port)
 
 
-def allow_open_files(wanted: int) -> None:
-    """Raise the soft limit of open files to `wanted`, or to the hard limit if that is lower. Workers inherit it."""
+def allow_open_files(needed: int) -> None:
+    """Increase the soft limit of open files to `needed`, or to the hard limit if that is lower. Workers inherit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
+    if allowed < needed:
         log.warning(
             "The system allows %d open files, and LUMA_MCP_CONNECTIONS needs %d: connections beyond that are not "
             "accepted. Raise the limit of open files (ulimit -n, LimitNOFILE), or lower the setting",
             allowed,
-            wanted,
+            needed,
         )
 
 
@@ -184,7 +184,7 @@ def _other_sockets(settings: Settings, host: str) -> list[socket]:
 
 
 def build_worker(env_file: str | None, host: str = "127.0.0.1") -> ASGIApp:
-    """Return the application of one worker. It is called in the worker's process, and reads the settings again."""
+    """Return the application of one worker, in the worker's process. The settings are read again."""
     settings = allow_listening_host(load_settings(env_file), host)
     configure_logging(settings.log_level, settings.log_format)
     export_spans()
@@ -239,7 +239,7 @@ def allow_listening_host(settings: Settings, host: str) -> Settings:
     """Return `settings` with `host`, the listening address, as an allowed host, unless it is a wildcard address."""
     if host in LOOPBACK_OF_WILDCARD:
         return settings
-    return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, f"{_in_url(host)}:*")})
+    return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, f"{_url_host(host)}:*")})
 
 
 def log_unreachable_host(settings: Settings, host: str) -> None:
@@ -254,9 +254,9 @@ def log_unreachable_host(settings: Settings, host: str) -> None:
 
 def _base_url(host: str, listening: socket) -> str:
     """Return the URL of the socket for clients on this machine."""
-    return f"http://{_in_url(LOOPBACK_OF_WILDCARD.get(host, host))}:{listening.getsockname()[1]}"
+    return f"http://{_url_host(LOOPBACK_OF_WILDCARD.get(host, host))}:{listening.getsockname()[1]}"
 
 
-def _in_url(host: str) -> str:
+def _url_host(host: str) -> str:
     """Return `host` for a URL: an IPv6 address gets brackets."""
     return f"[{host}]" if ":" in host else host

@@ -17,7 +17,7 @@ class StandardInput:
         self._loop = asyncio.get_running_loop()
         self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._may_read = threading.Semaphore(1)
-        # The descriptor is duplicated, because the interpreter closes sys.stdin at exit, and the thread holds its lock.
+        # Not sys.stdin: the interpreter closes it at exit, for which it needs the lock that a reading thread holds.
         self._file = os.fdopen(os.dup(0), "rb")
         threading.Thread(target=self._read, name="standard input", daemon=True).start()
 

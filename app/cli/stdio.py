@@ -53,11 +53,11 @@ class StdioRequestContext:
         return self._caller
 
     def narrowing(self, _ctx: Context) -> Narrowing:
-        """Return the empty narrowing, because stdio has no path and no headers that could leave tools out."""
+        """Return NOT_NARROWED: only a path or headers can leave tools out, and stdio has neither."""
         return NOT_NARROWED
 
     def client(self, ctx: Context) -> str:
-        """Return the client's name by the protocol; "" if it gave none."""
+        """Return the name that the client gave at initialization; "" if it gave none."""
         params = ctx.session.client_params
         return params.client_info.name if params is not None else ""
 
@@ -66,7 +66,7 @@ class StdioRequestContext:
         return f"stdio-{next(self._numbers)}"
 
     def slow_down(self, _ctx: Context) -> None:
-        """Do nothing: the client is the only one."""
+        """Do nothing. To read more slowly protects other clients, and stdio has none."""
 
     def placeholder_for(self, _ctx: Context, value: Json) -> Any:
         """Return `value` decoded, because stdio has no middleware that replaces placeholders."""
@@ -188,10 +188,10 @@ async def _media_server(settings: Settings) -> AsyncIterator[tuple[str, Starlett
 
 
 def _token(settings: Settings) -> str:
-    given = settings.token.get_secret_value() if settings.token is not None else ""
-    if not given and settings.backend == "sandbox":
+    configured = settings.token.get_secret_value() if settings.token is not None else ""
+    if not configured and settings.backend == "sandbox":
         return SANDBOX_TOKEN
-    token = bearer_token(f"Bearer {given}")
+    token = bearer_token(f"Bearer {configured}")
     if token is None:
         raise SettingsError("LUMA_MCP_TOKEN must hold your AceDataCloud API token; stdio has no header to carry one.")
     return token

@@ -78,8 +78,8 @@ class Assembly:
         request_memory: the memory budget of requests and connections.
         sandbox: the sandbox, which runs in this process; None with another backend.
         callbacks: the callback handler; None if the backend is not asked to call back.
-        directory: the directory of teams; None if no authentication method uses teams.
-        team_work: the background work for teams; None if no authentication method uses teams.
+        directory: the directory of teams; None if teams are not served.
+        team_work: the background work for teams; None if teams are not served.
         issuer: the keys of the identity provider; None if its tokens are not accepted.
         sign_in: the authorization server; None if it is off.
         administration: the administration of teams over HTTP; None if it is off.
@@ -215,9 +215,9 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     sign_in = optional_sign_in(
         settings, persistence, directory, description, token_status, turns.sign_in, clocks, refusals
     )
-    signed_in = sign_in.authenticator if sign_in is not None else None
+    sign_in_tokens = sign_in.authenticator if sign_in is not None else None
     authenticator = authenticator or build_authenticator(
-        settings, directory, issuer, description, token_status, clocks, metrics, signed_in
+        settings, directory, issuer, description, token_status, clocks, metrics, sign_in_tokens
     )
     rate_limits = build_rate_limits(shared.rate_limiter, metrics, clocks.monotonic)
     waits = waiting_quota(description, refusals, backend_limits)

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 def build_directory(
     settings: Settings, persistence: Persistence, clocks: Clocks, refusals: Refusals
 ) -> TeamDirectory[KeyDigest] | None:
-    """Return the directory of teams; None if no authentication method uses teams, or without a secret key."""
+    """Return the directory of teams; None if all authentication methods work without teams, or without a secret key."""
     uses_teams = "keys" in settings.auth or "jwt" in settings.auth or settings.sign_in == "oidc"
     # Only `luma-mcp check` has no secret key: it does not read the key file of an SQLite database.
     if not uses_teams or not settings.secret_key:
@@ -74,7 +74,7 @@ def build_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of all aut
     metrics: Metrics,
     sign_in: TokenCheck | None = None,
 ) -> Authenticator:
-    """Return the authenticator, which passes each token to the enabled method for its form.
+    """Return the authenticator, which passes each token to one of the enabled methods, by the token's form.
 
     `sign_in` is the method for the access tokens of sign-in; None if sign-in is off.
     """

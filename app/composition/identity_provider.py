@@ -45,7 +45,8 @@ def build_jwt_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of Jwt
 ) -> JwtAuthenticator:
     """Return the authenticator for tokens of the identity provider.
 
-    `record_accepted` and `hash_token` are as in JwtAuthenticator.
+    `record_accepted` is called with the subject of an accepted token, then with the keyed hash of the token, which
+    `hash_token` returns.
     """
     times = TokenClocks(clocks.wall, clocks.monotonic)
     return JwtAuthenticator(

@@ -1,4 +1,4 @@
-"""Builds the upstream login of sign-in, and the part that turns signed-in people into callers."""
+"""Builds the upstream login of sign-in, and the parts that admit people and turn them into callers."""
 
 import os
 from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ FULL = (
 
 @dataclass(frozen=True, slots=True)
 class LoginTeams:
-    """The invitations into teams, and the teams of people on their account pages. `backend_name` is for people."""
+    """The invitations into teams, and the teams on account pages, which show `backend_name`."""
 
     invitations: Invitations
     accounts: PersonAccount
@@ -55,7 +55,7 @@ class LoginTeams:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """The upstream login, and what it makes of the people who sign in.
+    """The upstream login, and the parts that admit the people who sign in and turn them into callers.
 
     Attributes:
         teams: the teams that people belong to; None if each person is a tenant alone.
@@ -72,8 +72,8 @@ class Login:
 
 def build_login(  # noqa: PLR0913, PLR0917 - the dependencies of a login
     settings: Settings,
-    people: VaultPersonSealer,
-    signed_in: People,
+    vault: VaultPersonSealer,
+    people: People,
     directory: TeamDirectory[KeyDigest] | None,
     backend: BackendDescription,
     clocks: Clocks,
@@ -85,18 +85,18 @@ def build_login(  # noqa: PLR0913, PLR0917 - the dependencies of a login
     """
     redirect_uri = f"{settings.public_url}{CALLBACK_PATH}"
     if settings.sign_in == "oidc" and directory is not None:
-        members = _OidcPeople(settings, people, signed_in, directory, backend, refusals)
-        return _oidc(settings, redirect_uri, members, clocks)
+        parts = _TeamParts(settings, vault, people, directory, backend, refusals)
+        return _oidc_login(settings, redirect_uri, parts, clocks)
     registration = ClientRegistration(settings.acedata_client_id or "", redirect_uri, settings.acedata_scopes)
-    http, name = LoginHttp(settings.acedata_platform_url, USER_AGENT), urlsplit(settings.public_url or "").netloc
-    auth = LoginHttp(settings.acedata_auth_url, USER_AGENT)
-    platform = Platform(http, f"luma-mcp {name}")
-    upstream = AceDataLogin(settings.acedata_auth_url, auth, platform, registration, clocks.wall)
+    own_host = urlsplit(settings.public_url or "").netloc
+    platform = Platform(LoginHttp(settings.acedata_platform_url, USER_AGENT), f"luma-mcp {own_host}")
+    auth_http = LoginHttp(settings.acedata_auth_url, USER_AGENT)
+    upstream = AceDataLogin(settings.acedata_auth_url, auth_http, platform, registration, clocks.wall)
     hasher = PassthroughAuthenticator(*settings.secret_keys())
-    return Login(upstream, PersonCallers(people, hasher.hash_token), OpenAdmission(), None, _nothing())
+    return Login(upstream, PersonCallers(vault, hasher.hash_token), OpenAdmission(), None, _nothing())
 
 
-def _oidc(settings: Settings, redirect_uri: str, people: "_OidcPeople", clocks: Clocks) -> Login:
+def _oidc_login(settings: Settings, redirect_uri: str, parts: "_TeamParts", clocks: Clocks) -> Login:
     secret = settings.oidc_client_secret
     registration = OidcClientRegistration(
         settings.oidc_issuer or "",
@@ -106,25 +106,25 @@ def _oidc(settings: Settings, redirect_uri: str, people: "_OidcPeople", clocks: 
         settings.oidc_team_claim,
     )
     client = IssuerClient(registration.issuer, USER_AGENT, os.environ)
-    refused = issuer_keys_reporter(people.refusals, MAX_WAITING)
-    keys = IssuerKeys(client.read_keys, clocks.monotonic, clocks.sleep, refused)
-    memberships = build_memberships(settings, people.directory)
+    on_refusal = issuer_keys_reporter(parts.refusals, MAX_WAITING)
+    keys = IssuerKeys(client.read_keys, clocks.monotonic, clocks.sleep, on_refusal)
+    memberships = build_memberships(settings, parts.directory)
     return Login(
         upstream=OidcLogin(registration, client, keys, clocks),
-        callers=people.callers(memberships),
-        admission=people.admission(memberships),
-        teams=people.teams(memberships),
+        callers=parts.callers(memberships),
+        admission=parts.admission(memberships),
+        teams=parts.teams(memberships),
         running=keys.running(),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _OidcPeople:
-    """The dependencies of the parts of a login with teams."""
+class _TeamParts:
+    """Makes the parts of a login whose people belong to teams."""
 
     settings: Settings
     vault: VaultPersonSealer
-    signed_in: People
+    people: People
     directory: TeamDirectory[KeyDigest]
     backend: BackendDescription
     refusals: Refusals
@@ -135,15 +135,15 @@ class _OidcPeople:
     def admission(self, memberships: Memberships) -> TeamAdmission:
         repositories, makes_personal = self.directory.repositories, self.settings.oidc_personal_teams == "on"
         maximum = self.settings.oidc_personal_teams_max if makes_personal else 0
-        is_full = self.refusals.reporter("personal_teams", FULL.format(maximum=maximum))
+        on_full = self.refusals.reporter("personal_teams", FULL.format(maximum=maximum))
         return TeamAdmission(
-            memberships, repositories.people, repositories.invitations, max_personal=maximum, on_full=is_full
+            memberships, repositories.people, repositories.invitations, max_personal=maximum, on_full=on_full
         )
 
     def teams(self, memberships: Memberships) -> LoginTeams:
         repositories = self.directory.repositories
         secrets = VaultSecretMaker(repositories, tuple(self.settings.secret_keys()))
-        departures = TeamDepartures(repositories, self.signed_in, self.vault, secrets)
+        departures = TeamDepartures(repositories, self.people, self.vault, secrets)
         accounts = PersonAccount(
             self.vault, memberships, repositories.credentials, secrets, departures, self.settings.backend
         )

@@ -1,4 +1,4 @@
-"""Builds what finds the teams of people, by tokens of an identity provider and by sign-in."""
+"""Builds the parts that find the team of a person: for JWTs of an identity provider, and for sign-in."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +17,7 @@ ACCOUNT_PATH = "/account"
 
 
 def build_memberships(settings: Settings, directory: TeamDirectory[KeyDigest]) -> Memberships:
-    """Return the memberships of people."""
+    """Return the service that finds the memberships of people."""
     page, repositories = _account_page(settings), directory.repositories
     makes_personal = page is not None and settings.oidc_personal_teams == "on"
     no_team = NO_TEAM_YET.format(account_url=page) if makes_personal else NO_TEAM
@@ -28,18 +28,21 @@ def build_memberships(settings: Settings, directory: TeamDirectory[KeyDigest]) -
 def member_credentials(
     settings: Settings, directory: TeamDirectory[KeyDigest], backend: BackendDescription
 ) -> Callable[[Membership], CredentialSource]:
-    """Return what makes the credentials of a member: those of the team, which a personal team's person puts in."""
+    """Return a function from a membership to the credentials of its team.
+
+    The errors for a personal team without credentials name the account page, where its person puts them in.
+    """
     page = _account_page(settings)
 
     def credentials_of(membership: Membership) -> TeamCredentials:
-        own = page if membership.is_personal else None
-        return TeamCredentials(directory.cache, membership.team.id, backend, own)
+        account_page = page if membership.is_personal else None
+        return TeamCredentials(directory.cache, membership.team.id, backend, account_page)
 
     return credentials_of
 
 
 def _account_page(settings: Settings) -> str | None:
-    """Return the page where people see their teams; None if they cannot sign in to one."""
+    """Return the page where people see their team; None if sign-in leads to no teams."""
     return f"{settings.public_url}{ACCOUNT_PATH}" if settings.sign_in == "oidc" else None
 
 

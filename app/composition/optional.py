@@ -1,4 +1,4 @@
-"""Builds optional parts. Their modules are imported only if the part is on, which saves 4 MiB of memory otherwise."""
+"""Builds optional parts. The modules of a part that is off are not imported, which saves 4 MiB of memory."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -46,7 +46,8 @@ def jwt_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of JwtAuthen
 ) -> "JwtAuthenticator":
     """Return the authenticator for tokens of the identity provider.
 
-    `record_accepted` and `hash_token` are as in JwtAuthenticator.
+    `record_accepted` is called with the subject of an accepted token, then with the keyed hash of the token, which
+    `hash_token` returns.
     """
     from app.composition.identity_provider import build_jwt_authenticator  # noqa: PLC0415
 

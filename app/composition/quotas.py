@@ -56,47 +56,47 @@ def database_limits(
         f"{MAX_QUEUED // SHARE_OF_UNACCEPTED} for all tokens that {backend.name} has not accepted."
     ).format(MAX_QUEUED_PER_CALLER, MAX_QUEUED)
     quota = QuotaLimits(MAX_QUEUED, MAX_QUEUED_PER_CALLER, MAX_QUEUED // SHARE_OF_UNACCEPTED)
-    refused = refusals.reporter("database", effect)
-    of_callbacks = QuotaLimits(MAX_QUEUED_CALLBACKS, MAX_QUEUED_CALLBACKS_PER_CALLER, MAX_QUEUED_CALLBACKS)
+    on_refusal = refusals.reporter("database", effect)
+    callback_quota = QuotaLimits(MAX_QUEUED_CALLBACKS, MAX_QUEUED_CALLBACKS_PER_CALLER, MAX_QUEUED_CALLBACKS)
     effect = (
         f"Refused a callback with 503: {MAX_QUEUED_CALLBACKS_PER_CALLER} of one token, or {MAX_QUEUED_CALLBACKS} in "
         "all, wait for the database already. Its task is read on schedule."
     )
-    refused_callback = refusals.reporter("callbacks", effect)
+    on_callback_refusal = refusals.reporter("callbacks", effect)
     waited = f"it waited {longest_wait_seconds:.0f} s for its turn. The database is slow, or many callers use it."
-    slow = refusals.reporter("database_waits", f"Refused a database operation: {waited}")
+    on_timeout = refusals.reporter("database_waits", f"Refused a database operation: {waited}")
     effect = f"Refused a callback with 503: {waited} Its task is read on schedule."
-    slow_callback = refusals.reporter("callback_waits", effect)
+    on_callback_timeout = refusals.reporter("callback_waits", effect)
 
-    def turns(shares: Shares) -> DatabaseTurns:
-        waiting = CallerQuota(quota, is_accepted, refused)
-        return DatabaseTurns(FairLimiter(shares, is_accepted), waiting, slow, longest_wait_seconds)
+    def token_turns(shares: Shares) -> DatabaseTurns:
+        waiting = CallerQuota(quota, is_accepted, on_refusal)
+        return DatabaseTurns(FairLimiter(shares, is_accepted), waiting, on_timeout, longest_wait_seconds)
 
     callbacks = FairLimiter(DATABASE_CALLBACKS, _all_accepted)
-    waiting = CallerQuota(of_callbacks, _all_accepted, refused_callback)
+    waiting = CallerQuota(callback_quota, _all_accepted, on_callback_refusal)
     return DatabaseLimits(
-        reads=turns(DATABASE_READS),
-        purchases=turns(DATABASE_PURCHASES),
-        callbacks=DatabaseTurns(callbacks, waiting, slow_callback, longest_wait_seconds),
+        reads=token_turns(DATABASE_READS),
+        purchases=token_turns(DATABASE_PURCHASES),
+        callbacks=DatabaseTurns(callbacks, waiting, on_callback_timeout, longest_wait_seconds),
         sign_in=_sign_in_turns(refusals, longest_wait_seconds),
     )
 
 
 def _sign_in_turns(refusals: Refusals, longest_wait_seconds: float) -> DatabaseTurns:
-    """Return the turns of pages and of OAuth clients. Nobody has accepted either, so both count as accepted."""
+    """Return the limiter for pages and OAuth clients. Neither has a token to accept, so both count as accepted."""
     effect = (
         f"Refused a request of sign-in with 503: {MAX_QUEUED_SIGN_IN_PER_CALLER} of pages or of OAuth clients wait for "
         "the database already. MCP calls with known tokens are served."
     )
-    refused = refusals.reporter("sign_in_database", effect)
+    on_refusal = refusals.reporter("sign_in_database", effect)
     effect = (
         f"Refused a request of sign-in with 503: it waited {longest_wait_seconds:.0f} s for its turn at the database. "
         "The database is slow, or many people or strangers use sign-in."
     )
-    slow = refusals.reporter("sign_in_waits", effect)
+    on_timeout = refusals.reporter("sign_in_waits", effect)
     limits = QuotaLimits(MAX_QUEUED_SIGN_IN, MAX_QUEUED_SIGN_IN_PER_CALLER, MAX_QUEUED_SIGN_IN)
-    waiting = CallerQuota(limits, _all_accepted, refused)
-    return DatabaseTurns(FairLimiter(DATABASE_SIGN_IN, _all_accepted), waiting, slow, longest_wait_seconds)
+    waiting = CallerQuota(limits, _all_accepted, on_refusal)
+    return DatabaseTurns(FairLimiter(DATABASE_SIGN_IN, _all_accepted), waiting, on_timeout, longest_wait_seconds)
 
 
 def _all_accepted(_caller: str) -> bool:
@@ -110,8 +110,8 @@ def waiting_quota(backend: BackendDescription, refusals: Refusals, backend_limit
         f"one token, {MAX_WAITING} in all, and {MAX_WAITING // SHARE_OF_UNACCEPTED} for all tokens that "
         f"{backend.name} has not accepted. Calls that do not wait are answered."
     )
-    refused, shown = refusals.reporter("waits", effect), refusals.metrics.waiting_callers.set
-    return _quota(MAX_WAITING, MAX_WAITING_PER_CALLER, backend_limits, refused, shown)
+    on_refusal, on_change = refusals.reporter("waits", effect), refusals.metrics.waiting_callers.set
+    return _quota(MAX_WAITING, MAX_WAITING_PER_CALLER, backend_limits, on_refusal, on_change)
 
 
 def listener_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
@@ -121,8 +121,8 @@ def listener_quota(backend: BackendDescription, refusals: Refusals, backend_limi
         f"{MAX_LISTENERS_PER_CALLER} for one token, {MAX_LISTENERS} in all, and "
         f"{MAX_LISTENERS // SHARE_OF_UNACCEPTED} for all tokens that {backend.name} has not accepted."
     )
-    refused, shown = refusals.reporter("listeners", effect), refusals.metrics.listeners.set
-    return _quota(MAX_LISTENERS, MAX_LISTENERS_PER_CALLER, backend_limits, refused, shown)
+    on_refusal, on_change = refusals.reporter("listeners", effect), refusals.metrics.listeners.set
+    return _quota(MAX_LISTENERS, MAX_LISTENERS_PER_CALLER, backend_limits, on_refusal, on_change)
 
 
 def awaited_quota(backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits) -> CallerQuota:
@@ -171,13 +171,13 @@ def build_memory_budget(
     settings: Settings, backend: BackendDescription, refusals: Refusals, backend_limits: BackendLimits
 ) -> MemoryBudget:
     """Return the memory budget of requests and connections. Its size is LUMA_MCP_REQUEST_MEMORY_MB."""
-    refused = (
+    request_refused = (
         f"Answered 429: requests in flight hold too much memory. The limits are 1/{SHARE_OF_ONE_CALLER} of "
         f"LUMA_MCP_REQUEST_MEMORY_MB ({settings.request_memory_mb}) for one token, "
         f"{SHARE_OF_CONNECTIONS - 1}/{SHARE_OF_CONNECTIONS} of it for all requests, and half of that for all tokens "
         f"that {backend.name} has not accepted. Other requests are served."
     )
-    ended = (
+    connection_closed = (
         "Closed a connection: unfinished requests and unread responses exceed what requests in flight leave of "
         f"LUMA_MCP_REQUEST_MEMORY_MB ({settings.request_memory_mb}), and the connections of its caller hold the most. "
         "Other connections are served."
@@ -185,6 +185,6 @@ def build_memory_budget(
     return MemoryBudget(
         settings.request_memory_mb * 1_000_000,
         backend_limits.token_status.is_accepted,
-        refusals.reporter("request_memory", refused),
-        refusals.reporter("connection_memory", ended),
+        refusals.reporter("request_memory", request_refused),
+        refusals.reporter("connection_memory", connection_closed),
     )

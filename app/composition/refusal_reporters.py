@@ -13,7 +13,7 @@ Reporter = Callable[[], None]
 
 
 def queue_reporter(backend: BackendDescription, refusals: Refusals) -> Reporter:
-    """Return the reporter of submissions that wait for others of their token."""
+    """Return the reporter of submissions that are refused because too many of the same token are sent or wait."""
     return refusals.reporter(
         "submission_queue",
         f"Refused a submission, and sent nothing of it: {backend.name} accepts "
@@ -23,7 +23,7 @@ def queue_reporter(backend: BackendDescription, refusals: Refusals) -> Reporter:
 
 
 def backend_reporter(backend: BackendDescription, refusals: Refusals, longest_wait_seconds: float) -> Reporter:
-    """Return the reporter of submissions that wait for those of all tokens."""
+    """Return the reporter of submissions that waited too long because submissions of all tokens were sent first."""
     return refusals.reporter(
         "backend_submissions",
         f"Refused a submission, and sent nothing of it: it waited {longest_wait_seconds:.0f} s for its turn to be sent "
@@ -54,7 +54,7 @@ def purchase_refusals(backend: BackendDescription, refusals: Refusals) -> Purcha
 
 
 def directory_reporter(refusals: Refusals) -> Reporter:
-    """Return the reporter of look-ups of team keys and members."""
+    """Return the reporter of look-ups of team keys and members that are refused because too many wait."""
     return refusals.reporter(
         "directory_lookups",
         f"Answered 503 to a token of a team: {MAX_WAITING} look-ups wait for the database already. Tokens that are "
@@ -63,7 +63,7 @@ def directory_reporter(refusals: Refusals) -> Reporter:
 
 
 def issuer_keys_reporter(refusals: Refusals, most_waiting: int) -> Reporter:
-    """Return the reporter of tokens that wait for the keys of the identity provider."""
+    """Return the reporter of tokens that are refused because too many wait for the identity provider's keys."""
     return refusals.reporter(
         "issuer_keys",
         f"Did not check a token of the identity provider: {most_waiting} requests wait already for its keys. Tokens "

@@ -54,7 +54,7 @@ GRANT_SECONDS = 180 * 86_400.0
 """Lifetime of a grant. After it the person must sign in again, however often the client has refreshed."""
 
 TOTAL_SECONDS = 60.0
-"""Window of the limits of all addresses together: a flood of strangers locks others out for no longer."""
+"""Window of the limits of all addresses together. A flood of strangers locks others out for at most this time."""
 
 OTHER_KEY = "has secrets that another LUMA_MCP_SECRET_KEY has sealed: set that key, or add it after the current one"
 
@@ -89,7 +89,7 @@ class SignInLimits:
 class SignIn:
     """The authorization server of one process. Only the composition and the HTTP application use this class.
 
-    `joining` is None where people belong to no teams.
+    `joining` is None if the people who sign in belong to no teams.
     """
 
     public_url: str
@@ -113,7 +113,7 @@ class SignIn:
         """While entered, update the cache of grants, check suspect logins and delete expired rows."""
         work = (self.cache.run(), self.suspects.run(), delete_expired(self.store, self.clocks.sleep))
         async with self.login.running:
-            tasks = [asyncio.create_task(one) for one in work]
+            tasks = [asyncio.create_task(coroutine) for coroutine in work]
             await asyncio.sleep(0)
             try:
                 yield
@@ -139,14 +139,14 @@ def build_sign_in(  # noqa: PLR0913, PLR0917 - the dependencies of sign-in
 
     Raises SettingsError for a proxy or certificate variable that cannot be used.
     """
-    people = VaultPersonSealer(Vault(*settings.secret_keys()))
+    person_vault = VaultPersonSealer(Vault(*settings.secret_keys()))
     try:
         store = sql_sign_in(persistence.database, clocks.database)
-        login = build_login(settings, people, store.people, directory, backend, clocks, refusals)
+        login = build_login(settings, person_vault, store.people, directory, backend, clocks, refusals)
         documents = _documents(public_url, clocks, refusals)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
-    parts = _Parts(settings, public_url, persistence, turns, clocks, refusals, people, store, login, documents)
+    parts = _Parts(settings, public_url, persistence, turns, clocks, refusals, person_vault, store, login, documents)
     return parts.sign_in(token_status)
 
 
@@ -160,7 +160,7 @@ class _Parts:
     turns: DatabaseTurns
     clocks: Clocks
     refusals: Refusals
-    people: VaultPersonSealer
+    person_vault: VaultPersonSealer
     store: SignInStore
     login: Login
     documents: HttpClientDocuments
@@ -169,16 +169,19 @@ class _Parts:
         """Return the authorization server."""
         clocks, telemetry, limits = self.clocks, self.refusals.metrics, _limits(self.clocks, self.refusals)
         store, vault = self.store, Vault(*self.settings.secret_keys())
-        mint = LazyTokenMint(partial(_opened, SqlDirectoryFacts(self.persistence.database), vault, store, self.people))
+        mint = LazyTokenMint(
+            partial(_load_mint, SqlDirectoryFacts(self.persistence.database), vault, store, self.person_vault)
+        )
         pages, clients = self._store_of(PAGES), self._store_of(CLIENTS)
         page_registry, registry = (
-            ClientRegistry(one.clients, self.documents, mint, limits.fetches, telemetry, clocks.wall)
-            for one in (pages, clients)
+            ClientRegistry(repositories.clients, self.documents, mint, limits.fetches, telemetry, clocks.wall)
+            for repositories in (pages, clients)
         )
         requests = RequestCheck(page_registry, self.public_url)
         upstream = self.login.upstream
         page_logins, client_logins, suspect_logins = (
-            LoginCheck(upstream, one, self.people, telemetry, clocks.wall) for one in (pages, clients, store)
+            LoginCheck(upstream, repositories, self.person_vault, telemetry, clocks.wall)
+            for repositories in (pages, clients, store)
         )
         suspects = SuspectLogins(suspect_logins, store, clocks.sleep)
         times = CacheClocks(clocks.wall, clocks.monotonic, clocks.sleep)
@@ -189,7 +192,7 @@ class _Parts:
         sealer, admission = VaultContentSealer(vault), self.login.admission
         places = LoginPlaces(_place_reporter(self.refusals))
         flow = SignInFlow(
-            pages, mint, upstream, admission, page_logins, self.people, sealer, requests, places, clocks.wall
+            pages, mint, upstream, admission, page_logins, self.person_vault, sealer, requests, places, clocks.wall
         )
         teams = self.login.teams
         return SignIn(
@@ -233,7 +236,7 @@ def _documents(public_url: str, clocks: Clocks, refusals: Refusals) -> HttpClien
 
 
 def _token_reporter(refusals: Refusals) -> Callable[[], None]:
-    """Return the reporter of look-ups of access tokens."""
+    """Return the reporter of look-ups of access tokens that are refused because too many wait."""
     effect = (
         f"Answered 503 to an access token: {MAX_WAITING} look-ups wait for the database already. Tokens that are "
         "cached are served. The database is slow, or somebody sends made-up tokens."
@@ -242,7 +245,7 @@ def _token_reporter(refusals: Refusals) -> Callable[[], None]:
 
 
 def _place_reporter(refusals: Refusals) -> Callable[[], None]:
-    """Return the reporter of returns from the login."""
+    """Return the reporter of returns from the login that are refused because too many wait, or one waited too long."""
     effect = (
         f"Refused to complete a sign-in with 503: {PLACES} are being completed at the login, and {MAX_RETURNING} more "
         f"wait, or one waited {MAX_RETURN_SECONDS:.0f} s. The login is slow, or somebody returns from it without end."
@@ -280,8 +283,10 @@ def _limits(clocks: Clocks, refusals: Refusals) -> SignInLimits:
     )
 
 
-async def _opened(facts: SqlDirectoryFacts, vault: Vault, store: SignInStore, people: VaultPersonSealer) -> SignInMint:
-    """Read the pepper, and re-encrypt the secrets of people that are sealed under a former secret key.
+async def _load_mint(
+    facts: SqlDirectoryFacts, vault: Vault, store: SignInStore, person_vault: VaultPersonSealer
+) -> SignInMint:
+    """Return the mint, after reading the pepper. Re-encrypt secrets of people that a former secret key has sealed.
 
     Raises DatabaseUnavailable, also if the pepper is sealed under an unknown secret key.
     """
@@ -290,5 +295,5 @@ async def _opened(facts: SqlDirectoryFacts, vault: Vault, store: SignInStore, pe
     except CannotOpen:
         log.error("Nobody can sign in: the database %s, and restart", OTHER_KEY)  # noqa: TRY400 - a wrong setting
         raise DatabaseUnavailable(OTHER_KEY) from None
-    await people.seal_again(store.people)
+    await person_vault.seal_again(store.people)
     return mint

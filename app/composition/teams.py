@@ -100,6 +100,8 @@ def build_team_work(  # noqa: PLR0913, PLR0917 - the dependencies of background 
 
 
 def _reader_for(directory: TeamDirectory[KeyDigest], backend: BackendDescription) -> Callable[[str], Caller]:
+    """Return a function from a team's id to the caller that reads tasks for the team."""
+
     def reader(team_id: str) -> Caller:
         return Caller(Principal(SERVICE, team_id), TeamCredentials(directory.cache, team_id, backend))
 

@@ -37,13 +37,13 @@ class Principal:
     Attributes:
         subject: id of the caller, such as a keyed hash of the token. It may appear in keys and logs.
         team: id of the team that the caller acts for; None outside of teams.
-        key: id of the team key that the caller used; None without one.
+        key: id of the team key that the caller used; None if the caller used another kind of token.
         is_stopped: whether the caller may not spend. Reads are still allowed.
         sees: the tasks that the caller may read.
-        asks_above: price above which a generation has to be confirmed, in millionths; None if none has to be.
+        asks_above: price, in millionths of its unit, above which a generation has to be confirmed; None if none is.
         scopes: permissions of the caller.
         limits: rate limits of the caller's team, member and key. All of them apply.
-        former: the subject under each former secret key of the service, in the order of these keys.
+        former: the subjects that the same token has under the service's former secret keys, in the order of these keys.
 
     """
 
@@ -64,7 +64,7 @@ class Principal:
 
     @property
     def only_member(self) -> str | None:
-        """The member to whose tasks the caller is restricted; None without this restriction."""
+        """The member whose tasks alone the caller may read; None if the caller may read other tasks too."""
         return self.subject if self.sees is Visibility.OWN else None
 
     @property

@@ -5,13 +5,13 @@ from app.domain.token_form import TokenForm
 PREFIX = "lmk_"
 RANDOM_BYTES = 32
 
-_FORM = TokenForm(PREFIX, RANDOM_BYTES)
+_FORMAT = TokenForm(PREFIX, RANDOM_BYTES)
 
-encode = _FORM.encode
+encode = _FORMAT.encode
 """Return the key with these 32 random bytes."""
 
-is_well_formed = _FORM.is_well_formed
+is_well_formed = _FORMAT.is_well_formed
 """Return whether a text has the format of a key. Whether the key exists is not checked."""
 
-hint = _FORM.hint
+hint = _FORMAT.hint
 """Return the abbreviation of a key that lists show: the prefix and the last four characters."""

@@ -1,4 +1,4 @@
-"""The description of a backend: name, capabilities and policy. Templates of sentences are filled from it."""
+"""The description of a backend: name, capabilities and policy. It fills the templates of messages."""
 
 from dataclasses import dataclass
 from typing import TypeVar

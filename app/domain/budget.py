@@ -8,7 +8,10 @@ from app.domain.calendar import Window
 from app.domain.money import Money
 
 OVERDUE_SECONDS = 600.0
-"""Age from which a reservation is overdue and its task is read. Backends abandon a generation earlier than that."""
+"""Age from which a reservation, the price of a purchase whose outcome is not known, is overdue and its task is read.
+
+Backends abandon a generation earlier than that.
+"""
 
 THRESHOLDS = (50, 80, 100)
 """Percentages of a budget at which its team is alerted, each once per window."""
@@ -20,8 +23,9 @@ class Spender:
 
     Attributes:
         team: the team's id.
-        member: the member's id; None unless it is one member.
-        key: the key's id; None unless it is one key. In a budget, the first key of a chain of rotations.
+        member: the member's id; None for all members.
+        key: the key's id; None for all keys, and for a purchase without a key. In a budget, a rotated key is identified
+            by the first id in its chain of rotations.
 
     """
 
@@ -77,8 +81,8 @@ class Budget:
 
     Attributes:
         spender: the spender whose purchases it counts.
-        amount: in millionths of `unit`, without a raise.
-        is_soft: whether it only alerts; a hard budget also refuses purchases.
+        amount: the limit in millionths of `unit`, without the raise.
+        is_soft: whether the budget only alerts; a hard budget also refuses purchases.
         alert: receiver of alerts; None means no alerts.
         raised_by: in millionths, added to `amount` until `raised_until`.
         raised_until: unix seconds; None without a raise.
@@ -127,7 +131,7 @@ class WindowUse:
         return self.limit - self.spent - self.reserved
 
     def refuses(self, amount: int) -> bool:
-        """Return whether the budget refuses a purchase of `amount`: a hard budget with less left."""
+        """Return whether the budget refuses a purchase of `amount`. A hard budget refuses it if less is left."""
         return not self.budget.is_soft and amount > self.left
 
 
@@ -181,7 +185,7 @@ class UnsettledEntry:
     Attributes:
         attempt: random id of the purchase.
         price: None if it is not known.
-        task_id: its task; None if none is known, so that the backend cannot be asked.
+        task_id: id of the purchased task; None if the id is not known. The backend cannot be asked then.
         created_at: unix seconds by the database's clock.
         age_seconds: time since `created_at`, at the time of the read.
 
@@ -203,13 +207,13 @@ class BudgetExceeded(SpendingRefused):
     """A purchase costs more than a budget has left.
 
     Attributes:
-        use: the budget's window; if several refuse, the one that renews last.
+        use: the window of the budget that refuses; if several budgets refuse, the window that renews last.
         price: price of the purchase.
 
     """
 
     def __init__(self, use: WindowUse, price: Money) -> None:
-        """Refuse by `use` a purchase that costs `price`."""
+        """`use` is the window of the budget that refuses a purchase, and `price` the cost of the purchase."""
         left, limit = (Money(amount, use.budget.unit) for amount in (max(use.left, 0), use.limit))
         super().__init__(f"The {use.budget.window}'s budget of {limit} has {left} left; this costs {price}.")
         self.use = use
@@ -220,7 +224,7 @@ class PriceUnknown(SpendingRefused):
     """A budget cannot be checked, because the price is unknown or in another unit."""
 
     def __init__(self, budget: Budget, unit: str | None) -> None:
-        """Refuse by `budget` a price in `unit`; None if no price is known."""
+        """`budget` refuses the purchase. `unit` is the unit of the price; None if the price is not known."""
         price = "no price is known" if unit is None else f"the price is in {unit}"
         super().__init__(f"There is a budget in {budget.unit}, and {price}.")
         self.budget = budget

@@ -69,15 +69,15 @@ def day_of(moment: float, zone: ZoneInfo) -> date:
 def start_of_day(day: date, zone: ZoneInfo) -> float:
     """Return the first instant (unix seconds) whose local date is `day` or later."""
     midnight = datetime.combine(day, time())
-    found = midnight.replace(tzinfo=zone).timestamp()
-    if _local(found, zone) == midnight:
-        return found
-    # The clocks skip midnight. Interpreted with the offset after the change, midnight lies before the change: bisect.
+    after = midnight.replace(tzinfo=zone).timestamp()
+    if _local(after, zone) == midnight:
+        return after
+    # The clocks skip midnight. The change lies between `before` and `after`, the two readings of midnight: bisect.
     before = midnight.replace(tzinfo=zone, fold=1).timestamp()
-    while found - before > 1:
-        middle = (found + before) // 2
-        before, found = (before, middle) if _local(middle, zone) >= midnight else (middle, found)
-    return found
+    while after - before > 1:
+        middle = (after + before) // 2
+        before, after = (before, middle) if _local(middle, zone) >= midnight else (middle, after)
+    return after
 
 
 def _local(moment: float, zone: ZoneInfo) -> datetime:

@@ -54,7 +54,7 @@ class LumaError(Exception):
     """Seconds to wait before a retry if the backend names no time; None if waiting does not help."""
 
     def __init__(self, sentence: str, *, retry_after_seconds: float | None = None) -> None:
-        """`retry_after_seconds` is the wait that the backend or this service asks for; None if it names none."""
+        """`retry_after_seconds` is the wait that the backend or this service asks for; None if neither names one."""
         super().__init__(sentence)
         self.retry_after_seconds = retry_after_seconds
 
@@ -148,7 +148,7 @@ class NoCredential(LumaError):
     own_template = (
         "You have not put a token of {backend} into your account here, so nothing was sent. Tell the user to do so at"
     )
-    """For a person whose team is theirs alone. The address of the account page follows."""
+    """For the only member of a personal team. The address of the account page follows."""
 
 
 class NoCredit(LumaError):

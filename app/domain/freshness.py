@@ -71,11 +71,11 @@ def expires_at(task: Task) -> float | None:
 
 def ask_again_after(answers: Iterable[TaskResult | LookupResult], now: float, polling: PollingPolicy) -> int | None:
     """Return after how many whole seconds a caller should ask again about `answers`; None if asking is of no use."""
-    waits = [wait for answer in answers if (wait := _wait_for(answer, now, polling)) is not None]
+    waits = [wait for answer in answers if (wait := _advised_wait(answer, now, polling)) is not None]
     return min(waits) if waits else None
 
 
-def _wait_for(answer: TaskResult | LookupResult, now: float, polling: PollingPolicy) -> int | None:
+def _advised_wait(answer: TaskResult | LookupResult, now: float, polling: PollingPolicy) -> int | None:
     if answer is None:
         return None
     if isinstance(answer, LumaError):

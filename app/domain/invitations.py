@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from app.domain.teams import Team
 
 INVITATION_SECONDS = 7 * 86_400
-"""How long an invitation is open unless its maker says otherwise."""
+"""Default lifetime of an invitation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """An open invitation. Neither its code nor the digest of the code is in here.
+    """An open invitation, without its code and the digest of the code.
 
     Attributes:
         team: the team that a person joins with it.
@@ -26,10 +26,10 @@ class Invitation:
 
 
 def join_url(public_url: str) -> str:
-    """Return the page where invitations are used, without a code."""
+    """Return the URL of the page where people use invitations."""
     return f"{public_url}/join"
 
 
 def invitation_link(page: str, code: str) -> str:
-    """Return the link that an invited person opens. `page` is what `join_url` returns."""
+    """Return the link that an invited person opens. `page` is the URL from `join_url`."""
     return f"{page}?invitation={code}"

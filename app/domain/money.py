@@ -13,7 +13,7 @@ MAX_UNITS = 1_000_000_000
 _AMOUNT = re.compile(r"(\d{1,10})(?:\.(\d{1,6}))?", re.ASCII)
 
 _UNITS = {"US cents": ("USD", 100)}
-"""Conversion of price units: the target unit, and the millionths of it in a hundredth of the price unit."""
+"""For a price unit: the unit that it is converted to, and how many millionths of that unit make a hundredth of it."""
 
 
 @dataclass(frozen=True, slots=True)

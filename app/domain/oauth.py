@@ -9,7 +9,10 @@ from urllib.parse import urlsplit
 from app.domain.access import PASSTHROUGH_SCOPES, Scope
 
 OFFLINE_ACCESS = "offline_access"
-"""A scope that is accepted and ignored, because every grant has a refresh token. Some clients request it if listed."""
+"""A scope that is accepted and ignored, because every grant has a refresh token.
+
+Some clients request it if the metadata list it.
+"""
 
 GRANTABLE = (Scope.READ, Scope.GENERATE)
 """The scopes that a person may grant, in display order."""
@@ -55,7 +58,7 @@ def requested_scopes(text: str | None) -> frozenset[Scope]:
 
 
 def narrowed_scopes(text: str | None, granted: frozenset[Scope]) -> frozenset[Scope]:
-    """Return the scopes for a refresh: those in `text` that were granted, or all granted ones if it names none."""
+    """Return the scopes for a refresh: the granted ones in `text`; if it has no grantable scope, all granted ones."""
     return (requested_scopes(text) & granted) if text and set(text.split()) & set(GRANTABLE) else granted
 
 
@@ -77,12 +80,12 @@ def is_our_resource(given: str, public_url: str) -> bool:
             return False
     except ValueError:
         return False
-    ways = {"", ours.path, f"{ours.path}{MCP_PATH}", f"{ours.path}{READ_ONLY_PATH}"}
-    return theirs.path.removesuffix("/") in ways
+    our_paths = {"", ours.path, f"{ours.path}{MCP_PATH}", f"{ours.path}{READ_ONLY_PATH}"}
+    return theirs.path.removesuffix("/") in our_paths
 
 
 def scopes_at(resource: str | None, scopes: frozenset[Scope]) -> frozenset[Scope]:
-    """Return `scopes` as far as they count at one of our resources: at the read-only endpoint, `read` alone."""
+    """Return the scopes that remain for a token of `resource`: at the read-only endpoint `read` at most, else all."""
     is_read_only = urlsplit((resource or "").strip()).path.removesuffix("/").endswith(READ_ONLY_PATH)
     return scopes & {Scope.READ} if is_read_only else scopes
 

@@ -18,6 +18,8 @@ MAX_URL_LENGTH = 2048
 _AMBIGUOUS = re.compile(r"[ \\<>\"^`{|}]")
 _ASCII = "".join(map(chr, range(128)))
 _OWN_FILE = re.compile(r"/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+"""The part of a URL after the prefix of this service's own media URLs."""
+
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(:[0-9]*)?")
 """A host and an optional port, with no other text: `urlsplit` ignores text before or after a bracketed host."""
 
@@ -28,10 +30,10 @@ _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _BEFORE_PATH = re.compile(r"[^:]*://[^/]*")
 """The part that some parser may read as user, host and port: not every parser ends it at "?" or "#"."""
 
-_HOST_FORM = "names a host in a form that is not valid in a URL"
+_INVALID_HOST_FORM = "names a host in a form that is not valid in a URL"
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
-_TOP = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]+")
+_TOP_LEVEL_DOMAIN = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]+")
 """The form of every top-level domain."""
 
 _NUMERIC = re.compile(r"0x[0-9a-f]*|[0-9]+")
@@ -117,7 +119,10 @@ def is_plain_url(value: str) -> bool:
 
 
 def is_in_private_network(address: str) -> bool:
-    """Return whether a host, with or without a port, is an IP address or a name that the public DNS does not have."""
+    """Return whether a host is a name that the public DNS does not have, or any IP address, even a public one.
+
+    `address` is the host, with or without a port.
+    """
     try:
         host = _host(urlsplit(f"//{address}"))
     except ValueError:
@@ -137,6 +142,7 @@ def _is_ip_address(host: str) -> bool:
 
 
 def _host(parts: SplitResult) -> str:
+    """Return the host in lower case, without a final dot, an IPv6 address in its short form; "" if there is none."""
     host = (parts.hostname or "").removesuffix(".")
     if ":" not in host:
         return host
@@ -164,7 +170,7 @@ def _fault(value: str) -> str | None:
     if _AMBIGUOUS.search(value) or not value.isprintable():
         return "contains a space, a control character, a backslash or another character that is not valid in a URL"
     if _FOREIGN_HOST.match(value):  # clients fold some letters into ASCII ones
-        return _HOST_FORM
+        return _INVALID_HOST_FORM
     try:
         parts = urlsplit(value)
         port = parts.port  # raises ValueError if it is not a port number
@@ -173,17 +179,17 @@ def _fault(value: str) -> str | None:
     start = _BEFORE_PATH.match(value)
     if start is not None and "@" in start[0]:
         return "contains a user name or password, or an @ before its path"
-    return "names port 0, which is not valid" if port == 0 else _fault_of(parts)
+    return "names port 0, which is not valid" if port == 0 else _scheme_or_host_fault(parts)
 
 
-def _fault_of(parts: SplitResult) -> str | None:
+def _scheme_or_host_fault(parts: SplitResult) -> str | None:
     if parts.scheme not in ("http", "https"):
         return "does not start with http:// or https://"
     host = _host(parts)
     if not host:
         return "names no host"
     if not (parts.netloc.isascii() and _AUTHORITY.fullmatch(parts.netloc)):
-        return _HOST_FORM
+        return _INVALID_HOST_FORM
     if not _is_public(host, bracketed="[" in parts.netloc):
         return "names a host that is not public"
     return None
@@ -195,7 +201,7 @@ def _is_public(host: str, *, bracketed: bool) -> bool:
     labels = host.split(".")
     if _NUMERIC.fullmatch(labels[-1]):  # WHATWG URL: a host whose last label is a number is an IPv4 address
         return _is_public_ipv4(host)
-    if len(labels) < 2 or not _TOP.fullmatch(labels[-1]):  # noqa: PLR2004 - a name under a top-level domain
+    if len(labels) < 2 or not _TOP_LEVEL_DOMAIN.fullmatch(labels[-1]):  # noqa: PLR2004 - a name under a top-level domain
         return False
     return labels[-1] not in _PRIVATE_SUFFIXES and all(map(_is_label, labels))
 

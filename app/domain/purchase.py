@@ -7,7 +7,7 @@ from enum import StrEnum
 from app.domain.budget import Charge
 
 SENDING_SECONDS = 60.0
-"""Longest duration of a submission, with its wait for a place. The sender of an older one is presumed dead."""
+"""Longest duration of a submission, including its time in the queue. After it, the sender is presumed dead."""
 
 OTHER_ARGUMENTS = (
     "This `idempotency_key` was used before for another tool or other arguments. Use a new key for a new "

@@ -45,7 +45,7 @@ class Limits:
 
     def by_kind(self) -> dict[LimitKind, int | None]:
         """Return the limit of each kind."""
-        return {LimitKind(one.name): getattr(self, one.name) for one in fields(self)}
+        return {LimitKind(field.name): getattr(self, field.name) for field in fields(self)}
 
 
 NO_LIMITS = Limits()
@@ -78,7 +78,7 @@ class LimitUse:
     """The use of a limit.
 
     Attributes:
-        used: what the limit counts now; None if it cannot be read.
+        used: number of calls or generations that count now; None if it cannot be read.
         renews_in_seconds: time until the oldest counted call or generation counts no more; None if nothing is counted,
             or if that time is not known.
 

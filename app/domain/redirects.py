@@ -52,18 +52,18 @@ def is_loopback(uri: str) -> bool:
 def matches(registered: str, given: str) -> bool:
     """Return whether `given` is the registered URI. The ports of loopback URIs may differ (RFC 8252, section 7.3).
 
-    This includes the name `localhost`, because clients use it with a random port as well.
+    The same holds for the name `localhost`, which clients also use with a random port.
     """
     if registered == given:
         return True
     try:
-        one, other = _split(registered), _split(check_redirect(given))
+        ours, theirs = _split(registered), _split(check_redirect(given))
     except BadRedirect:
         return False
     if not (is_loopback(registered) and is_loopback(given)):
         return False
-    same_host = one.hostname == other.hostname
-    return same_host and (one.path or "/") == (other.path or "/") and one.query == other.query
+    same_host = ours.hostname == theirs.hostname
+    return same_host and (ours.path or "/") == (theirs.path or "/") and ours.query == theirs.query
 
 
 def shown_host(uri: str) -> str:

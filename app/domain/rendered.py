@@ -9,7 +9,7 @@ from app.domain.errors import LumaError
 from app.domain.task import LookupStats, TaskState
 
 OBJECT_BYTES = 700
-"""Approximate memory overhead of a rendered task: the tuple, its times, three bytes headers and a cache key."""
+"""Approximate memory overhead of a rendered task: the tuple, its times, the headers of three `bytes`, a cache key."""
 
 
 class RenderedTask(NamedTuple):
@@ -50,8 +50,8 @@ class RenderedTask(NamedTuple):
     def has_video(self, video_id: str | None, video_url: str | None) -> bool:
         """Return whether the task's video has this id; if `video_id` is None, whether it has this URL."""
         video: dict[str, object] = json.loads(self.head + b"}")
-        name, wanted = ("video_id", video_id) if video_id is not None else ("video_url", video_url)
-        return video.get(name) == wanted
+        name, expected = ("video_id", video_id) if video_id is not None else ("video_url", video_url)
+        return video.get(name) == expected
 
     @property
     def size_bytes(self) -> int:

@@ -9,12 +9,13 @@ from app.domain.access import Scope
 from app.domain.redirects import matches
 
 MAX_CLIENT_NAME_LENGTH = 80
-MAX_GIVEN_NAME_LENGTH = 1_000
-"""Characters of a given name that are read. Normalization is quadratic in the accents on one letter."""
+MAX_RAW_NAME_LENGTH = 1_000
+"""Characters that are read of a name from a client or an issuer. Normalization is quadratic in a letter's accents."""
 
 MAX_CLIENT_ID_LENGTH = 512
 
 _INVISIBLE = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
+"""The general categories of Unicode whose characters are removed from names."""
 
 
 class Registration(StrEnum):
@@ -87,7 +88,7 @@ class Person:
     """A person who has signed in.
 
     Attributes:
-        id: keyed hash of issuer and subject; also the tenant of the person.
+        id: keyed hash of issuer and subject. Without a team, the person's tasks are filed under it.
         issuer: URL of the upstream that authenticated the person.
         subject: the person's id at the issuer.
         sealed: the PersonSecrets, encrypted for this id.
@@ -132,7 +133,7 @@ class RevokeReason(StrEnum):
     CODE = "code"
     """An authorization code was used twice."""
     LOGIN = "login"
-    """The login upstream is dead."""
+    """The person's login at the upstream has ended."""
     OPERATOR = "operator"
     """An operator has ended it with `luma-mcp clients end`."""
     MEMBER = "member"
@@ -161,7 +162,7 @@ class Grant:
         refresh_until: expiry of the current refresh token. Each refresh extends it.
         ends_at: expiry of the grant. Nothing extends it.
         last_used_at: to the minute; None if never used.
-        reason: the RevokeReason; None unless it was revoked.
+        reason: the RevokeReason; None if the grant was not revoked.
 
     """
 
@@ -194,7 +195,7 @@ class RefreshJudgement(StrEnum):
 
     CURRENT = "current"
     REPEATED = "repeated"
-    """The previous token within its grace period. It gets the same successor again."""
+    """The previous token within its grace period. The client gets the same successor again."""
     REPLAYED = "replayed"
     """An older token, or the previous token after its grace period."""
     ENDED = "ended"
@@ -204,8 +205,9 @@ class RefreshJudgement(StrEnum):
 def judge_refresh(grant: Grant, digest: str, now: float, grace_seconds: float) -> RefreshJudgement:
     """Classify the refresh token with this digest. The caller has checked that this service issued it for `grant`.
 
-    The previous token stays valid until a token of the current generation is used, because the response with that may
-    have been lost, and for `grace_seconds` afterwards, because a client may consist of several processes.
+    The previous token stays valid until a token of the current generation is used, because the response with the new
+    tokens may have been lost. It stays valid for another `grace_seconds`, because a client may consist of several
+    processes.
     """
     if digest not in (grant.current, grant.previous):
         return RefreshJudgement.REPLAYED if grant.is_alive(now) else RefreshJudgement.ENDED
@@ -223,7 +225,7 @@ def visible_name(text: str | None, otherwise: str) -> str:
     Direction and control characters are removed, because they could make a consent page say something else. If nothing
     is left, `otherwise` is returned, cut to the same length.
     """
-    given = (text or "")[:MAX_GIVEN_NAME_LENGTH]
-    visible = "".join(sign for sign in given if unicodedata.category(sign) not in _INVISIBLE)
+    raw_name = (text or "")[:MAX_RAW_NAME_LENGTH]
+    visible = "".join(char for char in raw_name if unicodedata.category(char) not in _INVISIBLE)
     name = re.sub(r"\s+", " ", unicodedata.normalize("NFC", visible)).strip()
     return name[:MAX_CLIENT_NAME_LENGTH].strip() or otherwise[:MAX_CLIENT_NAME_LENGTH]

@@ -9,7 +9,7 @@ from app.domain.rendered import RenderedTask, TaskResult
 from app.domain.task import Task, TaskState
 
 GRACE_SECONDS = 60.0
-"""Time after its submission for which a task that the backend does not list yet counts as pending."""
+"""A task that the backend does not list yet counts as pending for this time after its submission."""
 
 SNAPSHOT_LIFE_SECONDS = 24 * 3600.0
 """Time to live of a snapshot: far longer than any generation takes."""
@@ -36,7 +36,7 @@ class TaskSnapshot:
 
     @property
     def began_at(self) -> float | None:
-        """When the task began: the backend's time, else the time of the submission by this service; None without both.
+        """When the task began: by the backend, else the time of this service's submission; None if both are unknown.
 
         It is at most `changed_at`, because the backend's clock may be ahead.
         """

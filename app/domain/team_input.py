@@ -31,12 +31,12 @@ def parsed_time(text: str) -> float:
 
 def parsed_moment(text: str, now: float) -> float:
     """Parse a date, an ISO time or a duration before `now` into unix seconds. Raises ValueError with a sentence."""
-    for parse in (parsed_time, lambda given: now - parsed_duration(given)):
+    for parse in (parsed_time, lambda duration: now - parsed_duration(duration)):
         try:
             return parse(text)
         except ValueError:
             continue
-    raise ValueError("A time is a date such as 2026-11-01, an ISO time, or 30d for the last.")
+    raise ValueError("A time is a date such as 2026-11-01, an ISO time, or 30d for the last 30 days.")
 
 
 def parsed_threshold(text: str) -> int | Literal["never"]:

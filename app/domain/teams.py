@@ -33,7 +33,7 @@ class Team:
         allows_foreign_ids: whether members may read tasks that the team has not bought.
         members_see_all: whether members see the tasks of the whole team, not only their own.
         created_at: unix seconds by the database's clock, like all times in this module.
-        asks_above: price above which a generation has to be confirmed, in millionths; None if none has to be.
+        asks_above: price, in millionths of its unit, above which a generation has to be confirmed; None if none is.
 
     """
 
@@ -232,12 +232,12 @@ class AuditEntry:
     Attributes:
         actor: name of the author.
         action: the operation, such as `team.create`.
-        subject: names of the objects of the operation.
+        subject: the changed object, by names and ids, such as `film/anna` for a member of a team.
         team_id: the team concerned. `member_id` and `key_id` are the member and the key concerned.
         before: the changed values before the change; None if the object is new.
         after: the same values after the change.
         amount: millionths of `unit`.
-        id: ascending in the order of recording; None before it is recorded, like `at`.
+        id: ascending in the order of recording. `id` and `at` are None until the entry is recorded.
 
     """
 
@@ -305,5 +305,5 @@ def parsed_duration(text: str) -> int:
 def parsed_lifetime(text: str) -> int:
     """Return the seconds of a duration that is not 0. Raises ValueError with a sentence."""
     if (seconds := parsed_duration(text)) == 0:
-        raise ValueError("This lasts for a minute at least, such as 30d, 24h or 90m.")
+        raise ValueError("A lifetime is at least one minute, such as 30d, 24h or 90m.")
     return seconds

@@ -24,12 +24,12 @@ class TokenForm:
     prefix: str
     size: int
     _length: int = field(init=False, repr=False)
-    _form: re.Pattern[str] = field(init=False, repr=False)
+    _pattern: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         length = next(count for count in range(2 * self.size) if 62**count >= 256**self.size)
         object.__setattr__(self, "_length", length)
-        object.__setattr__(self, "_form", re.compile(rf"{self.prefix}[0-9A-Za-z]{{{length + _CHECKSUM_LENGTH}}}"))
+        object.__setattr__(self, "_pattern", re.compile(rf"{self.prefix}[0-9A-Za-z]{{{length + _CHECKSUM_LENGTH}}}"))
 
     def encode(self, content: bytes) -> str:
         """Return the token that encodes `content`. Raises ValueError for another number of bytes than `size`."""
@@ -40,7 +40,7 @@ class TokenForm:
 
     def is_well_formed(self, text: str) -> bool:
         """Return whether `text` has this format and the right checksum. Whether the token exists is not checked."""
-        if self._form.fullmatch(text) is None:
+        if self._pattern.fullmatch(text) is None:
             return False
         body = text[len(self.prefix) : -_CHECKSUM_LENGTH]
         return text[-_CHECKSUM_LENGTH:] == _checksum(body)
@@ -51,7 +51,7 @@ class TokenForm:
             return None
         number = 0
         for digit in text[len(self.prefix) : -_CHECKSUM_LENGTH]:
-            number = number * len(_ALPHABET) + _VALUES[digit]
+            number = number * len(_ALPHABET) + _DIGIT_VALUES[digit]
         return number.to_bytes(self.size) if number < 256**self.size else None
 
     def hint(self, token: str) -> str:
@@ -59,7 +59,7 @@ class TokenForm:
         return f"{self.prefix}…{token[-_HINT_LENGTH:]}"
 
 
-_VALUES = {digit: value for value, digit in enumerate(_ALPHABET)}
+_DIGIT_VALUES = {digit: value for value, digit in enumerate(_ALPHABET)}
 
 
 def _checksum(body: str) -> str:

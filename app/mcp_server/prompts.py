@@ -24,6 +24,8 @@ from app.mcp_server.reference import generation_guide, prompt_suggestions, workf
 
 @dataclass(frozen=True, slots=True)
 class _LumaPrompt:
+    """A prompt as prompts/list shows it, and a function that returns its text for the backend and the arguments."""
+
     published: Prompt
     text: Callable[[BackendDescription, Mapping[str, str]], str]
 
@@ -69,9 +71,9 @@ def get_prompt(params: GetPromptRequestParams, backend: BackendDescription) -> G
     if prompt is None:
         raise MCPError(INVALID_PARAMS, f"There is no such prompt; the prompts are {', '.join(_BY_NAME)}.")
     arguments = params.arguments or {}
-    known = [argument.name for argument in prompt.published.arguments or []]
-    if set(arguments) - set(known):
-        raise MCPError(INVALID_PARAMS, f"{params.name} takes {', '.join(known) or 'no arguments'}.")
+    argument_names = [argument.name for argument in prompt.published.arguments or []]
+    if set(arguments) - set(argument_names):
+        raise MCPError(INVALID_PARAMS, f"{params.name} takes {', '.join(argument_names) or 'no arguments'}.")
     if arguments.get("aspect_ratio") and arguments["aspect_ratio"] not in ASPECT_RATIOS:
         raise MCPError(INVALID_PARAMS, f"aspect_ratio must be one of {', '.join(ASPECT_RATIOS)}.")
     message = PromptMessage(role="user", content=TextContent(text=prompt.text(backend, arguments)))

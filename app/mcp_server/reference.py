@@ -6,7 +6,7 @@ from app.domain.backend import BackendDescription
 from app.domain.generation import AspectRatio
 
 
-class Ratio(NamedTuple):
+class RatioUse(NamedTuple):
     """An aspect ratio and its uses."""
 
     aspect_ratio: AspectRatio
@@ -14,19 +14,19 @@ class Ratio(NamedTuple):
     good_for: str
 
 
-ASPECT_RATIOS: tuple[Ratio, ...] = (
-    Ratio("16:9", "landscape", "films, YouTube and presentations; the default"),
-    Ratio("9:16", "portrait", "TikTok, Reels and Shorts"),
-    Ratio("1:1", "square", "feeds and avatars"),
-    Ratio("4:3", "landscape", "older screens and slides"),
-    Ratio("3:4", "portrait", "portraits and posters"),
-    Ratio("21:9", "ultra-wide", "cinematic scenes"),
-    Ratio("9:21", "ultra-tall", "full-height phone backgrounds"),
+RATIO_USES: tuple[RatioUse, ...] = (
+    RatioUse("16:9", "landscape", "films, YouTube and presentations; the default"),
+    RatioUse("9:16", "portrait", "TikTok, Reels and Shorts"),
+    RatioUse("1:1", "square", "feeds and avatars"),
+    RatioUse("4:3", "landscape", "older screens and slides"),
+    RatioUse("3:4", "portrait", "portraits and posters"),
+    RatioUse("21:9", "ultra-wide", "cinematic scenes"),
+    RatioUse("9:21", "ultra-tall", "full-height phone backgrounds"),
 )
 
 
 class Action(NamedTuple):
-    """An action, the tool for it, and the arguments that it needs."""
+    """An action, the tool for it, and the arguments that the tool needs."""
 
     tool: str
     does: str
@@ -124,9 +124,9 @@ def workflow_examples(backend: BackendDescription) -> str:
 
 
 def prompt_suggestions(subject: str | None, aspect_ratio: str | None) -> str:
-    """Return the text of the prompt that asks the model for prompt ideas. None leaves a choice open."""
+    """Return the text of the prompt that asks the model for prompt ideas. None leaves that choice to the model."""
     about = f" about: {subject}" if subject else ""
-    ratios = {ratio.aspect_ratio: ratio for ratio in ASPECT_RATIOS}
+    ratios = {ratio.aspect_ratio: ratio for ratio in RATIO_USES}
     chosen = ratios.get(aspect_ratio) if aspect_ratio else None  # type: ignore[call-overload]
     frame = f" Compose for {chosen.aspect_ratio} ({chosen.shape}: {chosen.good_for})." if chosen else ""
     return (

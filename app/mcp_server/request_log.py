@@ -1,4 +1,4 @@
-"""Logs, counts and checks the requests about tasks that are not tool calls, as tool calls are."""
+"""Logs, counts and checks the requests of LOGGED_METHODS, as ToolCallHandler does with tool calls."""
 
 import time
 from typing import Final
@@ -21,11 +21,18 @@ LOGGED_METHODS: Final = frozenset((
 ))  # fmt: skip
 
 
+def scope_of(method: str) -> Scope:
+    """Return the scope that a request of LOGGED_METHODS needs.
+
+    It is `generate` for tasks/cancel, because everybody who may read the task sees it as cancelled, and else `read`.
+    """
+    return Scope.GENERATE if method == "tasks/cancel" else Scope.READ
+
+
 class RequestLog:
     """A middleware that records each request of LOGGED_METHODS, and checks its scope and its rate limits.
 
-    The log has the method in place of the tool. Requests need the scope `read`. tasks/cancel needs `generate`, because
-    everybody who may read the task sees that it is marked as cancelled.
+    In the log, the method takes the place of the tool.
     """
 
     def __init__(
@@ -33,7 +40,7 @@ class RequestLog:
     ) -> None:
         """Record requests in `call_log`, and count them in `limits`.
 
-        `context` provides the caller of each; `backend` is named in errors.
+        `context` provides the caller of each request. Errors name `backend`.
         """
         self._limits = limits
         self._context = context
@@ -75,8 +82,7 @@ class RequestLog:
             raise MCPError(INTERNAL_ERROR, str(exc), data) from exc
 
     def _check_scope(self, method: str, caller: Caller) -> None:
-        needed = Scope.GENERATE if method == "tasks/cancel" else Scope.READ
-        if needed not in caller.principal.scopes:
+        if scope_of(method) not in caller.principal.scopes:
             forbidden = self._backend.error(Forbidden)
             raise MCPError(INVALID_REQUEST, str(forbidden)) from forbidden
 

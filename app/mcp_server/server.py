@@ -63,7 +63,7 @@ def build_server(
     mirrored = {name: schema for name, schema in schemas.items() if x_mcp_header_map(schema)}
 
     async def list_tools(ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return lists.listed(context.caller(ctx).principal, context.narrowing(ctx))
+        return lists.list_result(context.caller(ctx).principal, context.narrowing(ctx))
 
     async def read_prompt(_ctx: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         return get_prompt(params, backend)
@@ -110,7 +110,7 @@ def result_meta(server: Server[Any]) -> dict[str, Any]:
 
 
 async def _discover(server: Server[Any], ctx: Context, _params: types.RequestParams) -> types.DiscoverResult:
-    """Handle server/discover with the SDK's capabilities, but without `listChanged` for any list.
+    """Handle server/discover with the SDK's capabilities, with `listChanged` false for every list.
 
     Lists change with a release only, so no change is ever notified.
     """

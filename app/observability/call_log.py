@@ -40,8 +40,8 @@ class CallLog:
         metrics.calls(record.tool, record.outcome, record.era).inc()
         metrics.client_calls(client, record.era).inc()
         metrics.call_seconds(record.tool).observe(record.seconds)
-        levels = (("local", stats.local_hits), ("shared", stats.shared_hits), ("backend", stats.fetched))
-        for level, count in levels:
+        lookups_by_level = (("local", stats.local_hits), ("shared", stats.shared_hits), ("backend", stats.fetched))
+        for level, count in lookups_by_level:
             if count:
                 metrics.lookups(level).inc(count)
         if stats.joined:

@@ -46,7 +46,9 @@ def configure_logging(level: str, form: Literal["json", "text"] | None) -> None:
 
 
 class ExceptionFilter(logging.Filter):
-    """Passes one record with an exception a minute, with the number of such records in `faults`.
+    """Passes at most one record with an exception per minute, and every record without one.
+
+    The attribute `faults` of a record that passes is the number of records with exceptions since the last such record.
 
     uvicorn logs each request that fails with an unexpected exception, so a caller who finds a way to cause one could
     fill the disk.

@@ -141,7 +141,7 @@ class Metrics:
         """Count one failure of the connection to Redis.
 
         `kind` is "denied" for a command that the ACL forbids, "busy" for a command beyond the concurrency of this
-        process, and "channel" for the end of the subscription to events.
+        process, "channel" for the end of the subscription to events, and "too_large" for a reply above the limit.
         """
         self.link_failures(kind).inc()
 
@@ -178,7 +178,7 @@ class Metrics:
         self.callbacks(outcome).inc()
 
     def show_free_places(self, number: int, free: int) -> None:
-        """Set the number of free places of a credential. `number` is its order of first use, up to 50."""
+        """Set how many more submissions a credential takes. `number` counts credentials by first use, up to 50."""
         self._free_places.labels(str(number)).set(free)
 
     def show_budgets(self, shares: Mapping[tuple[str, str], float]) -> None:
@@ -200,7 +200,7 @@ class Metrics:
         self.admin_requests(operation, str(status)).inc()
 
     def exposition(self) -> bytes:
-        """Return the metrics of this process, or with several workers those of all, in Prometheus's text format."""
+        """Return the metrics in Prometheus's text format: of all workers if there are several, else of this process."""
         return generate_latest(registry_of_all_workers() or self.registry)
 
 
@@ -216,15 +216,18 @@ class WorkerProcessCollector(Collector):
         """Return each metric once, with a sample of each worker. There are none on a system without /proc."""
         metrics: dict[str, Metric] = {}
         for pid in live_processes(self._folder):
-            for found in ProcessCollector(pid=partial(str, pid), registry=None).collect():
-                metric = metrics.setdefault(found.name, Metric(found.name, found.documentation, found.type))
-                for sample in found.samples:
+            for process_metric in ProcessCollector(pid=partial(str, pid), registry=None).collect():
+                metric = metrics.setdefault(
+                    process_metric.name,
+                    Metric(process_metric.name, process_metric.documentation, process_metric.type),
+                )
+                for sample in process_metric.samples:
                     metric.add_sample(sample.name, {"pid": str(pid)}, sample.value)
         return metrics.values()
 
 
 def registry_of_all_workers() -> CollectorRegistry | None:
-    """Return a registry that aggregates the metrics of all workers; None if PROMETHEUS_MULTIPROC_DIR is not set."""
+    """Return a registry that aggregates the metrics of all workers if PROMETHEUS_MULTIPROC_DIR is set, else None."""
     if (folder := os.environ.get(MULTIPROCESS_VARIABLE)) is None:
         return None
     registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""Renders the metrics for requests, which need no token: few renderings, each shared by all requests that wait."""
+"""Renders the metrics for requests, which need no token. To bound the work, requests that wait share a rendering."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ MAX_WAITING = 100
 
 
 class SharedExposition:
-    """Renders in a thread, once at a time.
+    """Renders in a thread, one rendering at a time.
 
     The result is not older than the request that gets it. While MAX_WAITING requests wait, further ones get the result
     of the last rendering.

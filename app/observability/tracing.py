@@ -34,7 +34,7 @@ def spans_are_wanted() -> bool:
 def export_spans() -> None:
     """Set up the export of spans, by OTLP over HTTP, if the environment asks for traces.
 
-    Raises SystemExit if it does and the `otel` extra is not installed.
+    Raises SystemExit if traces are asked for and the `otel` extra is not installed.
     """
     if not spans_are_wanted():
         return
@@ -90,7 +90,7 @@ class CallSpans:
         name = self._name(ctx)
         with self._tracer.start_as_current_span(
             name,
-            context=_parent(ctx),
+            context=_parent_context(ctx),
             kind=SpanKind.SERVER,
             attributes={"mcp.method.name": name.partition(" ")[0], "mcp.protocol.version": ctx.protocol_version},
             record_exception=False,
@@ -100,10 +100,10 @@ class CallSpans:
                 result = await call_next(ctx)
             except Exception as exc:
                 code = exc.error.code if isinstance(exc, MCPError) else type(exc).__qualname__
-                _fail(span, str(code))
+                _mark_failed(span, str(code))
                 raise
             if isinstance(result, dict) and result.get("isError") is True:
-                _fail(span, "tool_error")
+                _mark_failed(span, "tool_error")
             return result
 
     def _name(self, ctx: Context) -> str:
@@ -114,7 +114,7 @@ class CallSpans:
         return f"{ctx.method} {target}" if is_named else ctx.method
 
 
-def _parent(ctx: Context) -> OtelContext | None:
+def _parent_context(ctx: Context) -> OtelContext | None:
     """Return the context of the caller's span by the W3C traceparent in `_meta`; None without one.
 
     tracestate and baggage are ignored.
@@ -125,6 +125,6 @@ def _parent(ctx: Context) -> OtelContext | None:
     return TraceContextTextMapPropagator().extract({"traceparent": traceparent})
 
 
-def _fail(span: Span, kind: str) -> None:
-    span.set_attribute("error.type", kind)
+def _mark_failed(span: Span, error_type: str) -> None:
+    span.set_attribute("error.type", error_type)
     span.set_status(StatusCode.ERROR)

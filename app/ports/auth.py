@@ -12,7 +12,7 @@ class CredentialSource(Protocol):
     """The credentials that calls to the backend carry for one caller."""
 
     async def all(self) -> Sequence[Credential]:
-        """Return all credentials, at least one; each may submit. Raises LumaError if there is none."""
+        """Return all credentials, at least one, each usable for submissions. Raises LumaError if there is none."""
         ...
 
     async def one(self) -> Credential:

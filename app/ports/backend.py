@@ -71,7 +71,7 @@ class VideoBackend(Protocol):
     async def find_tasks(
         self, credential: Credential, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
     ) -> BatchResult:
-        """Read tasks, free of charge. A failed read is the answer of each id in it; nothing is raised.
+        """Read tasks, free of charge. If a read fails, its error is the answer for each id in it. Raises nothing.
 
         `on_send` is called just before each call is sent, after its wait in the concurrency limiter.
         """
@@ -91,7 +91,7 @@ class VideoBackend(Protocol):
         reported_ids: Sequence[str],
         is_purchase_callback: Callable[[str], bool],
     ) -> str | None:
-        """Return the id of the task that a purchase became; None if it cannot be determined.
+        """Return the id of the task that a purchase has started; None if it cannot be determined.
 
         The task was submitted with `command` and a callback URL that satisfies `is_purchase_callback`. `reported_ids`
         are the task ids in callbacks to this URL, which anybody may forge. A backend that can list its tasks does not

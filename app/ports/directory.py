@@ -76,7 +76,7 @@ class Teams(Protocol):
         ...
 
     async def named(self, names: Collection[str]) -> list[Team]:
-        """Return the teams with one of these names, without personal teams: no claim leads into one."""
+        """Return the teams with one of these names. Personal teams are left out: no claim of a login may name one."""
         ...
 
     async def member(self, team_id: str, member_id: str) -> Member | None:
@@ -199,7 +199,7 @@ class AuditLog(Protocol):
     """The append-only log of administrative changes and purchases."""
 
     async def append(self, entry: AuditEntry) -> None:
-        """Record an entry. Administrative changes record their own, so it is for other events."""
+        """Record an entry for an event that is not an administrative change: such changes record their own entries."""
         ...
 
     async def entries(

@@ -17,9 +17,9 @@ class Ledger(Protocol):
         ...
 
     async def take_overdue(self, limit: int) -> list[UnsettledEntry]:
-        """Return at most `limit` overdue reservations. No other process gets them meanwhile.
+        """Return at most `limit` overdue reservations.
 
-        Each is returned again after a tenth of its age, but at least a minute.
+        No process gets one of them again before a tenth of its age has passed, and at least a minute.
         """
         ...
 

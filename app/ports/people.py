@@ -29,9 +29,9 @@ class Newcomer:
     """A person who becomes a member of a team.
 
     Attributes:
-        person_id: 32 hex digits that stand for issuer and subject.
+        person_id: keyed hash of issuer and subject, 32 hex digits.
         name: a valid name of a member, for lists.
-        member_id: returns the id of the person as a member of the team with an id.
+        member_id: takes the id of a team, and returns the id that the person has as its member.
 
     """
 
@@ -42,7 +42,12 @@ class Newcomer:
 
 @dataclass(frozen=True, slots=True)
 class PersonTeam:
-    """The team that a person acts for where no claim names one. `is_personal` says that it was made for this person."""
+    """The team that a person acts for if no claim of the login names a team.
+
+    Attributes:
+        is_personal: whether the team was made for this person.
+
+    """
 
     team: Team
     member: Member
@@ -55,8 +60,8 @@ class Departure:
 
     Attributes:
         member_id: the id of the member.
-        person_id: the id in sign-in of the person whose grants end; None if the member has none that act for the team.
-        is_own_wish: whether the person leaves. Their browsers then stay signed in.
+        person_id: the id in sign-in of the person whose grants end; None if the member has no grants for the team.
+        is_own_wish: whether the person leaves, and is not removed by somebody else. Their browsers then stay signed in.
 
     """
 
@@ -67,7 +72,13 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class Departed:
-    """A member as before the departure, with the numbers of keys and grants that have ended."""
+    """A member as it was before the departure.
+
+    Attributes:
+        keys: number of keys that the departure has ended.
+        grants: number of grants that the departure has ended.
+
+    """
 
     member: Member
     keys: int
@@ -92,22 +103,22 @@ class Departures(Protocol):
         ...
 
     async def bound_people(self, team_id: str) -> list[str]:
-        """Return the people who act for a personal team unless their claim names another: its own, and its guests.
+        """Return the ids of the people who act for a personal team unless a claim of their login names another team.
 
-        They are named by the `person_id` of their Newcomer.
+        These are the person for whom the team was made, and those who have joined it. The ids are `Newcomer.person_id`.
         """
         ...
 
     async def unused_personal(self, seconds: float) -> list[Team]:
         """Return the personal teams, made `seconds` ago or earlier, that have no credential and have bought nothing.
 
-        Stopped ones are left out.
+        Stopped teams are left out.
         """
         ...
 
 
 class Invitations(Protocol):
-    """Invitations. A used, expired or ended one is as missing as one that never was."""
+    """Invitations. A used, expired or ended invitation is treated as if it did not exist."""
 
     async def create(
         self, team: str, new: NewInvitation, actor: Actor, *, expires_seconds: float, note: str = ""
@@ -124,31 +135,31 @@ class Invitations(Protocol):
         ...
 
     async def end(self, invitation_id: str, actor: Actor, *, team_id: str | None = None) -> Invitation:
-        """End an open invitation, into the team with the id `team_id` if given. Raises NotThere."""
+        """End an open invitation. If `team_id` is given, it must be an invitation into this team. Raises NotThere."""
         ...
 
     async def join(self, digest: str, newcomer: Newcomer, actor: Actor) -> Member:
-        """Use an invitation up, and bind a person to its team in the place of an earlier one. Raises InvitationEnded.
+        """Use an invitation up, and bind a person to its team instead of an earlier team. Raises InvitationEnded.
 
-        The person becomes a member unless they are one. Of two persons at once, one joins.
+        The person becomes a member unless they are one. If two people use the invitation at once, one of them joins.
         """
         ...
 
 
 class TooManyTeams(Exception):
-    """There are as many personal teams as the operator allows, and none was made."""
+    """There are as many personal teams as the operator allows, so no other was made."""
 
 
 class PersonTeams(Protocol):
-    """The teams of people whose login names none."""
+    """The teams of people whose login names no team."""
 
     async def find(self, person_id: str) -> PersonTeam | None:
-        """Return the team that a person has joined by an invitation, else their personal team; None without both."""
+        """Return the team that a person has joined by an invitation, else their personal team, else None."""
         ...
 
     async def make_personal(self, newcomer: Newcomer, actor: Actor, maximum: int) -> PersonTeam:
-        """Make a team for a person alone, with the person as its member. Return the one that is there, if there is.
+        """Return the person's personal team. If it is missing, create it, with the person as its member.
 
-        Raises TooManyTeams if there are `maximum` personal teams.
+        Raises TooManyTeams if it is missing and there are `maximum` personal teams.
         """
         ...

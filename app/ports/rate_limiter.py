@@ -24,8 +24,9 @@ class RateLimiter(Protocol):
     """The windows of all callers. Replicas share them through Redis if there is one."""
 
     async def take(self, owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
-        """Count one call in the windows of all `limits` and return None. If one has no room, count it in none.
+        """Count one call in the windows of all `limits` and return None.
 
+        If a window has no room, count the call in none of them, and return the limit that refuses it.
         All limits belong to the team `owner`. Raises StoreUnavailable; the call may or may not have been counted then.
         """
         ...

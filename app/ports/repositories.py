@@ -17,7 +17,7 @@ class DatabaseBusy(DatabaseUnavailable):
     """The operation was not executed, because operations of other callers took too long."""
 
     def __init__(self) -> None:
-        """Complete the sentence that begins with the database's name."""
+        """Set the text that `str()` returns."""
         super().__init__("is busy with the operations of other calls")
 
 
@@ -55,7 +55,7 @@ class Purchases(Protocol):
         ...
 
     async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
-        """Insert a purchase with its outcome, unless it is already recorded. The inserted row holds no key."""
+        """Insert a purchase with its outcome, but without idempotency keys, unless it is already recorded."""
         ...
 
     async def delete_unbought(self, attempt: str) -> None:

@@ -75,11 +75,11 @@ class SecretMaker(Protocol):
         ...
 
     async def new_invitation(self) -> tuple[str, NewInvitation]:
-        """Return the code of an invitation, and what the directory records of it."""
+        """Return the code of a new invitation, and its record for the directory."""
         ...
 
     async def member_hash(self) -> Callable[[str], str]:
-        """Return the keyed hash that ids of people and of their memberships are made with."""
+        """Return the keyed hash function that makes the ids of people and of their memberships."""
         ...
 
     def signing_secret(self, team: Team) -> str:

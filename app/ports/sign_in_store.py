@@ -158,7 +158,7 @@ class People(Protocol):
         ...
 
     async def claim_check(self, person: Person) -> bool:
-        """Compare-and-set the time of the last check from `person.checked_at` to now, and return whether it was set."""
+        """Compare-and-set the time of the login's last check from `person.checked_at` to now. Return if it was set."""
         ...
 
     async def all_sealed(self, limit: int, after: str) -> list[Person]:
@@ -247,7 +247,7 @@ class Grants(Protocol):
         ...
 
     async def revoke(self, grant_id: str, reason: RevokeReason, *, person_id: str | None = None) -> Grant | None:
-        """End a grant; if `person_id` is given, only one of this person. Return it; None if there is no active one."""
+        """End a grant, only one of `person_id` if given. Return it; None if there is no such grant, or it has ended."""
         ...
 
     async def revoke_all(self, person_id: str, reason: RevokeReason) -> int:

@@ -14,7 +14,7 @@ class Telemetry(Protocol):
         ...
 
     def store_failed(self, operation: str) -> None:
-        """Count one operation of the store that raised StoreUnavailable, or a read without a turn in time ("wait")."""
+        """Count one operation that raised StoreUnavailable, or one read that waited too long for its turn ("wait")."""
         ...
 
     def call_withheld(self, reason: str) -> None:

@@ -8,7 +8,9 @@ from app.ports.repositories import DatabaseUnavailable
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 
 VERSION_SECONDS = 2.0
-"""Interval between reads of the version. A revoked key or grant is accepted for at most this time."""
+"""Interval between reads of the version. A revoked key or grant is accepted for about this time, and longer only while
+the database does not answer.
+"""
 
 RECORD_USE_SECONDS = 60.0
 """Interval at which the last use of keys or grants is recorded."""
@@ -28,7 +30,8 @@ class FollowedCache:
     """The periodic operations of a cache, and the log lines for their failures.
 
     Attributes:
-        follow: reads the version, and drops the entries that it has outdated. Raises DatabaseUnavailable.
+        follow: reads the version. If it has changed, drops cached entries or reads them again. Raises
+            DatabaseUnavailable.
         record_use: records the last use of keys or grants. Raises DatabaseUnavailable.
         outage: the log line while the database is out, with %s for the exception and %d for the number of failures.
         fault: the log line for an unexpected exception.

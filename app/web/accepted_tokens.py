@@ -49,7 +49,7 @@ class AcceptedTokens:
     names: str
     """The tokens, as the object of a sentence, joined by "or"."""
     placeholder: str
-    """Stands for the token in instructions: that of the first method."""
+    """The placeholder for the token of the first method, for instructions."""
     custody: str
     """Sentences about what the service does with the tokens."""
 
@@ -57,9 +57,9 @@ class AcceptedTokens:
 def accepted_tokens(methods: Sequence[str], backend: BackendDescription) -> AcceptedTokens:
     """Return the words for the tokens of `methods`, as in LUMA_MCP_AUTH."""
     wordings = [_WORDINGS[method] for method in methods]
-    custody = dict.fromkeys(sentence for one in wordings for sentence in one.custody)
+    custody = dict.fromkeys(sentence for wording in wordings for sentence in wording.custody)
     return AcceptedTokens(
-        backend.say(" or ".join(one.token for one in wordings)),
+        backend.say(" or ".join(wording.token for wording in wordings)),
         backend.say(wordings[0].placeholder).upper().replace(" ", "_"),
         backend.say(" ".join(custody)),
     )

@@ -69,7 +69,7 @@ MCP_PATHS = (MCP_PATH, f"{MCP_PATH}/", *READ_ONLY_PATHS)
 
 
 class RootApp:
-    """Dispatches requests to the port of metrics, the MCP endpoint (MCP_PATHS), administration, and the other routes.
+    """Dispatches requests to the application of their port, the MCP endpoint, administration, or the other routes.
 
     A reverse proxy may serve this service under a path prefix. Requests are accepted with and without the prefix,
     because some proxies strip it.
@@ -85,8 +85,8 @@ class RootApp:
     ) -> None:
         """Dispatch to `mcp`, `admin` and `pages`, which serves everything else.
 
-        `prefix` is the path of the public URL, such as /luma, or empty. `by_port` has the applications of ports that
-        are apart, such as that of metrics: each answers all requests to its port.
+        `prefix` is the path of the public URL, such as /luma, or empty. `by_port` maps a
+        separate port, such as that of metrics, to the application that answers all its requests.
         """
         self._by_port = by_port
         self._mcp = mcp
@@ -113,15 +113,15 @@ class RootApp:
 
 
 def port_of(scope: Scope) -> int | None:
-    """Return the port at which a request arrived; None if it did not come by TCP."""
+    """Return the TCP port at which a request arrived, or None for another transport."""
     server = scope.get("server")
     return None if server is None else server[1]
 
 
 def _strip_prefix(path: str, prefix: str) -> str:
     """Return `path` without `prefix`, or unchanged if the prefix ends within a segment, as /luma does in /lumas."""
-    rest = path.removeprefix(prefix)
-    return rest if rest.startswith("/") else path if rest else "/"
+    remainder = path.removeprefix(prefix)
+    return remainder if remainder.startswith("/") else path if remainder else "/"
 
 
 def create_app(
@@ -155,7 +155,7 @@ def create_app(
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         async with assembly.running(), endpoint.running():
             with readiness.serving(on_drain):
-                yield {CONNECTION_LIMITS: _limits(settings, assembly)}
+                yield {CONNECTION_LIMITS: _connection_limits(settings, assembly)}
         await asyncio.to_thread(flush_spans)
 
     pages = Starlette(
@@ -166,16 +166,16 @@ def create_app(
     pages.router.redirect_slashes = False  # the Location of a redirect would repeat the request's Host header
     queue = RequestQueue(assembly.request_memory, _make_owner_of(assembly), assembly.metrics.refused, pace)
     with_scheduling = partial(FairSchedulingMiddleware, scheduler=scheduler, queue=queue)
-    return _behind_middleware(settings, assembly, endpoint, pages, with_scheduling, pace)
+    return _with_middleware(settings, assembly, endpoint, pages, with_scheduling, pace)
 
 
 def _challenges(settings: Settings, assembly: Assembly) -> Challenges:
-    ways = settings.auth if settings.sign_in == "off" else ("sign_in", *settings.auth)
-    return Challenges(protected_resource(settings), ways, assembly.backend.description)
+    methods = settings.auth if settings.sign_in == "off" else ("sign_in", *settings.auth)
+    return Challenges(protected_resource(settings), methods, assembly.backend.description)
 
 
 def _scope_guard(settings: Settings, assembly: Assembly) -> ScopeGuard | None:
-    """Return the scope guard; None if there is no issuer from which clients can get a token with more scopes."""
+    """Return the scope guard if clients can get tokens with more scopes from an issuer, else None."""
     if protected_resource(settings) is None:
         return None
     return ScopeGuard(_challenges(settings, assembly), assembly.tools, assembly.metrics.refused)
@@ -190,7 +190,7 @@ def _oauth_not_found_message(settings: Settings, assembly: Assembly) -> str:
     return assembly.backend.description.say(NO_SIGN_IN)
 
 
-def _behind_middleware(  # noqa: PLR0913, PLR0917 - the applications, and what is around all of them
+def _with_middleware(  # noqa: PLR0913, PLR0917 - the applications, and what is around all of them
     settings: Settings,
     assembly: Assembly,
     endpoint: McpEndpoint,
@@ -202,16 +202,16 @@ def _behind_middleware(  # noqa: PLR0913, PLR0917 - the applications, and what i
 
     Fair scheduling is outside every middleware that refuses requests, so that refusals are scheduled too.
     """
-    hosted_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), on_refusal=assembly.metrics.refused)
-    guarded_pages = PageMemoryMiddleware(PacedRefusalsMiddleware(hosted_pages, pace))
+    host_checked_pages = PageTrustedHostMiddleware(pages, hosts=settings.hosts(), on_refusal=assembly.metrics.refused)
+    guarded_pages = PageMemoryMiddleware(PacedRefusalsMiddleware(host_checked_pages, pace))
     prefix = urlsplit(settings.public_url).path if settings.public_url is not None else ""
-    guarded_mcp = _guarded(endpoint, settings, assembly)
+    guarded_mcp = _endpoint_with_middleware(endpoint, settings, assembly)
     by_port: dict[int | None, ASGIApp] = {}
     if isinstance(settings.metrics, int):
         by_port[settings.metrics] = PageMemoryMiddleware(metrics_app(settings, assembly.metrics))
     if assembly.administration is None:
         return with_scheduling(RootApp(guarded_mcp, guarded_pages, prefix, by_port=by_port))
-    from app.web.admin.app import admin_app  # noqa: PLC0415 - saves its memory if it is off
+    from app.web.admin.app import admin_app  # noqa: PLC0415 - saves memory if administration is off
     from app.web.admin.problems import ProblemDetailsMiddleware  # noqa: PLC0415
 
     admin = admin_app(settings, assembly, assembly.administration, prefix)
@@ -220,7 +220,7 @@ def _behind_middleware(  # noqa: PLR0913, PLR0917 - the applications, and what i
 
 
 def _make_is_accepted(assembly: Assembly) -> Callable[[str], bool]:
-    """Return a predicate of client keys, which say for whom a request counts (`client_keys`).
+    """Return a predicate of client keys (`fair_scheduling`).
 
     It is true for probes, and for tokens that the backend has accepted lately.
     """
@@ -239,7 +239,7 @@ def _make_owner_of(assembly: Assembly) -> Callable[[str], str]:
     return owner_of
 
 
-def _limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
+def _connection_limits(settings: Settings, assembly: Assembly) -> ConnectionLimits:
     return ConnectionLimits(
         keep_alive=settings.keep_alive_seconds,
         head=settings.head_seconds,
@@ -257,7 +257,7 @@ def _has_accepted_token(is_accepted: Callable[[str], bool], scope: Scope) -> boo
     return client_key.startswith(BEARER) and is_accepted(client_key)
 
 
-def _guarded(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
+def _endpoint_with_middleware(endpoint: McpEndpoint, settings: Settings, assembly: Assembly) -> ASGIApp:
     """Wrap the endpoint in middleware.
 
     Outermost first: request id, trusted host, CORS, bearer token, rate limit, memory, raw JSON. CORS is outside bearer
@@ -319,7 +319,7 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
                 assembly.tools,
                 backend.name,
                 tokens,
-                sandbox=assembly.sandbox is not None,
+                is_sandbox=assembly.sandbox is not None,
                 is_url_uncertain=is_url_uncertain,
                 identity_provider_name=assembly.sign_in.login.upstream.name if assembly.sign_in is not None else None,
             ),
@@ -337,9 +337,9 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
         card = server_card(settings.public_url, VERSION, backend, tokens, clients_sign_in=clients_sign_in)
         routes += card_routes(card)
     if (resource := protected_resource(settings)) is not None:
-        routes += [*metadata_routes(resource), *metadata_routes(resource.read_only())]
+        routes += [*metadata_routes(resource), *metadata_routes(resource.read_only_resource())]
     if assembly.sign_in is not None:
-        from app.web.auth.routes import sign_in_routes  # noqa: PLC0415 - saves its memory if it is off
+        from app.web.auth.routes import sign_in_routes  # noqa: PLC0415 - saves memory if sign-in is off
 
         routes += sign_in_routes(assembly.sign_in)
     if assembly.sandbox is not None:

@@ -6,7 +6,7 @@ from app.web.json_rpc import refusal
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """Return the value of the first header `name`, which must be in lower case, or None."""
+    """Return the value of the first header `name`, or None. `name` must be in lower case."""
     for key, value in scope["headers"]:
         if key == name:
             return str(value, "latin-1")
@@ -23,6 +23,6 @@ async def send_error(send: Send, status: int, code: str, message: str, *headers:
 
 async def send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
     """Send a complete JSON response, with further `headers`."""
-    fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
+    content_headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*content_headers, *headers]})
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,7 @@
-"""POST /callbacks/{ticket}: receives the callbacks that the backend sends at the end of a task."""
+"""POST /callbacks/{ticket}: receives the callbacks that the backend sends at the end of a task.
+
+The ticket is an encrypted text that this service has put into the callback URL of a submission.
+"""
 
 import contextlib
 from collections.abc import Callable
@@ -14,7 +17,7 @@ from app.services.purchases.callbacks import CallbackOutcome, Callbacks
 
 MAX_CALLBACK_BYTES = 64 * 1024
 
-_STATUS = {
+_STATUS_OF_OUTCOME = {
     CallbackOutcome.TAKEN: 204,
     CallbackOutcome.REPEATED: 204,
     CallbackOutcome.EARLY: 202,
@@ -41,7 +44,7 @@ def callback_route(
 
     async def receive_callback(request: Request) -> Response:
         ticket = request.path_params["ticket"]
-        if not callbacks.is_valid_ticket(ticket):  # checked before the body is read, because anybody can send one
+        if not callbacks.is_valid_ticket(ticket):  # before the body is read, because anybody can send requests
             on_outcome(CallbackOutcome.UNKNOWN_TICKET.value)
             return _response(404)
         body = await _body(request)
@@ -61,7 +64,7 @@ def callback_route(
             on_outcome("database_down")
             return _response(503)
         on_outcome(outcome.value)
-        return _response(_STATUS[outcome])
+        return _response(_STATUS_OF_OUTCOME[outcome])
 
     return Route(f"{CALLBACKS_PATH}/{{ticket}}", receive_callback, methods=["POST"])
 

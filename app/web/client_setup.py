@@ -9,7 +9,7 @@ class ClientSetup:
     """The instructions for one client.
 
     Attributes:
-        steps: where to paste the text, and what else is needed, such as "in a terminal".
+        steps: where to paste the text, such as "in a terminal", and what else is needed.
         paste: the text: a command, a JSON configuration or a URL.
 
     """

@@ -30,11 +30,11 @@ MAX_RESPONSE_VALUES = 40
 _VERSION_IN_META = b"io.modelcontextprotocol/protocolVersion"
 _PLAIN_ID = re.compile(rb'"id"\s{0,9}+:\s{0,9}+(?:"|-?\d{1,19}+\s{0,9}+[,}])')
 _PLAIN_VERSION = re.compile(rb'"jsonrpc"\s{0,9}+:\s{0,9}+"2\.0"')
-"""Bounded, and without backtracking: a body of 250 KB of blanks would take 45 ms. Other bodies are parsed."""
+"""Without bounds and possessive quantifiers, a body of 250 KB of blanks takes 45 ms. Other spellings are parsed."""
 
 _DECODER = json.JSONDecoder()
-_NO_SEPARATOR = re.compile(r"[^\s,]")
-"""The first character of the next element of an array, or its end."""
+_NEXT_ELEMENT_OR_END = re.compile(r"[^\s,]")
+"""Matches the first character of the next element of an array, or the bracket that closes the array."""
 _NOT_JSON = "The request's body is not JSON. Send one JSON-RPC 2.0 message, encoded in UTF-8."
 _NO_MESSAGE = (
     'This is no JSON-RPC 2.0 message. Send an object with "jsonrpc": "2.0", a "method", and an "id" that is a string '
@@ -104,8 +104,8 @@ def check_body(body: bytes, version: str | None) -> CheckedBody:
     except (ValueError, RecursionError):
         raise InvalidBody(PARSE_ERROR, _NOT_JSON) from None
     if isinstance(content, list):
-        return _batch(content, body, version)
-    _check(content)
+        return _checked_batch(content, body, version)
+    _check_message(content)
     if content.get("method") == "initialize":
         # The version of an initialize request is negotiated, so an unknown one in the header is no error.
         return CheckedBody([_with_defaults(content)], drops_version=version not in (None, *SUPPORTED_VERSIONS))
@@ -116,19 +116,19 @@ def check_body(body: bytes, version: str | None) -> CheckedBody:
 def check_values(body: bytes) -> None:
     """Raise InvalidBody if a message has more values than MAX_VALUES or MAX_RESPONSE_VALUES allow.
 
-    `check_body` calls this for a single message. The messages of a batch are refused one by one, each with its id.
+    `check_body` calls this for a single message. McpEndpoint calls it for each message of a batch.
     Commas and brackets are counted first, because parsing costs more. Nearly all bodies have few.
     """
-    may_respond = b"inputResponses" in body or b"\\u" in body  # JSON may escape the letters of the name
+    may_have_responses = b"inputResponses" in body or b"\\u" in body  # JSON may escape the letters of the name
     openings = body.count(b"{") + body.count(b"[")
-    if body.count(b",") + 2 * openings <= (MAX_RESPONSE_VALUES if may_respond else MAX_VALUES):
+    if body.count(b",") + 2 * openings <= (MAX_RESPONSE_VALUES if may_have_responses else MAX_VALUES):
         return
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
         raise InvalidBody(PARSE_ERROR, _NOT_JSON) from None
-    rest, responses = _costly_values(content)
-    if _has_more_values(rest, MAX_VALUES) or _has_more_values(responses, MAX_RESPONSE_VALUES):
+    validated, responses = _costly_values(content)
+    if _has_more_values(validated, MAX_VALUES) or _has_more_values(responses, MAX_RESPONSE_VALUES):
         raise InvalidBody(INVALID_REQUEST, _TOO_MANY_VALUES)
 
 
@@ -138,8 +138,8 @@ def _costly_values(message: Any) -> tuple[Any, Any]:
     if not isinstance(params, dict):
         return message, None
     is_call = message.get("method") == "tools/call"
-    rest = {name: value for name, value in params.items() if not (is_call and name == "arguments")}
-    return {**message, "params": rest}, params.get("inputResponses")
+    validated_params = {name: value for name, value in params.items() if not (is_call and name == "arguments")}
+    return {**message, "params": validated_params}, params.get("inputResponses")
 
 
 def _has_more_values(value: Any, limit: int) -> bool:
@@ -156,7 +156,7 @@ def _has_more_values(value: Any, limit: int) -> bool:
 
 
 def _is_plain(body: bytes) -> bool:
-    """Return whether a body needs no check but that of its version: one message with a valid id, except initialize.
+    """Return whether a body is one message, other than initialize, with a valid id: then only its version is checked.
 
     False means that the body must be parsed. Nearly all bodies are plain, and searching them costs less than parsing.
     """
@@ -166,7 +166,7 @@ def _is_plain(body: bytes) -> bool:
     return _PLAIN_ID.search(body) is not None and _PLAIN_VERSION.search(body) is not None
 
 
-def _check(message: Any) -> None:
+def _check_message(message: Any) -> None:
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
         raise InvalidBody(INVALID_REQUEST, _NO_MESSAGE)
     message_id = message.get("id", "")
@@ -187,11 +187,11 @@ def _check_version(body: bytes, version: str | None) -> None:
         raise InvalidBody(UNSUPPORTED_PROTOCOL_VERSION, _NO_VERSION, supported=list(SUPPORTED_VERSIONS))
 
 
-def _batch(messages: list[Any], body: bytes, version: str | None) -> CheckedBody:
+def _checked_batch(messages: list[Any], body: bytes, version: str | None) -> CheckedBody:
     if version not in (None, BATCHES_VERSION) or not 0 < len(messages) <= MAX_IN_A_BATCH:
         raise InvalidBody(INVALID_REQUEST, _NO_BATCH)
     for message in messages:
-        _check(message)
+        _check_message(message)
         if message.get("method") == "initialize":
             raise InvalidBody(INVALID_REQUEST, "initialize must not be part of a batch.")
     return CheckedBody(_elements(body), is_batch=True)
@@ -201,7 +201,7 @@ def _elements(body: bytes) -> list[bytes]:
     """Return the elements of a JSON array as they are written, because encoding them again could make them longer."""
     text = body.decode(json.detect_encoding(body), "surrogatepass")
     elements, end = [], text.index("[") + 1
-    while (begin := _NO_SEPARATOR.search(text, end)) is not None and begin[0] != "]":
+    while (begin := _NEXT_ELEMENT_OR_END.search(text, end)) is not None and begin[0] != "]":
         _, end = _DECODER.raw_decode(text, begin.start())
         elements.append(text[begin.start() : end].encode(errors="surrogatepass"))
     return elements

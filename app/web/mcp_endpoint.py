@@ -23,9 +23,9 @@ from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
 from app.web.narrowing import READ_ONLY_HEADER, READ_ONLY_KEY, TOOLS_HEADER
 
 MAX_BODY_BYTES = 256 * 1024
-KEY_ENDED = "The key of this batch is no longer accepted, or may do less than before. Send this message by itself."
+ACCESS_CHANGED = "The token of this batch is no longer accepted, or its access has changed. Send this message alone."
 MAX_DIGITS = len(str(MAX_BODY_BYTES))
-"""A Content-Length with more digits is too large. It is not converted, because Python limits the length of numbers."""
+"""A Content-Length with more digits is too large. It is not converted, because `int` refuses very long numbers."""
 
 _ACCEPT = (b"accept", b"application/json, text/event-stream")
 _CONTENT_TYPE = (b"content-type", b"application/json")
@@ -102,10 +102,10 @@ class McpEndpoint:
             self._on_refusal(400)
             await send_json(send, 400, refusal("invalid_request", str(exc), exc.code, **exc.data))
             return
-        if len(checked.messages[0]) > MAX_BODY_BYTES:  # check_body has added defaults, or re-encoded numbers longer
-            await self._refuse_body(send)
+        if len(checked.messages[0]) > MAX_BODY_BYTES:  # check_body may lengthen a message that it encodes again
+            await self._refuse_large_body(send)
             return
-        del body  # this frame would keep it alive for as long as the call waits
+        del body  # otherwise this frame keeps the body alive while the call waits
         if checked.is_batch:
             await self._answer_batch(scope, checked.messages, receive, send)
         elif self._guard is None or await self._guard.check(
@@ -114,15 +114,15 @@ class McpEndpoint:
             await self._answer(scope, checked, receive, send)
 
     async def _answer(self, scope: Scope, checked: CheckedBody, receive: Receive, send: Send) -> None:
-        """Pass a single message on. It is removed from `checked`, so that its memory can be freed early."""
-        headers = _headers(scope, drops_version=checked.drops_version)
-        app, message = self._app_for(scope, checked.messages[0]), checked.messages.pop()
+        """Pass a single message to the SDK. It is removed from `checked`, so that its memory can be freed early."""
+        headers = _sdk_headers(scope, drops_version=checked.drops_version)
+        app, message = self._manager_for(scope, checked.messages[0]), checked.messages.pop()
         replayed = _replay(message, receive)
         del message
         disconnect = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
         await disconnect.while_connected(app, {**scope, "headers": headers}, replayed, _rewriting_errors(send))
 
-    def _app_for(self, scope: Scope, message: bytes) -> ASGIApp:
+    def _manager_for(self, scope: Scope, message: bytes) -> ASGIApp:
         """Return the ASGI app of the session manager that answers `message`; see the class."""
         accept = (header(scope, b"accept") or "").lower()
         accepts_json = "text/event-stream" not in accept or "application/json" in accept or "*/*" in accept
@@ -137,7 +137,7 @@ class McpEndpoint:
     async def _answer_batch(self, scope: Scope, messages: list[bytes], receive: Receive, send: Send) -> None:
         """Process the messages one after another. Send their responses as one array, or 202 if there are none."""
         client_key, responses = client_key_of(scope), BatchResponse(scope[REQUEST_MEMORY])
-        headers = _headers(scope, drops_version=False)
+        headers = _sdk_headers(scope, drops_version=False)
         disconnect = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
         for index, message in enumerate(messages):
             if responses.is_full:
@@ -146,7 +146,7 @@ class McpEndpoint:
             if index:
                 await self._scheduler.wait_to_start(client_key)  # the first message was scheduled with the request
                 if not await _may_go_on(scope[CALLER]):
-                    responses.refuse(message, "unauthorized", KEY_ENDED)
+                    responses.refuse(message, "unauthorized", ACCESS_CHANGED)
                     continue
             try:
                 check_values(message)
@@ -166,7 +166,7 @@ class McpEndpoint:
         declared = header(scope, b"content-length") or ""
         digits = declared.lstrip("0")
         if digits.isdecimal() and (len(digits) > MAX_DIGITS or int(digits) > MAX_BODY_BYTES):
-            await self._refuse_body(send)
+            await self._refuse_large_body(send)
             return None
         return await self._collect(receive, send)
 
@@ -178,14 +178,14 @@ class McpEndpoint:
                 return None
             body += message.get("body", b"")
             has_more = message.get("more_body", False)
-            del message  # it would keep this part alive until the next one arrives
+            del message  # otherwise it keeps this part alive until the next part arrives
             if len(body) > MAX_BODY_BYTES:
-                await self._refuse_body(send)
+                await self._refuse_large_body(send)
                 return None
             if not has_more:
                 return bytes(body)
 
-    async def _refuse_body(self, send: Send) -> None:
+    async def _refuse_large_body(self, send: Send) -> None:
         message = f"The request's body is larger than {MAX_BODY_BYTES} bytes. Split it into several requests."
         await self._refuse(send, 413, message)
 
@@ -214,7 +214,7 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
 async def _may_go_on(caller: Caller) -> bool:
     """Return whether the caller's next message of a batch may be processed.
 
-    The token may have ended meanwhile, because earlier messages may have waited.
+    The token may have ended meanwhile, because earlier messages may have waited. False also if it cannot be checked.
     """
     try:
         return await caller.has_unchanged_access()
@@ -222,7 +222,7 @@ async def _may_go_on(caller: Caller) -> bool:
         return False
 
 
-def _headers(scope: Scope, *, drops_version: bool) -> list[tuple[bytes, bytes]]:
+def _sdk_headers(scope: Scope, *, drops_version: bool) -> list[tuple[bytes, bytes]]:
     """Return the headers that the SDK gets, without the whitespace that httptools leaves around values.
 
     The SDK copies headers several times, so it gets only those that are read; the token is not among them. This
@@ -246,9 +246,9 @@ def _rewriting_errors(send: Send) -> Send:
             head = message
         elif head is not None:
             body = rewrite_sdk_error(message.get("body", b""))
-            kept = [(name, value) for name, value in head["headers"] if name != b"content-length"]
+            other_headers = [(name, value) for name, value in head["headers"] if name != b"content-length"]
             length = (b"content-length", str(len(body)).encode())
-            await send({**head, "headers": [*kept, length]})
+            await send({**head, "headers": [*other_headers, length]})
             await send({**message, "body": body})
             head = None
         else:

@@ -1,6 +1,6 @@
-"""Reads the narrowing of a request, which is the set of tools that its client leaves out, from its path and headers.
+"""Reads the narrowing of a request from its path and headers.
 
-Neither can add a tool.
+The narrowing is the set of tools that the client leaves out. It can add no tool.
 """
 
 from collections.abc import Iterable
@@ -10,16 +10,16 @@ from app.mcp_server.tools.narrowing import NOT_NARROWED, Narrowing
 
 READ_ONLY_PATHS = (READ_ONLY_PATH, f"{READ_ONLY_PATH}/")
 READ_ONLY_KEY = "luma_mcp.read_only"
-"""Key in the ASGI scope of requests for one of READ_ONLY_PATHS."""
+"""Key that is in the ASGI scope of a request to one of READ_ONLY_PATHS."""
 
 PREFIX = b"x-mcp-"
 READ_ONLY_HEADER = b"x-mcp-readonly"
 TOOLS_HEADER = b"x-mcp-tools"
-OFF = frozenset((b"", b"false", b"0", b"no", b"off"))
+OFF_VALUES = frozenset((b"", b"false", b"0", b"no", b"off"))
 """Values of READ_ONLY_HEADER without effect. Any other, such as a misspelt `true`, makes the request read-only."""
 
 MAX_HEADER_LENGTH = 4096
-"""Only this many characters of TOOLS_HEADER are read. Tools that are named after them are left out."""
+"""Only this many characters of TOOLS_HEADER are read. Tools that are named further on are left out."""
 
 
 def narrowing_of(headers: Iterable[tuple[bytes, bytes]], *, is_read_only: bool) -> Narrowing:
@@ -32,8 +32,8 @@ def narrowing_of(headers: Iterable[tuple[bytes, bytes]], *, is_read_only: bool) 
         if not name.startswith(PREFIX):
             continue
         if name == READ_ONLY_HEADER:
-            is_read_only = is_read_only or value.strip().lower() not in OFF
+            is_read_only = is_read_only or value.strip().lower() not in OFF_VALUES
         elif name == TOOLS_HEADER:
-            listed = frozenset(item.strip() for item in value[:MAX_HEADER_LENGTH].decode("latin-1").split(","))
-            names = listed if names is None else names & listed
+            allowed = frozenset(item.strip() for item in value[:MAX_HEADER_LENGTH].decode("latin-1").split(","))
+            names = allowed if names is None else names & allowed
     return Narrowing(is_read_only, names) if is_read_only or names is not None else NOT_NARROWED

@@ -25,7 +25,7 @@ class HttpRequestContext:
     """Reads the caller and other facts of a request from its ASGI scope. Must be inside BearerAuthMiddleware."""
 
     def __init__(self, pace: RefusalPace) -> None:
-        """Slow refused clients down by `pace`."""
+        """`pace` slows refused clients down."""
         self._pace = pace
 
     def caller(self, ctx: Context) -> Caller:
@@ -33,7 +33,7 @@ class HttpRequestContext:
         return cast("Caller", _scope(ctx)[CALLER])
 
     def narrowing(self, ctx: Context) -> Narrowing:
-        """Return which tools the request's path and headers leave."""
+        """Return which tools the request's path and headers leave out."""
         scope = _scope(ctx)
         return narrowing_of(scope["headers"], is_read_only=READ_ONLY_KEY in scope)
 

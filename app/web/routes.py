@@ -57,7 +57,7 @@ def probe_routes(
 
 
 def _store_report(exc: StoreUnavailable) -> dict[str, str]:
-    """Return the status of a store that cannot be used, and the word for the fault if it answers with an error."""
+    """Return the status of a store that cannot be used, with a word for the fault if it answers with an error."""
     match exc:
         case StoreRefuses():
             return {"store_status": "refuses", "store_fault": str(exc) if str(exc) in ADVICE else "other"}
@@ -79,7 +79,7 @@ def metrics_route(metrics: Metrics) -> Route:
 def page_route(page: Callable[[str, bool], str], public_url: str | None) -> Route:
     """Return /, the landing page. It shows `public_url`, or without one the base URL under which it was opened.
 
-    `page` renders it from that URL, and from whether the URL may be wrong.
+    `page` renders the page from that URL, and a flag that the URL may be wrong.
     """
     rendered = lru_cache(MAX_PAGES)(lambda url, is_url_uncertain: page(url, is_url_uncertain).encode())
 
@@ -116,10 +116,10 @@ def _error_response(request: Request, error: Exception, no_sign_in: str) -> Resp
     """
     status = error.status_code if isinstance(error, HTTPException) else 404
     path = request.url.path.removeprefix("/mcp")
-    sign_in = path.startswith("/.well-known/") or path in ("/register", "/authorize", "/token")
-    message = no_sign_in if sign_in else NO_ENDPOINT
+    is_oauth_path = path.startswith("/.well-known/") or path in ("/register", "/authorize", "/token")
+    message = no_sign_in if is_oauth_path else NO_ENDPOINT
     headers = error.headers if isinstance(error, HTTPException) else None
     code = "not_found" if status == 404 else "method_not_allowed"  # noqa: PLR2004 - the status itself
-    if request.method == "POST" and not sign_in:
+    if request.method == "POST" and not is_oauth_path:
         return Response(refusal(code, message), status, {**(headers or {}), "content-type": "application/json"})
     return JSONResponse({"error": {"code": code, "message": message}}, status_code=status, headers=headers)

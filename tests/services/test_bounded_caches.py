@@ -125,7 +125,7 @@ def tool_lists(_clock: HandClock) -> tuple[int, IsCached]:
     made: dict[int, Any] = {}
 
     async def is_cached(number: int) -> bool:
-        listed, before = lists.listed(caller, Narrowing(names=kinds[number])), made.get(number)
+        listed, before = lists.list_result(caller, Narrowing(names=kinds[number])), made.get(number)
         made[number] = listed
         return listed is before
 

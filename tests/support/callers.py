@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from app.adapters.auth.passthrough import GivenCredential
+from app.adapters.auth.passthrough import SingleCredential
 from app.domain.access import PASSTHROUGH_SCOPES, Credential, Principal, Scope
 from app.domain.errors import LumaError
 from app.ports.auth import Caller
@@ -10,7 +10,7 @@ from app.ports.auth import Caller
 
 def caller(subject: str, secret: str = "token", scopes: Collection[Scope] = PASSTHROUGH_SCOPES) -> Caller:
     """Return a caller whose principal and credential both have the name `subject`."""
-    return Caller(Principal(subject, scopes=frozenset(scopes)), GivenCredential(Credential(subject, secret)))
+    return Caller(Principal(subject, scopes=frozenset(scopes)), SingleCredential(Credential(subject, secret)))
 
 
 class NoCredential:

@@ -14,7 +14,7 @@ import pytest
 
 from app.adapters.sandbox.backend import create_sandbox, sandbox_app
 from app.adapters.sandbox.engine import Sandbox
-from app.adapters.sql.purchases import MAX_CLAIMS
+from app.adapters.sql.purchases import MAX_CALLBACK_TASKS
 from app.services.tasks.snapshots import SNAPSHOT_KIND
 from app.web.callbacks import MAX_CALLBACK_BYTES
 from tests.support.clock import HandClock, while_time_passes
@@ -345,7 +345,7 @@ async def test_a_callback_completes_a_purchase_with_an_unknown_outcome(clock: Ha
     assert backend.submissions("token-a") == 1
 
 
-@pytest.mark.parametrize("false_claims", [1, MAX_CLAIMS + 2])
+@pytest.mark.parametrize("false_claims", [1, MAX_CALLBACK_TASKS + 2])
 async def test_false_callbacks_do_not_hide_the_true_one(clock: HandClock, backend: Sandbox, false_claims: int) -> None:
     network = Breaking(backend)
     async with serving(settings(public_url=PUBLIC), network, clock) as service:

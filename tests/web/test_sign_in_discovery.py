@@ -133,8 +133,10 @@ async def test_a_call_beyond_the_scopes_of_a_token_is_403_and_asks_for_those_tha
         assert (await call(service, maker, *GENERATE, era)).status_code == 200
         assert (await call(service, maker, *READ, era)).status_code == 403
         assert (await call(service, maker, "resources/read", {"uri": "luma://tasks/a"}, era)).status_code == 403
+        cancelling = await call(service, reader, "tasks/cancel", {"taskId": "a"}, era)
+        assert (cancelling.status_code, parameters(cancelling)["scope"]) == (403, "read luma:make")
         assert (await call(service, maker, "tools/list", {}, era)).status_code == 200
-        assert 'luma_mcp_http_refusals_total{status="403"} 3.0' in service.assembly.metrics.exposition().decode()
+        assert 'luma_mcp_http_refusals_total{status="403"} 4.0' in service.assembly.metrics.exposition().decode()
 
 
 async def test_a_stream_without_the_scope_is_refused_before_it_begins(

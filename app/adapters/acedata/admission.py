@@ -1,4 +1,4 @@
-"""Admits calls to AceDataCloud: limits their concurrency, and rejects tokens that it has just refused."""
+"""Admits calls to AceDataCloud: limits their concurrency, and rejects tokens that AceDataCloud has just refused."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

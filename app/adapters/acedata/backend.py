@@ -47,9 +47,9 @@ AceDataCloud may repeat records; more than this is an error.
 """
 
 MAX_SPLITS = 16
-"""How often one batch read may halve its ids at most. It does so after each response that is too large.
+"""Maximum number of times that one batch read may halve its ids, which it does after a response that is too large.
 
-Isolating one record of fifty takes six.
+Isolating one record of fifty takes six halvings.
 """
 
 LOOKUP_FAILED = (
@@ -96,8 +96,8 @@ class AceDataBackend:
         call_counter = CallCounter(on_send)
         chunks = [self._read_chunk(credential, chunk, call_counter) for chunk in _split(task_ids, IDS_PER_CALL)]
         results: dict[str, LookupResult] = {}
-        for found in await asyncio.gather(*chunks):
-            results |= found
+        for chunk_results in await asyncio.gather(*chunks):
+            results |= chunk_results
         return BatchResult(results, call_counter.calls)
 
     async def submit(self, credential: Credential, command: Command) -> str:
@@ -114,17 +114,17 @@ class AceDataBackend:
         reported_ids: Sequence[str],
         is_purchase_callback: Callable[[str], bool],
     ) -> str | None:
-        """Return the first of the ids whose record is that of the purchase; None if there is none.
+        """Return the first of `reported_ids` whose record belongs to the purchase; None if no record does.
 
-        `reported_ids` come from callbacks, which anybody may forge. The record of the purchase echoes `command` and a
-        callback URL that satisfies `is_purchase_callback`. The records are read one after another. Raises LumaError if
-        none is that of the purchase and a read failed.
+        The ids come from callbacks, which anybody may forge. The record of the purchase echoes `command` and a callback
+        URL that satisfies `is_purchase_callback`. The records are read one after another. Raises LumaError if no record
+        belongs to the purchase and a read failed.
         """
         error: LumaError | None = None
         for task_id in reported_ids:
             try:
                 url = await self._callback_url_of(credential, task_id, command)
-            except LumaError as exc:  # a forged claim whose read fails must not hide the true one
+            except LumaError as exc:  # a forged id whose read fails must not hide the genuine id
                 error = exc
                 continue
             if url is not None and is_purchase_callback(url):
@@ -165,8 +165,8 @@ class AceDataBackend:
         """Return the callback URL that the task's record echoes; None if other echoed fields differ from `command`."""
 
         def echoed(body: Any) -> str | None:
-            found = (record for record in records_in(body) or () if record.get("id") == task_id)
-            return next((callback_url_in(record) for record in found if echo_matches(record, command)), None)
+            records = (record for record in records_in(body) or () if record.get("id") == task_id)
+            return next((callback_url_in(record) for record in records if echo_matches(record, command)), None)
 
         try:
             return await self._client.read(TASKS_PATH, credential, retrieve_payload([task_id]), CallCounter(), echoed)
@@ -178,8 +178,8 @@ class AceDataBackend:
     ) -> dict[str, LookupResult]:
         results, ids_to_reread = await self._read_ids(credential, task_ids, call_counter)
         rereads = [self._read_ids(credential, chunk, call_counter) for chunk in _split(ids_to_reread, DEFAULT_LIMIT)]
-        for found, _ in await asyncio.gather(*rereads):
-            results |= found
+        for reread_results, _ in await asyncio.gather(*rereads):
+            results |= reread_results
         return results
 
     async def _read_ids(
@@ -230,9 +230,9 @@ class AceDataBackend:
         tasks = tasks_in(matching, self._wall_clock(), self._own_media_url, token=credential.secret)
         missing = [task_id for task_id in task_ids if task_id not in tasks]
         is_unreliable = not {*found_ids} - {None} <= requested or (records and not tasks)
-        absent: LookupResult = ACEDATACLOUD.error(BackendError) if is_unreliable else None
-        results: dict[str, LookupResult] = {task_id: tasks.get(task_id, absent) for task_id in task_ids}
-        count, items = body.get("count"), body.get("items", records)  # with the empty objects of unknown ids
+        result_if_missing: LookupResult = ACEDATACLOUD.error(BackendError) if is_unreliable else None
+        results: dict[str, LookupResult] = {task_id: tasks.get(task_id, result_if_missing) for task_id in task_ids}
+        count, items = body.get("count"), body.get("items", records)  # `items` has empty objects for unknown ids
         may_be_incomplete = len(items) >= DEFAULT_LIMIT or (isinstance(count, int) and count > len(items))
         return results, missing if may_be_incomplete else []
 

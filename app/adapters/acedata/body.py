@@ -40,7 +40,10 @@ ACCEPTED_ENCODING = "gzip"
 """The only accepted content coding, in a single layer."""
 
 _GZIP = 16 + zlib.MAX_WBITS
+"""The `wbits` of zlib for the gzip format."""
+
 _PLAIN = ("", "identity")
+"""The values of Content-Encoding for a body that is not compressed."""
 
 
 class UnusableBody(Exception):
@@ -158,21 +161,21 @@ def _has_few_separators(parts: Sequence[bytearray]) -> bool:
     return sum(part.count(b"{") + part.count(b"[") for part in parts) <= MAX_CONTAINERS
 
 
-def _int(text: str) -> int:
-    return int(_checked(text))
+def _parse_int(text: str) -> int:
+    return int(_checked_number(text))
 
 
-def _float(text: str) -> float:
-    return float(_checked(text))
+def _parse_float(text: str) -> float:
+    return float(_checked_number(text))
 
 
-def _checked(number: str) -> str:
+def _checked_number(number: str) -> str:
     if len(number) > MAX_NUMBER_LENGTH:
         raise ValueError("a number has too many characters")
     return number
 
 
-_JSON_DECODER = json.JSONDecoder(parse_int=_int, parse_float=_float)
+_JSON_DECODER = json.JSONDecoder(parse_int=_parse_int, parse_float=_parse_float)
 
 
 def _decompressor(encoding: str) -> "zlib._Decompress | None":

@@ -196,7 +196,7 @@ class AceDataClient:
             error: LumaError = BackendError(UNREACHABLE)
         except (httpx.HTTPError, TimeoutError, BackendTimeout, AmbiguousOutcome):
             error = ACEDATACLOUD.error(OutcomeUnknown)
-        except BackendError:  # a documented refusal such as no_api, by `started_nothing`: nothing was started
+        except BackendError:  # the only refusal of this class is api_not_implemented: nothing was started
             error = BackendError(NOT_OFFERED)
         except LumaError as exc:
             error = exc.with_traceback(None)

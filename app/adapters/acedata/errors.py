@@ -67,7 +67,7 @@ _READ_MESSAGES: dict[type[LumaError], str] = {
 """Messages for reads, by error. The default messages of these errors are about submissions."""
 
 _QUOTING_ERRORS = (InvalidRequest, Refused)
-"""Errors whose message quotes that of the backend, because it is needed to correct the request."""
+"""Errors whose message quotes the backend's message, which is needed to correct the request."""
 
 _REFUSAL_CODES = frozenset(_BY_CODE) - {"timeout", "no_api", "api_error", "busy"}
 """Codes of a submission that was refused before anything was started. `busy` is left out: its use is undocumented."""

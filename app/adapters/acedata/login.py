@@ -144,16 +144,18 @@ class AceDataLogin:
         if (renewed := self._tokens(reply)) is None:
             is_dead = reply.status == BAD_REQUEST and reply.body.get("error") == "invalid_grant"
             return Liveness.DEAD if is_dead else Liveness.UNKNOWN, secrets
-        kept = replace(secrets, login=json.dumps(tokens | renewed))
+        new_secrets = replace(secrets, login=json.dumps(tokens | renewed))
         try:
-            return await self._credential_liveness(kept, tokens | renewed), kept
+            return await self._credential_liveness(new_secrets, tokens | renewed), new_secrets
         except LoginUnavailable:
-            return Liveness.UNKNOWN, kept
+            return Liveness.UNKNOWN, new_secrets
 
     async def _credential_liveness(self, secrets: PersonSecrets, tokens: Mapping[str, Any]) -> Liveness:
         """Return DEAD if the platform no longer lists the credential; ALIVE otherwise, also if that is unclear.
 
-        No call can be made with a deleted credential. A new sign-in makes another one. Raises LoginUnavailable.
+        No call can be made with a deleted credential. A new sign-in creates another credential.
+
+        Raises LoginUnavailable.
         """
         if "credential_id" not in tokens or secrets.credential is None:
             return Liveness.ALIVE
@@ -171,7 +173,7 @@ class AceDataLogin:
         return tokens | ({"refresh_token": refresh} if refresh is not None else {})
 
     async def find_fault(self) -> str | None:
-        """Return which server does not answer a request without a token; None if the login and the platform do."""
+        """Return which server does not answer a request without a token, as a predicate; None if all servers answer."""
         try:
             await self._auth.send("GET", "/api/v1/users/me")
         except LoginUnavailable:
@@ -202,5 +204,5 @@ def _known_error(reply: Reply) -> str:
 
 def _label(profile: Reply, subject: str) -> str:
     """Return the person's email address, nickname or user name as one visible line; `subject` if there is none."""
-    found = next((text for name in ("email", "nickname", "username") if (text := profile.string_field(name))), None)
-    return visible_name(found, subject)
+    label = next((text for name in ("email", "nickname", "username") if (text := profile.string_field(name))), None)
+    return visible_name(label, subject)

@@ -54,8 +54,8 @@ class Reply:
 
         AceDataCloud's own programs read `results`.
         """
-        found = self.body.get("items", self.body.get("results"))
-        return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+        items = self.body.get("items", self.body.get("results"))
+        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 class LoginHttp:
@@ -116,12 +116,12 @@ class LoginHttp:
 
     def _parse_object(self, content: bytes, path: str) -> Mapping[str, Any]:
         try:
-            found = json.loads(content or b"{}")
+            body = json.loads(content or b"{}")
         except (ValueError, RecursionError):
             raise self._unavailable(path, "no JSON") from None
-        if not isinstance(found, dict):
+        if not isinstance(body, dict):
             raise self._unavailable(path, "no JSON object")
-        return found
+        return body
 
     def _unavailable(self, path: str, reason: str) -> LoginUnavailable:
         self._log.warn(

@@ -60,9 +60,9 @@ class Platform:
 
         Raises LoginRefused and LoginUnavailable.
         """
-        application_id = await self._application(bearer)
-        found = await self._listed(bearer, application_id)
-        for item in _require_ok(found).list_items():
+        application_id = await self._find_or_create_application(bearer)
+        credentials = await self._list_credentials(bearer, application_id)
+        for item in _require_ok(credentials).list_items():
             if (credential := _readable_credential(item)) is not None:
                 return credential
         body = {"application_id": application_id, "name": self._name}
@@ -80,31 +80,31 @@ class Platform:
 
         Raises LoginUnavailable.
         """
-        found = await self._listed(bearer, None)
-        items, count = found.list_items(), found.body.get("count")
+        reply = await self._list_credentials(bearer, None)
+        items, count = reply.list_items(), reply.body.get("count")
         if any(str(item.get("id")) == credential_id for item in items):
             return True
-        is_whole = found.is_ok and type(count) is int and count <= len(items)
-        return False if is_whole else None
+        is_complete = reply.is_ok and type(count) is int and count <= len(items)
+        return False if is_complete else None
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    async def _listed(self, bearer: str, application_id: str | None) -> Reply:
+    async def _list_credentials(self, bearer: str, application_id: str | None) -> Reply:
         query = {"user_id": "me", "name": self._name, "limit": MAX_LISTED, "ordering": "-created_at"}
         if application_id is not None:
             query["application_id"] = application_id
         return await self._http.send("GET", _CREDENTIALS, bearer=bearer, query=query)
 
-    async def _application(self, bearer: str) -> str:
+    async def _find_or_create_application(self, bearer: str) -> str:
         """Return the id of the newest application for all services.
 
         If there is none, one is created: for all services, or for Luma alone if that is refused. Raises LoginRefused.
         """
         query = {"user_id": "me", "type": "Usage", "scope": "Global", "limit": MAX_LISTED, "ordering": "-created_at"}
-        found = _require_ok(await self._http.send("GET", _APPLICATIONS, bearer=bearer, query=query))
-        for item in found.list_items():
+        applications = _require_ok(await self._http.send("GET", _APPLICATIONS, bearer=bearer, query=query))
+        for item in applications.list_items():
             if not item.get("disabled") and isinstance(item.get("id"), str):
                 return str(item["id"])
         for body in ({"type": "Usage", "scope": "Global"}, {"service_id": LUMA_SERVICE_ID}):
@@ -134,5 +134,5 @@ def _readable_credential(item: Mapping[str, Any]) -> PlatformCredential | None:
     The platform does not mask tokens in lists, but may do so one day.
     """
     token, credential_id = item.get("token"), item.get("id")
-    is_clear = isinstance(token, str) and len(token) >= MIN_TOKEN_LENGTH and token.isascii() and token.isalnum()
-    return PlatformCredential(str(credential_id), str(token)) if is_clear and credential_id is not None else None
+    is_readable = isinstance(token, str) and len(token) >= MIN_TOKEN_LENGTH and token.isascii() and token.isalnum()
+    return PlatformCredential(str(credential_id), str(token)) if is_readable and credential_id is not None else None

@@ -33,7 +33,7 @@ class NoCookies(CookieJar):
         """Do nothing: no cookie is sent."""
 
 
-def shared_client(  # noqa: PLR0913 - the parts list of a client
+def shared_client(  # noqa: PLR0913 - the settings of a client
     base_url: str,
     *,
     user_agent: str,
@@ -53,12 +53,14 @@ def shared_client(  # noqa: PLR0913 - the parts list of a client
     credentials of its own, because httpx would send those of the URL or of a client-wide `auth` instead of the bearer
     token.
     """
-    kept = connections if keeps_connections else 0
+    idle_connections = connections if keeps_connections else 0
     return httpx.AsyncClient(
         base_url=base_url,
         transport=transport
         or CheckedTransport(
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=kept, keepalive_expiry=30.0),
+            limits=httpx.Limits(
+                max_connections=connections, max_keepalive_connections=idle_connections, keepalive_expiry=30.0
+            ),
             proxy=proxy_for(base_url, environment),
             verify=tls_context(environment),
             trust_env=False,  # proxy_for and tls_context read it, with error messages that name the variable

@@ -23,7 +23,7 @@ MAX_MESSAGE_CHARACTERS = 1200
 """Characters at the start of a message that are compared with private texts and quoted. The rest is ignored."""
 
 MAX_COMPARED_CHARACTERS = 60_000
-"""Limit of the characters that are compared for one response. Those of its messages count four times.
+"""Limit of the characters that are compared for one response. The characters of its error messages count four times.
 
 Fifty failures by moderation need 32,000. At the limit, the most expensive texts take 20 ms.
 """

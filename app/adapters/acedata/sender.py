@@ -96,11 +96,15 @@ class RequestSender:
     """Sends each call once, counts its outcome, and logs failures."""
 
     def __init__(
-        self, http: httpx.AsyncClient, purchases: httpx.AsyncClient, admission: BackendAdmission, telemetry: Telemetry
+        self,
+        http: httpx.AsyncClient,
+        submission_http: httpx.AsyncClient,
+        admission: BackendAdmission,
+        telemetry: Telemetry,
     ) -> None:
-        """Send reads through `http`, whose base URL is AceDataCloud's, and submissions through `purchases`."""
+        """Send reads through `http`, whose base URL is AceDataCloud's, and submissions through `submission_http`."""
         self._http = http
-        self._purchases = purchases
+        self._submission_http = submission_http
         self._admission = admission
         self._telemetry = telemetry
         self._memory = ResponseMemory(MAX_RESPONSES_BYTES)
@@ -114,7 +118,7 @@ class RequestSender:
         outcome, started_at = "ok", time.perf_counter()
         headers = {"authorization": f"Bearer {credential.secret}"}
         try:
-            http, url = self._http if call.is_read else self._purchases, self._url(call.path)
+            http, url = self._http if call.is_read else self._submission_http, self._url(call.path)
             async with (
                 self._memory.reservation() as reservation,
                 http.stream("POST", url, json=call.body, headers=headers, timeout=call.timeout) as response,
@@ -132,7 +136,7 @@ class RequestSender:
 
     async def aclose(self) -> None:
         """Close both clients."""
-        await self._purchases.aclose()
+        await self._submission_http.aclose()
         await self._http.aclose()
 
     async def post_without_token(self, path: str, seconds: float) -> httpx.Response:

@@ -80,7 +80,7 @@ def callback_url_in(record: dict[str, Any]) -> str | None:
 
 
 def records_in(body: Any) -> list[dict[str, Any]] | None:
-    """Return the records in the response to a read of one or several ids, or None if it has another form.
+    """Return the records in `body`, the response to a read of one or several ids; None if `body` has another form.
 
     The response for a single unknown id is an empty object. Unknown ids are absent from the items of a batch, or are
     empty objects there.
@@ -99,7 +99,7 @@ def tasks_in(
     """Return the tasks of `records` by id, at `now` (Unix seconds).
 
     Of several records with one id, the first with a final state is used, or else the last. Quoted error messages repeat
-    neither `token` nor the request. `own_prefix` is that of `task_from`.
+    neither `token` nor the request. `own_prefix` has the meaning that it has in `task_from`.
     """
     tasks: dict[str, Task] = {}
     budget = ComparisonBudget(token)
@@ -121,8 +121,8 @@ def task_from(
     """Return the task in `record` at `now` (Unix seconds), or None if the record has no valid task id.
 
     `own_prefix` is the URL prefix of videos that this service serves itself, in the sandbox only. `budget` limits the
-    comparisons for all records of a response. The account's fields (user_id, application_id, credential_id, trace_id)
-    are dropped, and so are unsafe ids and URLs.
+    comparisons of error messages with private texts, for all records of a response. The account's fields (user_id,
+    application_id, credential_id, trace_id) are dropped, and so are unsafe ids and URLs.
     """
     response, task_id = _object(record.get("response")), task_id_in(record)
     if task_id is None:
@@ -151,12 +151,12 @@ def _record_fields(
     response: dict[str, Any], error_fields: BackendErrorFields, finished_at: float | None, *, has_video: bool
 ) -> RecordFields:
     success = response.get("success")
-    structured = isinstance(response.get("error"), dict)
+    has_error_object = isinstance(response.get("error"), dict)
     return RecordFields(
         state_word=_text(response.get("state")),
         success=success if isinstance(success, bool) else None,
         has_video=has_video,
-        error_code=error_fields.code if structured else None,
+        error_code=error_fields.code if has_error_object else None,
         finished_at=finished_at,
     )
 
@@ -187,9 +187,9 @@ def _failure(
 
 
 def _echoed_texts(record: dict[str, Any]) -> list[str]:
-    """Return the caller's texts that a record echoes; none if the prompt is absent, or if one of them is not a string.
+    """Return the caller's texts that a record echoes; none if the prompt is absent, or if a text is not a string.
 
-    Without them, the error message is not quoted, because it cannot be checked for private text.
+    Without these texts, the error message is not quoted, because it cannot be checked for private text.
     """
     request = _object(record.get("request"))
     prompts = [prompt for prompt in (request.get("prompt"), _object(record.get("response")).get("prompt")) if prompt]

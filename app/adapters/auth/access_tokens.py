@@ -10,7 +10,7 @@ from app.services.sign_in.grant_cache import NO_DATABASE, GrantCache
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 
 USE_INTERVAL_SECONDS = 1.0
-"""Shortest time between two notes of one token's use."""
+"""Minimum interval between two records of the use of one token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +60,17 @@ class AccessTokenAuthenticator:
                 mint = await self._mint.load()
             except DatabaseUnavailable:
                 raise AuthenticationUnavailable(NO_DATABASE) from None
-        known = self._cache.known(hashed := mint.digest(token))
-        if known is None:
-            known = await self._cache.token(hashed) if ACCESS.is_well_formed(token) else None
+        entry = self._cache.known(digest := mint.digest(token))
+        if entry is None:
+            entry = await self._cache.token(digest) if ACCESS.is_well_formed(token) else None
         now = self._clock()
-        if known is None:
+        if entry is None:
             return None
-        if now - known.noted_at >= USE_INTERVAL_SECONDS:
-            known.noted_at = now
-            self._cache.note_use(known)
-            self._report(token, known.caller)
-        return known.caller
+        if now - entry.noted_at >= USE_INTERVAL_SECONDS:
+            entry.noted_at = now
+            self._cache.note_use(entry)
+            self._report(token, entry.caller)
+        return entry.caller
 
     def _report(self, token: str, caller: Caller) -> None:
         """Record that the token was accepted; if the backend has refused the person's credential, check the login."""

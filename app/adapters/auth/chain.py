@@ -9,7 +9,7 @@ from app.domain.api_key_format import PREFIX, is_well_formed
 from app.domain.sign_in_tokens import is_of_sign_in
 from app.ports.auth import AccessRefused, Authenticator, Caller, TokenCheck, TokenFault
 
-if TYPE_CHECKING:  # PyJWT is imported only if the jwt way is on
+if TYPE_CHECKING:  # PyJWT is imported only if JWTs are accepted
     from app.adapters.auth.jwt.authenticator import JwtAuthenticator
 
 
@@ -17,9 +17,9 @@ class DispatchingAuthenticator:
     """Authenticates each token with the authenticator for its type.
 
     A team key begins with `lmk_`, and an access token of sign-in with a prefix of its own. A JWT whose issuer claim
-    names the trusted issuer is checked as such, and with `jwts` what looks like a JWT but cannot be decoded is refused.
-    All other tokens, JWTs of other issuers among them, go to `fallback`. Only tokens that go to `fallback` are ever
-    sent to the backend.
+    names the trusted issuer goes to `jwts`. If `jwts` is given, a token that looks like a JWT but cannot be decoded is
+    refused. All other tokens, including JWTs of other issuers, go to `fallback`. Only these are ever sent to the
+    backend.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - one for each type

@@ -24,7 +24,7 @@ KEYS_SECONDS = 300.0
 """Time for which a client's keys are cached."""
 
 MAX_KEY_SETS = 200
-"""Key sets that are cached, without members that are not used: about 40 KB each at most."""
+"""Maximum number of cached key sets. Each has about 40 KB at most, because unused members are left out."""
 
 MAX_CLIENT_KEYS = 20
 """Keys of a client that are read. Further ones are ignored."""
@@ -33,7 +33,7 @@ PER_HOST, HOST_SECONDS = 30, 60.0
 """Maximum number of fetches from one host in this time. Without a limit, this service could be used to flood a host."""
 
 HOSTS = 10
-"""All hosts together have the limit of this many."""
+"""Ratio of the limit of all hosts together to the limit of one host."""
 
 MAX_REDIRECT_URIS = 20
 """Redirect URIs of a document that are read. Further ones are ignored."""
@@ -73,8 +73,8 @@ class HttpClientDocuments:
     def known_keys(self, client: OAuthClient) -> Mapping[str, Any] | None:
         """Return the client's public keys, a JSON Web Key Set, if they are registered or cached; else None."""
         if client.jwks is not None:
-            found: dict[str, Any] = json.loads(client.jwks)
-            return found
+            registered: dict[str, Any] = json.loads(client.jwks)
+            return registered
         return self._keys.get(client.jwks_uri or "")
 
     async def fetch_keys(self, client: OAuthClient) -> Mapping[str, Any]:
@@ -124,17 +124,17 @@ def _client(client_id: str, content: Mapping[str, Any]) -> OAuthClient:
 
 
 def _public_keys(jwks: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the key set without keys and members that are not used: a stranger's may be large and deeply nested."""
+    """Return the key set without unused keys and members: a stranger's key set may be large and deeply nested."""
     return {"keys": public_jwks(jwks)[:MAX_CLIENT_KEYS]}
 
 
-def _redirects(given: Any) -> tuple[str, ...]:
+def _redirects(redirect_uris: Any) -> tuple[str, ...]:
     """Return the redirect URIs that may be used, at least one. Others are left out: they may be for other servers.
 
     Raises DocumentRefused if there is none.
     """
     usable = []
-    for uri in given[:MAX_REDIRECT_URIS] if isinstance(given, list) else ():
+    for uri in redirect_uris[:MAX_REDIRECT_URIS] if isinstance(redirect_uris, list) else ():
         try:
             usable.append(check_redirect(uri if isinstance(uri, str) else ""))
         except BadRedirect:

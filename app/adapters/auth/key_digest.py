@@ -31,15 +31,15 @@ class KeyDigest:
 
 
 async def load_key_digest(facts: DirectoryFacts, vault: Vault) -> KeyDigest:
-    """Return the digests of a database. Raises CannotOpen and DatabaseUnavailable, as `load_pepper` does."""
+    """Return the KeyDigest with the pepper of a database. Raises CannotOpen and DatabaseUnavailable."""
     return KeyDigest(await load_pepper(facts, vault))
 
 
 async def load_pepper(facts: DirectoryFacts, vault: Vault) -> bytes:
-    """Return the pepper of a database. It is created if there is none.
+    """Return the pepper of a database, which is created if it is missing.
 
-    It is sealed again under the current secret keys if it is sealed under former ones.
-    Raises CannotOpen if the vault does not have the secret key under which it is sealed, and DatabaseUnavailable.
+    A pepper that is sealed under former secret keys is sealed again under the current ones. Raises CannotOpen if the
+    vault does not have the secret key under which the pepper is sealed, and DatabaseUnavailable.
     """
     sealed = await facts.pepper()
     if sealed is None:

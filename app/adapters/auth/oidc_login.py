@@ -30,7 +30,7 @@ METADATA_SECONDS = 3600.0
 """Time for which the issuer's metadata are cached."""
 
 RETRY_SECONDS = 5.0
-"""Time after a failed read of the metadata. Sign-ins are refused until then, and the metadata are not read again."""
+"""After a failed read of the metadata, sign-ins are refused for this time, and the metadata are not read again."""
 
 ENDPOINTS = ("authorization_endpoint", "token_endpoint")
 """The members of the metadata that a sign-in needs."""
@@ -213,13 +213,13 @@ class OidcLogin:
         methods = metadata.get("token_endpoint_auth_methods_supported")
         in_form = isinstance(methods, list) and "client_secret_post" in methods
         basic = None
-        sent = {**form, "client_id": self._registration.client_id}
+        fields = {**form, "client_id": self._registration.client_id}
         if self._registration.secret is not None and in_form:
-            sent["client_secret"] = self._registration.secret
+            fields["client_secret"] = self._registration.secret
         elif self._registration.secret is not None:
             basic = (self._registration.client_id, self._registration.secret)
         try:
-            return await self._client.post_form(self._endpoint(metadata, "token_endpoint"), sent, basic)
+            return await self._client.post_form(self._endpoint(metadata, "token_endpoint"), fields, basic)
         except IssuerUnavailable as exc:
             raise self._unavailable(exc) from None
 
@@ -271,11 +271,12 @@ class OidcLogin:
             raise LoginUnavailable(UNAVAILABLE) from None
         except (PyJWTError, TokenRefused, ValueError, TypeError) as exc:
             raise self._id_token_refused(type(exc).__name__) from None
-        given, party = claims.get("nonce"), claims.get("azp", self._registration.client_id)
-        is_for_others = isinstance(claims["aud"], list) and len(claims["aud"]) > 1 and "azp" not in claims
-        if not isinstance(given, str) or not hmac.compare_digest(given.encode(errors="surrogatepass"), nonce.encode()):
+        echo = claims.get("nonce")
+        if not isinstance(echo, str) or not hmac.compare_digest(echo.encode(errors="surrogatepass"), nonce.encode()):
             raise self._id_token_refused("nonce")
-        if party != self._registration.client_id or is_for_others:
+        authorized_party = claims.get("azp", self._registration.client_id)
+        has_other_audiences = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+        if authorized_party != self._registration.client_id or (has_other_audiences and "azp" not in claims):
             raise self._id_token_refused("azp")
         return claims
 

@@ -11,7 +11,7 @@ _PURPOSE = b"tenant:"
 """Prefix of the hashed text: the same secret keys are used for other purposes."""
 
 
-class GivenCredential:
+class SingleCredential:
     """The CredentialSource of a caller with a single credential."""
 
     __slots__ = ("_credential",)
@@ -30,10 +30,10 @@ class GivenCredential:
 
 
 class PassthroughAuthenticator:
-    """Identifies callers by an HMAC of their token. Without its key, a copy of the cache does not identify them."""
+    """Identifies callers by an HMAC of their token. Without the HMAC's key, a copy of the cache identifies nobody."""
 
     def __init__(self, *secrets: str) -> None:
-        """Use the first of `secrets` for subjects. The others make the subjects from before a key rotation."""
+        """Use the first of `secrets` as the key for subjects, and the others for the subjects before a key rotation."""
         current, *former = (hmac.new(key, _PURPOSE, "sha256") for key in key_bytes(secrets))
         self._current, self._former = current, former
 
@@ -41,7 +41,7 @@ class PassthroughAuthenticator:
         """Return the caller who holds `token`. Any token is accepted here: only the backend can check it."""
         subject = self.hash_token(token)
         former = tuple(_keyed_hash(keyed, token) for keyed in self._former) if self._former else ()
-        return Caller(Principal(subject, former=former), GivenCredential(Credential(subject, token)))
+        return Caller(Principal(subject, former=former), SingleCredential(Credential(subject, token)))
 
     def hash_token(self, token: str) -> str:
         """Return the keyed hash of `token`, 128 bits in hexadecimal digits: the subject of its holder."""

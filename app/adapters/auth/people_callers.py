@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.adapters.auth.passthrough import GivenCredential
+from app.adapters.auth.passthrough import SingleCredential
 from app.domain.access import Credential, Principal
 from app.domain.teams import Membership, principal_of
 from app.ports.auth import Caller, CredentialSource
@@ -35,7 +35,7 @@ class PersonCallers:
             return None
         credential = Credential(self._hash_token(secrets.credential), secrets.credential)
         principal = Principal(holder.person.id, scopes=holder.scopes)
-        return Caller(principal, GivenCredential(credential), can_ask_for_scopes=True)
+        return Caller(principal, SingleCredential(credential), can_ask_for_scopes=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from app.ports.sign_in_store import People
 
 _PURPOSE = "person"
 BATCH_SIZE = 200
-"""People that one SQL statement reads when all are sealed again."""
+"""Number of people that one SQL statement reads when the secrets of all people are sealed again."""
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class VaultPersonSealer:
         return self._vault.seal(_PURPOSE, json.dumps(asdict(secrets)).encode(), person_id)
 
     def open(self, person: Person) -> PersonSecrets | None:
-        """Return the person's secrets; None if they were sealed under another secret key. That is logged."""
+        """Return the person's secrets. If they were sealed under another secret key, log that and return None."""
         try:
             content = json.loads(self._vault.open(_PURPOSE, person.sealed, person.id))
         except CannotOpen:

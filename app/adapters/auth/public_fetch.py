@@ -31,7 +31,7 @@ SECONDS = 10.0
 """Timeout of a fetch, including the time in the queue and the DNS lookup."""
 
 PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
-"""Concurrent fetches, in all and from one network. Further ones wait. A slow server thus holds up only its own."""
+"""Concurrent fetches, in all and from one network. Further ones wait. A slow server delays only its own network."""
 
 HANDSHAKE_THREADS = 2
 """Concurrent TLS handshakes. Each may take seconds of processor time if a server sends costly certificates."""
@@ -52,11 +52,11 @@ _OK = 200
 
 
 class FetchRefused(Exception):
-    """The URL may not be fetched, or the document is not acceptable. `str()` completes a sentence about it."""
+    """The document may not be fetched, or is not acceptable. `str()` completes a sentence about the document."""
 
 
 class FetchFailed(Exception):
-    """The document cannot be fetched now. `str()` completes a sentence about it."""
+    """The document cannot be fetched now. `str()` completes a sentence about the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ class PublicFetcher:
     ) -> None:
         """`allows_loopback` also allows fetches from this machine, for trials without a network, over http or https.
 
-        `resolver` None asks the system's. `context` None trusts the usual certificates, or those that the environment
-        names. Raises EnvironmentFault if they cannot be read.
+        `resolver` None means the system's resolver. `context` None trusts the usual certificates, or those that the
+        environment names. Raises EnvironmentFault if they cannot be read.
         """
         self._allows_loopback = allows_loopback
         self._resolver = resolver or Resolver()
@@ -111,15 +111,15 @@ class PublicFetcher:
             raise FetchRefused("is no https URL with a public host")
         try:
             async with asyncio.timeout(SECONDS):
-                address = await self._public_address(url)
+                address = await self._resolve_public_address(url)
                 async with self._places.place(network_of(address)):
-                    return await self._fetched(url, address, max_bytes)
+                    return await self._fetch_from(url, address, max_bytes)
         except TimeoutError:
             raise FetchFailed("does not answer in time") from None
         except (httpx.HTTPError, OSError, UnicodeError) as exc:
             raise FetchFailed(f"does not answer ({type(exc).__name__})") from None
 
-    async def _fetched(self, url: str, address: str, max_bytes: int) -> Fetched:
+    async def _fetch_from(self, url: str, address: str, max_bytes: int) -> Fetched:
         parts = urlsplit(url)
         host, pinned = parts.hostname or "", httpx.URL(url).copy_with(host=address)
         headers = {**self._headers, "host": parts.netloc}
@@ -133,9 +133,9 @@ class PublicFetcher:
             httpx.AsyncClient(transport=network, trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
             client.stream("GET", pinned, headers=headers, extensions={"sni_hostname": host}) as response,
         ):
-            return await _json_in(response, max_bytes)
+            return await _read_json(response, max_bytes)
 
-    async def _public_address(self, url: str) -> str:
+    async def _resolve_public_address(self, url: str) -> str:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         addresses = await self._resolver(parts.hostname or "", port)
@@ -146,9 +146,9 @@ class PublicFetcher:
     def _may_connect(self, address: str) -> bool:
         if self._is_local(address):
             return True
-        shown = f"[{address}]" if ":" in address else address
+        host = f"[{address}]" if ":" in address else address
         try:
-            check_public_url(f"https://{shown}/", "address")
+            check_public_url(f"https://{host}/", "address")
         except InvalidRequest:
             return False
         return True
@@ -157,7 +157,7 @@ class PublicFetcher:
         return self._allows_loopback and is_loopback_host(host)
 
 
-async def _json_in(response: httpx.Response, max_bytes: int) -> Fetched:
+async def _read_json(response: httpx.Response, max_bytes: int) -> Fetched:
     if response.status_code != _OK:
         raise FetchFailed(f"answers with HTTP status {response.status_code}")
     if not _JSON.match(response.headers.get("content-type", "")) or "content-encoding" in response.headers:
@@ -184,5 +184,5 @@ async def _json_in(response: httpx.Response, max_bytes: int) -> Fetched:
 def _fresh_seconds(cache_control: str) -> float | None:
     if _UNCACHED.search(cache_control):
         return 0.0
-    found = _MAX_AGE.search(cache_control)
-    return float(found[1]) if found else None
+    max_age = _MAX_AGE.search(cache_control)
+    return float(max_age[1]) if max_age else None

@@ -13,7 +13,10 @@ from threading import Thread
 from app.services.limits.fair_limiter import FairLimiter, Shares
 
 PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
-"""Threads, in all and for one tenant, or for names of one domain (the last two labels) that are of no tenant."""
+"""Maximum number of threads, in all and for one tenant.
+
+For names that no tenant has given, the domain (the last two labels) counts as the tenant.
+"""
 
 MAX_WAITING = 100
 """Maximum number of names that wait for a thread. Further ones are not resolved."""
@@ -21,8 +24,8 @@ MAX_WAITING = 100
 
 def system_addresses(host: str, port: int) -> list[str]:
     """Return the IP addresses of a host from the system's resolver, which blocks. Raises OSError and UnicodeError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    records = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in records))
 
 
 class Resolver:
@@ -35,9 +38,10 @@ class Resolver:
         self._waiting = 0
 
     async def __call__(self, host: str, port: int, tenant: str | None = None) -> list[str]:
-        """Return the IP addresses of `host`, which `tenant` has named if it is given. Raises OSError and UnicodeError.
+        """Return the IP addresses of `host`. Raises OSError and UnicodeError.
 
-        A caller that is cancelled leaves its thread, which keeps its place until it ends.
+        `tenant` is the tenant that has named the host; None if a stranger has. If the caller is cancelled, its thread
+        goes on, and counts until it ends.
         """
         if self._waiting >= MAX_WAITING:
             raise OSError("too many names are being resolved")
@@ -48,26 +52,26 @@ class Resolver:
         finally:
             self._waiting -= 1
         loop = asyncio.get_running_loop()
-        found: asyncio.Future[list[str]] = loop.create_future()
-        found.add_done_callback(lambda _found: self._places.give_back(holder, accepted=accepted))
-        Thread(target=self._resolve, args=(host, port, loop, found), name="resolver", daemon=True).start()
-        return await asyncio.shield(found)
+        addresses: asyncio.Future[list[str]] = loop.create_future()
+        addresses.add_done_callback(lambda _done: self._places.give_back(holder, accepted=accepted))
+        Thread(target=self._resolve, args=(host, port, loop, addresses), name="resolver", daemon=True).start()
+        return await asyncio.shield(addresses)
 
     def _resolve(
-        self, host: str, port: int, loop: asyncio.AbstractEventLoop, found: "asyncio.Future[list[str]]"
+        self, host: str, port: int, loop: asyncio.AbstractEventLoop, addresses: "asyncio.Future[list[str]]"
     ) -> None:
         result: list[str] | BaseException
         try:
             result = self._look_up(host, port)
-        except Exception as exc:  # noqa: BLE001 - it belongs to the caller
+        except Exception as exc:  # noqa: BLE001 - it is raised for the caller
             result = exc
         with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(_set_outcome, found, result)
+            loop.call_soon_threadsafe(_set_outcome, addresses, result)
 
 
-def _set_outcome(found: "asyncio.Future[list[str]]", result: "list[str] | BaseException") -> None:
+def _set_outcome(addresses: "asyncio.Future[list[str]]", result: "list[str] | BaseException") -> None:
     if isinstance(result, BaseException):
-        found.set_exception(result)
-        found.exception()  # retrieved, also where the caller has left
+        addresses.set_exception(result)
+        addresses.exception()  # prevents a warning about an unretrieved exception if the caller was cancelled
     else:
-        found.set_result(result)
+        addresses.set_result(result)

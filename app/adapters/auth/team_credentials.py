@@ -19,7 +19,7 @@ class TeamCredentials:
     ) -> None:
         """Read the credentials of the team from `directory`.
 
-        `account_url` is the page where the only member of a personal team puts them in; None for any other team.
+        `account_url` is the page where the only member of a personal team enters them; None for any other team.
         """
         self._directory = directory
         self._team_id = team_id
@@ -32,18 +32,18 @@ class TeamCredentials:
         Raises NoCredential if there is none, and InternalError if the database does not answer.
         """
         try:
-            found = await self._directory.credentials(self._team_id)
+            credentials = await self._directory.credentials(self._team_id)
         except DatabaseUnavailable:
             raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from None
-        if not found:
-            raise self._missing()
-        return found
+        if not credentials:
+            raise self._no_credential()
+        return credentials
 
     async def one(self) -> Credential:
         """Return the oldest credential, which is used for reads. Raises the errors of `all`."""
         return (await self.all())[0]
 
-    def _missing(self) -> NoCredential:
+    def _no_credential(self) -> NoCredential:
         if self._account_url is None:
             return self._backend.error(NoCredential)
         return NoCredential(f"{self._backend.say(NoCredential.own_template)} {self._account_url}.")

@@ -20,7 +20,7 @@ KEYS_UNREADABLE = "Keys cannot be checked yet, because this service's database d
 
 
 class TeamKeyAuthenticator:
-    """Authenticates `lmk_` keys. An unknown, revoked, blocked or expired one is refused."""
+    """Authenticates `lmk_` keys. An unknown, revoked, blocked or expired key is refused."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - dependencies
         self,
@@ -33,8 +33,8 @@ class TeamKeyAuthenticator:
     ) -> None:
         """Look keys up in `directory`. `key_digest` returns None until the database has been read once.
 
-        `record_accepted` is called for an accepted key: with the subject of its member, by which quotas count, and with
-        the keyed hash of the token, which `hash_token` returns and by which unauthenticated requests count. `clock` is
+        `record_accepted` is called twice for an accepted key: with the id of its member, under which quotas count, then
+        with the keyed hash of the token from `hash_token`, under which requests count before authentication. `clock` is
         monotonic.
         """
         self._record_accepted = record_accepted

@@ -54,7 +54,7 @@ class MemoryCoordination:
         self._listeners.clear()
 
     async def get(self, key: str) -> bytes | None:
-        """Return the value, or None."""
+        """Return the value; None if there is none."""
         entry = self._entries.get(key)
         return entry[0] if entry is not None else None
 
@@ -93,14 +93,14 @@ class MemoryCoordination:
     async def add_members(self, key: str, members: Sequence[str], ttl_seconds: float) -> None:
         """Add members to a set. Above MAX_MEMBERS, those that expire first are removed."""
         expiry = self._clock() + ttl_seconds
-        kept = self._unexpired(key) | dict.fromkeys(members, expiry)
-        last_to_expire = sorted(kept, key=kept.__getitem__, reverse=True)[:MAX_MEMBERS]
-        self._sets[key] = {member: kept[member] for member in last_to_expire}
+        expiries = self._unexpired(key) | dict.fromkeys(members, expiry)
+        last_to_expire = sorted(expiries, key=expiries.__getitem__, reverse=True)[:MAX_MEMBERS]
+        self._sets[key] = {member: expiries[member] for member in last_to_expire}
 
     async def members(self, key: str, limit: int) -> list[str]:
         """Return at most `limit` members that have not expired, sorted by expiry, the latest first."""
-        current = self._unexpired(key)
-        return sorted(current, key=current.__getitem__, reverse=True)[:limit]
+        expiries = self._unexpired(key)
+        return sorted(expiries, key=expiries.__getitem__, reverse=True)[:limit]
 
     async def publish(self, kind: EventKind, message: bytes) -> None:
         """Call every listener for `kind` in this process."""
@@ -121,6 +121,7 @@ class MemoryCoordination:
         return int(self._sets.currsize)
 
     def _unexpired(self, key: str) -> dict[str, float]:
+        """Return the members of a set that have not expired, with their expiries."""
         now = self._clock()
         return {member: expiry for member, expiry in self._sets.get(key, {}).items() if expiry > now}
 

@@ -29,7 +29,8 @@ class _Entry:
 class MemoryRateLimiter:
     """Sliding windows in this process.
 
-    A new window first evicts expired ones from the least recently used end, up to the first that has not expired.
+    Before a window is added, expired windows are evicted: from the least recently used one up to the first that has not
+    expired.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -46,8 +47,8 @@ class MemoryRateLimiter:
         now_ms = round(self._clock() * 1000)
         entries = [self._entry(limit, now_ms) for limit in limits]
         waits = [entry.window.wait_ms(limit.maximum, now_ms) for entry, limit in zip(entries, limits, strict=True)]
-        if longest := max(waits, default=0):
-            return OverLimit(limits[waits.index(longest)], longest / 1000)
+        if longest_wait_ms := max(waits, default=0):
+            return OverLimit(limits[waits.index(longest_wait_ms)], longest_wait_ms / 1000)
         for entry, limit in zip(entries, limits, strict=True):
             entry.window.add(now_ms)
             entry.expires_ms = _expiry_ms(limit, now_ms)
@@ -57,8 +58,8 @@ class MemoryRateLimiter:
         """Return the use of each limit. Raises nothing."""
         now_ms = round(self._clock() * 1000)
         empty = SlidingWindow(1)
-        found = [self._entries.get((limit.kind, limit.level, limit.holder)) for limit in limits]
-        windows = [empty if entry is None else entry.window for entry in found]
+        entries = [self._entries.get((limit.kind, limit.level, limit.holder)) for limit in limits]
+        windows = [empty if entry is None else entry.window for entry in entries]
         return [limit_use(limit, window, now_ms) for limit, window in zip(limits, windows, strict=True)]
 
     def _entry(self, limit: RateLimit, now_ms: int) -> _Entry:

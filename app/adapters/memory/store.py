@@ -31,8 +31,8 @@ class MemoryStore:
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return one value per key; None if there is none."""
-        found = (self._entries.get(key) for key in keys)
-        return [entry.value if entry is not None else None for entry in found]
+        entries = (self._entries.get(key) for key in keys)
+        return [entry.value if entry is not None else None for entry in entries]
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
         """Store each value with its time to live. A value larger than the whole store only removes the old value."""

@@ -23,7 +23,7 @@ MAX_WAIT_SECONDS = 2.0
 
 
 class CommandQueue(FairLimiter):
-    """Runs operations, round-robin over the waiting tenants. The queue is bounded in length and waiting time."""
+    """Admits operations, round-robin over the waiting tenants. The queue is bounded in length and waiting time."""
 
     def __init__(
         self,
@@ -37,7 +37,10 @@ class CommandQueue(FairLimiter):
         self._waiting = 0
 
     async def take(self, tenant: str) -> bool:
-        """Wait until an operation of `tenant` may run. Return the `accepted` for `give_back`. Raises StoreBusy."""
+        """Wait until an operation of `tenant` may run. Return the argument `accepted` for `give_back`.
+
+        Raises StoreBusy.
+        """
         if self._waiting >= MAX_WAITING:
             raise self._busy("the queue is full")
         accepted = self.take_at_once(tenant)

@@ -18,7 +18,7 @@ from app.ports.store import StoreOverfull, StoreRefuses, StoreUnavailable
 from app.services.log_throttle import LogThrottle
 
 TIMEOUT_SECONDS = 0.4
-"""Timeout of an operation. A tool call may make two, a read and a write; both together must take less than a second."""
+"""Timeout of an operation. A tool call may make a read and a write, which together must take less than a second."""
 
 RECONNECT_INTERVAL_SECONDS = 1.0
 """Shortest time between two reconnects while Redis replies with a code of NOT_SERVING."""
@@ -31,7 +31,7 @@ After a failover behind a single address, existing connections are still connect
 
 BAD_CERTIFICATE = "its certificate is not for this host, or of no trusted authority: name one with ssl_ca_certs"
 EXPIRED_CERTIFICATE = "its certificate has expired: renew it"
-"""Failures of a TLS handshake, as parts of sentences for the operator. The parameter belongs into the URL."""
+"""Failures of a TLS handshake, as parts of sentences for the operator. `ssl_ca_certs` is a parameter of the URL."""
 
 _EXPIRED = 10
 """X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
@@ -60,6 +60,7 @@ class RedisConnection:
         self.reconnects = 0
         """Number of reconnects. Subscriptions that are older than the last reconnect must be reopened."""
         self._is_stale = False
+        """Whether the server could not serve, and no reconnect has followed yet."""
         self._next_reconnect_at = 0.0
         self._not_serving_log, self._denied_log, self._busy_log = (LogThrottle(_loop_time) for _ in range(3))
         self._queue = CommandQueue(self._log_busy)
@@ -113,7 +114,7 @@ class RedisConnection:
             except ReplyTooLarge as exc:
                 self._count_failure("too_large")
                 raise StoreOverfull from exc
-            except Exception as exc:  # the client raises many types for replies of another form
+            except Exception as exc:  # the client raises many types for replies of an unexpected form
                 code = _code_of(exc)
                 if code in NOT_SERVING:
                     await self._reconnect_after(code)
@@ -152,7 +153,7 @@ class RedisConnection:
         await pool.update_active_connections_for_reconnect()
 
     def _log_not_serving(self, code: str) -> None:
-        """Log the first such reply, and then at most one line a minute, with their number."""
+        """Log the first reply with a code of NOT_SERVING, and then at most one line a minute, with their number."""
         count = self._not_serving_log.count()
         if count is None:
             return
@@ -206,7 +207,10 @@ def _fault_name(exc: BaseException) -> str:
 
 
 def _code_of(exc: BaseException) -> str:
-    """Return the code of an error reply of Redis, DENIED also for a script; "" for any other exception."""
+    """Return the code of an error reply of Redis; "" for any other exception.
+
+    The code is DENIED also for a command in a script that the user may not run.
+    """
     if not isinstance(exc, ResponseError | BusyLoadingError):
         return ""
     if any(text in str(exc) for text in _DENIED_IN_SCRIPT):

@@ -62,11 +62,11 @@ class RedisCoordination:
         self._client: Any = connection.client
         self._wall_clock = wall_clock
         self._listeners: dict[object, tuple[EventKind, Callable[[bytes], None]]] = {}
-        self._listening: asyncio.Task[None] | None = None
+        self._listener_task: asyncio.Task[None] | None = None
         self._closing = False
 
     async def get(self, key: str) -> bytes | None:
-        """Return the value; None without one, b"" for one that is larger than any of this service, or is no string."""
+        """Return the value; None if there is none, b"" if it is larger than MAX_BYTES or not a string."""
         async with self._connection.operation(tenant_in(key), may_be_denied=True):
             (value,) = await self._connection.get_many([key], MAX_BYTES)
             return value
@@ -116,8 +116,8 @@ class RedisCoordination:
     async def members(self, key: str, limit: int) -> list[str]:
         """Return at most `limit` members that have not expired, the last to expire first."""
         async with self._connection.operation(tenant_in(key)):
-            found = values_in(await self._client.eval(MEMBERS, 1, key, self._wall_clock(), limit, MAX_MEMBER_BYTES))
-        verified = (self._signer.verified(key, member) for member in found if member is not None)
+            signed = values_in(await self._client.eval(MEMBERS, 1, key, self._wall_clock(), limit, MAX_MEMBER_BYTES))
+        verified = (self._signer.verified(key, member) for member in signed if member is not None)
         return [member.decode() for member in verified if member is not None]
 
     async def publish(self, kind: EventKind, message: bytes) -> None:
@@ -143,14 +143,14 @@ class RedisCoordination:
 
     def start(self) -> None:
         """Start to listen for events. The subscription has its own connection, which is reopened whenever it fails."""
-        self._listening = asyncio.get_running_loop().create_task(self._read_until_closed())
+        self._listener_task = asyncio.get_running_loop().create_task(self._read_until_closed())
 
     async def aclose(self) -> None:
         """Stop listening."""
         self._closing = True
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.wait([self._listening])
+        if self._listener_task is not None:
+            self._listener_task.cancel()
+            await asyncio.wait([self._listener_task])
 
     async def _read_until_closed(self) -> None:
         while not self._closing:

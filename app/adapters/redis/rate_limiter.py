@@ -14,9 +14,10 @@ from app.services.key_namespace import KeyNamespace
 from app.services.limits.sliding_window import BUCKETS, SlidingWindow, limit_use
 
 KIND = "rate"
+"""The kind of the windows' keys in the KeyNamespace."""
 
 MAX_VALUE_BYTES = 4096
-"""Longer values are counted as empty windows, as by COUNT_CALL. They come from other programs."""
+"""A longer value comes from another program, and is read as an empty window. COUNT_CALL does the same."""
 
 _COUNTS = re.compile(rb"(\d{1,15}):(\d{1,15})")
 
@@ -36,23 +37,23 @@ class RedisRateLimiter:
 
         Raises StoreUnavailable.
         """
-        keys = self._names(owner, limits)
+        keys = self._window_keys(owner, limits)
         arguments = [value for limit in limits for value in (limit.maximum, limit.window_seconds * 1000 // BUCKETS)]
         async with self._connection.operation(owner):
             now_ms = round(self._wall_clock() * 1000)
             reply = await self._client.eval(COUNT_CALL, len(keys), *keys, now_ms, *arguments)
-            number, wait_ms = _numbers(reply, limits)
+            number, wait_ms = _parsed(reply, limits)
         return None if number == 0 else OverLimit(limits[number - 1], wait_ms / 1000)
 
     async def usage(self, owner: str, limits: Sequence[RateLimit]) -> list[LimitUse]:
         """Return the use of each limit. Raises StoreUnavailable."""
-        keys = self._names(owner, limits)
+        keys = self._window_keys(owner, limits)
         async with self._connection.operation(owner):
             now_ms = round(self._wall_clock() * 1000)
             values = await self._client.eval(READ, len(keys), *keys, MAX_VALUE_BYTES)
         return [limit_use(limit, _window(limit, value), now_ms) for limit, value in zip(limits, values, strict=True)]
 
-    def _names(self, owner: str, limits: Sequence[RateLimit]) -> list[str]:
+    def _window_keys(self, owner: str, limits: Sequence[RateLimit]) -> list[str]:
         return [self._keys.key(owner, KIND, f"{limit.kind}:{limit.level}:{limit.holder}") for limit in limits]
 
 
@@ -63,7 +64,7 @@ def _window(limit: RateLimit, value: bytes | None) -> SlidingWindow:
     return window
 
 
-def _numbers(reply: object, limits: Sequence[RateLimit]) -> tuple[int, int]:
+def _parsed(reply: object, limits: Sequence[RateLimit]) -> tuple[int, int]:
     """Return the number of the refusing limit, from 1, and its wait in ms; or 0 and 0. Raises InvalidResponse.
 
     A wait of more than two windows is invalid: it comes from values that other programs have written.

@@ -36,10 +36,10 @@ class RedisStore:
         self._sentinels = sentinels
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the value of each key, with one MGET: None without a string, b"" for one larger than MAX_BYTES.
+        """Return the value of each key, with one MGET.
 
-        Raises StoreOverfull if the values together are larger than wire.MAX_REPLY_BYTES. Only other programs store such
-        values.
+        A value is None if the key holds no string, and b"" if the string is larger than MAX_BYTES. Raises StoreOverfull
+        if the values together are larger than wire.MAX_REPLY_BYTES. Only other programs store such values.
         """
         if not keys:
             return []
@@ -140,9 +140,9 @@ def _sentinel_store(url: str, *, tls: bool) -> RedisStore:
     service, _, database = path.partition("/")
     if not service:
         raise ValueError
-    given = {key: options.pop(key) for key in list(options) if key.startswith("sentinel_")}
+    url_options = {key: options.pop(key) for key in list(options) if key.startswith("sentinel_")}
     sentinel_options = _default_connection_options() | {
-        key.removeprefix("sentinel_"): value for key, value in given.items()
+        key.removeprefix("sentinel_"): value for key, value in url_options.items()
     }
     sentinel: Any = Sentinel(hosts, sentinel_kwargs=sentinel_options)  # type: ignore[no-untyped-call]
     client: Redis = sentinel.master_for(

@@ -20,8 +20,8 @@ _DATABASE = re.compile(r"/?\d*")
 def check_redis_url(url: str) -> None:
     """Raise ValueError if `url` has none of URL_FORMS. Whether its options are known is not checked."""
     parts = urlsplit(url)
-    has_odd_option = any("=" not in option for option in parts.query.split("&") if option)
-    if "#" in url or has_odd_option or not _has_valid_address(parts):
+    has_option_without_value = any("=" not in option for option in parts.query.split("&") if option)
+    if "#" in url or has_option_without_value or not _has_valid_address(parts):
         raise ValueError
 
 
@@ -40,6 +40,6 @@ def invalid_url_reason(url: str) -> str:
 
 
 def _has_unencoded_delimiter(url: str) -> bool:
-    """Return whether user name and password, before the last `@`, contain a character that ends them: #, / or ?."""
-    rest = url.partition("://")[2]
-    return any(sign in rest.rpartition("@")[0] for sign in "#/?")
+    """Return whether the user name or the password, before the last `@`, contains #, / or ?, which would end it."""
+    credentials = url.partition("://")[2].rpartition("@")[0]
+    return any(delimiter in credentials for delimiter in "#/?")

@@ -1,10 +1,10 @@
 """Connections that differ from redis-py's in two ways: replies have limits, and commands are packed by hiredis.
 
 redis-py holds a reply in memory until it is complete, and has no limit. hiredis allocates an array when its header
-arrives: 13 bytes that announce 2^31 elements take 17 GB of address space, and seconds of the event loop. It makes an
-object of each element, so that 4 MB of empty errors take 130 MB. redis-py's
-asynchronous connections pack commands in Python, which takes 50 to 100 microseconds for 50 keys; hiredis takes 5, and
-redis-py's synchronous connections use it.
+arrives: 13 bytes that announce 2^31 elements take 17 GB of address space, and seconds of the event loop. hiredis makes
+an object of each element, so that 4 MB of empty errors take 130 MB. redis-py's asynchronous connections pack commands
+in Python, which takes 50 to 100 microseconds for 50 keys. hiredis, which redis-py's synchronous connections use, takes
+5.
 """
 
 import re
@@ -20,20 +20,20 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Size limit of a reply: 200 values of 16 KB each, and the overhead of the protocol."""
 
 MAX_ELEMENTS = 50_000
-"""Maximum number of elements in a reply, those of arrays in it included. They take 5 MB and 0.02 s.
+"""Maximum number of elements in a reply, including those of nested arrays. So many take 5 MB and 0.02 s.
 
-The client of a Cluster asks for the commands of the server, which have 13,000 elements in Redis 8.
+The client of a Cluster asks for the server's list of commands, which has 13,000 elements in Redis 8.
 """
 
 _ELEMENT = re.compile(rb"\r\n(?:[-+:$_#,(!=]|[*~%>|](\d{5})?)")
-"""The beginning of an element (RESP3). The group is not empty in an array, set, map, push or attribute of at least
-10,000 elements.
+"""The beginning of an element (RESP3).
 
+The group matches only if an array, set, map, push or attribute announces at least 10,000 elements.
 The bytes of a value look like an element once in a million bytes, and like a large array once in 10^13.
 """
 
 _LONGEST_PREFIX = len(b"\r\n*1234")
-"""Maximum number of bytes at the end of a part that may be the beginning of a large array."""
+"""Maximum number of bytes, at the end of one read from the socket, that may be the beginning of a large array."""
 
 
 class ReplyTooLarge(InvalidResponse):
@@ -47,14 +47,15 @@ class BoundedParser(_AsyncHiredisParser):
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """Return the next reply. Raises ReplyTooLarge."""
+        # `_end` holds the last bytes of the previous part: an element may begin in one part and end in the next.
         self._unfinished_bytes, self._elements, self._end = 0, 0, b"\r\n"
         return await super().read_response(*args, **options)
 
     async def read_from_socket(self) -> bool:
         """Read a part of the reply. Return True.
 
-        Raises ReplyTooLarge if the parts have more than MAX_REPLY_BYTES or MAX_ELEMENTS, or announce so many elements,
-        and redis.ConnectionError at the end of the connection.
+        Raises ReplyTooLarge if the parts together have more than MAX_REPLY_BYTES or MAX_ELEMENTS, or if one announces
+        10,000 elements or more, and redis.ConnectionError at the end of the connection.
         """
         stream: Any = self._stream
         part = await stream.read(self._read_size)
@@ -91,13 +92,14 @@ def configure_pool(pool: ConnectionPool) -> None:
 def configure_cluster(cluster: RedisCluster) -> None:
     """Make all connections of `cluster` bounded and fast. The cluster must not have any yet."""
     options = cluster.get_connection_kwargs()
-    kind: Any = options["connection_class"]
-    packing = _packing_with_hiredis(kind)
-    options |= {"connection_class": packing, "parser_class": BoundedParser}
+    default_class: Any = options["connection_class"]
+    connection_class = _packing_with_hiredis(default_class)
+    options |= {"connection_class": connection_class, "parser_class": BoundedParser}
     for node in cluster.nodes_manager.startup_nodes.values():
-        node.connection_class = packing
+        node.connection_class = connection_class
         node.connection_kwargs["parser_class"] = BoundedParser
 
 
-def _packing_with_hiredis(kind: type[Any]) -> type[Any]:
-    return type(kind.__name__, (_PacksWithHiredis, kind), {})
+def _packing_with_hiredis(connection_class: type[Any]) -> type[Any]:
+    """Return a subclass of a connection class that packs commands with hiredis."""
+    return type(connection_class.__name__, (_PacksWithHiredis, connection_class), {})

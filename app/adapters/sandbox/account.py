@@ -15,10 +15,12 @@ class Account:
 
     ids: AccountIds = field(default_factory=AccountIds)
     submissions: int = 0
+    """Number of requests to /luma/videos, including refused ones. The sandbox counts them."""
     _succeeded: int = 0
     _running: list[tuple[float, bool]] = field(default_factory=list)
     """Heap of running generations: the time at which each ends, and whether it will succeed."""
     _second: int = 0
+    """The clock second (Unix time) of the last read."""
     _reads_in_second: int = 0
 
     def add_generation(self, record: Record) -> None:

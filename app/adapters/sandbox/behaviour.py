@@ -45,7 +45,10 @@ class Behaviour:
     """
 
     pending: PendingForm = PendingForm.MISSING
+    """The form of `response` in the record of a running task."""
+
     error: ErrorForm = ErrorForm.PLAIN
+    """The form of the body of an error response."""
 
     async_says_success: bool = False
     """Whether the response to an asynchronous submission has `success: true` beside the task id."""

@@ -45,7 +45,7 @@ RECORD_OVERHEAD_BYTES = 1_200
 ACCOUNTS_KEPT = 10_000
 """Maximum number of tokens with an account.
 
-Above this number, the oldest account is dropped; its token then gets a new one.
+Above this number, the oldest account is dropped; its token then gets a new account.
 """
 
 READS_KEPT = 10_000
@@ -90,10 +90,14 @@ class Sandbox:
     callbacks: Callbacks = field(default_factory=Callbacks, init=False)
     _records: dict[str, Record] = field(default_factory=dict, init=False)
     _videos: dict[str, Record] = field(default_factory=dict, init=False)
+    """The records by video id, and again by video URL."""
     _accounts: dict[bytes, Account] = field(default_factory=dict, init=False)
     _accepted: int = field(default=0, init=False)
+    """Number of accepted submissions, which is the number of the newest record."""
     _records_size: int = field(default=0, init=False)
+    """Estimated memory of `_records` in bytes."""
     _reads_size: int = field(default=0, init=False)
+    """Estimated memory of `read_ids` in bytes."""
 
     def submissions(self, token: str) -> int:
         """Return the number of requests to /luma/videos with `token`, including refused ones."""
@@ -113,7 +117,7 @@ class Sandbox:
         words = prompt_words_in((body or {}).get("prompt"))
         self._check_limits(account, words, now)
         submission = Submission.of(body)
-        size = self._size(submission, now)
+        size = self._video_size(submission, now)
         if "[refuse]" in words:
             raise Refused(MODERATED)
         record = self._new_record(account, body or {}, size, course_of(submission, now, self.seconds))
@@ -161,7 +165,7 @@ class Sandbox:
         if "[broke]" in words:
             raise Refused(CREDIT_USED_UP)
 
-    def _size(self, submission: Submission, now: float) -> Size:
+    def _video_size(self, submission: Submission, now: float) -> Size:
         if not submission.is_extension:
             return size_of(submission)
         source = self._videos.get(submission.source_video or "")
@@ -203,19 +207,19 @@ class Sandbox:
             self._reads_size -= _estimated_text_bytes(self.read_ids.popleft())
 
     def _retrieve(self, task_id: Any, now: float) -> JsonObject:
-        found = self._find([task_id], now)
-        return record_body(found[0], now, self.behaviour.pending) if found else {}
+        records = self._find([task_id], now)
+        return record_body(records[0], now, self.behaviour.pending) if records else {}
 
     def _retrieve_batch(self, body: JsonObject, now: float) -> JsonObject:
         ids = body.get("ids")
-        found = self._find(ids if isinstance(ids, list) else (), now)
-        found.sort(key=lambda record: record.number, reverse=self.behaviour.newest_first)
+        records = self._find(ids if isinstance(ids, list) else (), now)
+        records.sort(key=lambda record: record.number, reverse=self.behaviour.newest_first)
         start = _positive_int(body.get("offset"), default=0)
         limit = self.behaviour.batch_limit
         if self.behaviour.honours_limit:
             limit = _positive_int(body.get("limit"), default=limit)
-        items = [record_body(record, now, self.behaviour.pending) for record in found[start : start + limit]]
-        return {"items": items, "count": len(found)}
+        items = [record_body(record, now, self.behaviour.pending) for record in records[start : start + limit]]
+        return {"items": items, "count": len(records)}
 
     def _find(self, ids: Iterable[Any], now: float) -> list[Record]:
         requested = tuple(task_id for task_id in ids if isinstance(task_id, str))

@@ -1,7 +1,7 @@
 """The database, through SQLAlchemy Core.
 
-`sqlalchemy.ext.asyncio` imports the ORM for its sessions. Nothing here uses it, and it takes 8 MB of each process. So
-that package is created without running its `__init__`, and contains only the names of its `engine` module.
+`sqlalchemy.ext.asyncio` imports the ORM for its sessions. Nothing here uses the ORM, and it takes 8 MB of each process.
+Therefore the package is created here without running its `__init__`, with only the names of its `engine` module.
 """
 
 import sys

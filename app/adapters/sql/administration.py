@@ -15,7 +15,7 @@ from app.domain.teams import Actor, AuditEntry, Member, Team
 from app.ports.directory import NotThere
 
 VERSION = "directory_version"
-"""The name of the row in `service` that counts the changes: the version of the directory."""
+"""The name of the row in `service` with the version of the directory, a count of the changes."""
 
 T = TypeVar("T")
 
@@ -62,9 +62,9 @@ class Change:
 
     async def member(self, team: Team, name: str) -> Member:
         """Return the member of a team, unless it was removed. Raises NotThere."""
-        named = members.c.team_id == team.id, members.c.name == name
-        wanted = select(members).where(*named, members.c.removed_at.is_(None))
-        if (row := (await self.connection.execute(wanted)).first()) is None:
+        conditions = members.c.team_id == team.id, members.c.name == name
+        query = select(members).where(*conditions, members.c.removed_at.is_(None))
+        if (row := (await self.connection.execute(query)).first()) is None:
             raise NotThere(f"Team {team.name} has no member {name}. Look at the list of its members.")
         return member_of(row)
 

@@ -27,13 +27,13 @@ ACTION = "budget.threshold"
 async def insert_alert(connection: AsyncConnection, passed: ThresholdPassed, now: SqlClock) -> None:
     """Insert an alert that is due at once, and its audit log entry, in the transaction of the caller."""
     budget = passed.use.budget
-    team, member = await _names(connection, budget.spender)
+    team, member = await _select_names(connection, budget.spender)
     content = _content(passed, team, member)
     alert = {"budget_id": budget.id, "team_id": budget.spender.team, "percent": passed.percent}
-    kept = {"content": json.dumps(content), "sealed_url": budget.alert and budget.alert.sealed}
+    payload = {"content": json.dumps(content), "sealed_url": budget.alert and budget.alert.sealed}
     times = {"created_at": now(), "due_at": now(), "tries": 0}
-    await connection.execute(budget_alerts.insert().values(alert | kept | times))
-    await connection.execute(audit.insert().values(_audited(passed, content) | {"at": now()}))
+    await connection.execute(budget_alerts.insert().values(alert | payload | times))
+    await connection.execute(audit.insert().values(_audit_columns(passed, content) | {"at": now()}))
 
 
 class SqlAlerts:
@@ -74,18 +74,18 @@ class SqlAlerts:
 
     async def sealed_urls(self) -> list[tuple[str, str]]:
         """Return the id of the team and the sealed URL of each budget that has a URL."""
-        wanted = select(budgets.c.team_id, budgets.c.alert_sealed).where(budgets.c.alert_sealed.is_not(None))
+        query = select(budgets.c.team_id, budgets.c.alert_sealed).where(budgets.c.alert_sealed.is_not(None))
 
         async def operation(connection: AsyncConnection) -> list[tuple[str, str]]:
-            return [(row.team_id, row.alert_sealed) for row in await connection.execute(wanted)]
+            return [(row.team_id, row.alert_sealed) for row in await connection.execute(query)]
 
         return await self._database.run(operation)
 
     async def replace_sealed_url(self, team_id: str, old_sealed: str, new_sealed: str) -> None:
         """Replace `old_sealed` in a team's budgets with `new_sealed`, the same URL under other secret keys."""
-        same = and_(budgets.c.team_id == team_id, budgets.c.alert_sealed == old_sealed)
-        changed = update(budgets).where(same).values(alert_sealed=new_sealed)
-        await self._database.run(lambda connection: connection.execute(changed))
+        condition = and_(budgets.c.team_id == team_id, budgets.c.alert_sealed == old_sealed)
+        statement = update(budgets).where(condition).values(alert_sealed=new_sealed)
+        await self._database.run(lambda connection: connection.execute(statement))
 
     async def delete_old(self, seconds: float) -> int:
         """Delete alerts older than `seconds` in batches, and return their number."""
@@ -95,17 +95,17 @@ class SqlAlerts:
     async def _claim(self, connection: AsyncConnection, row: Row[Any], lease_seconds: float) -> bool:
         """Compare-and-set the due time, and return whether no other process has claimed the alert."""
         unchanged = and_(budget_alerts.c.id == row.id, budget_alerts.c.due_at == row.due_at)
-        taken = update(budget_alerts).where(unchanged)
+        claim = update(budget_alerts).where(unchanged)
         values = {"due_at": self._now() + lease_seconds, "tries": budget_alerts.c.tries + 1}
-        return bool((await connection.execute(taken.values(values))).rowcount)
+        return bool((await connection.execute(claim.values(values))).rowcount)
 
     async def _set_due(self, alert: BudgetAlert, at: Any) -> None:
-        changed = update(budget_alerts).where(budget_alerts.c.id == alert.id).values(due_at=at)
-        await self._database.run(lambda connection: connection.execute(changed))
+        statement = update(budget_alerts).where(budget_alerts.c.id == alert.id).values(due_at=at)
+        await self._database.run(lambda connection: connection.execute(statement))
 
 
-async def _names(connection: AsyncConnection, spender: Spender) -> tuple[str, str | None]:
-    """Return the names of the spender's team and member; None if the spender is not a member."""
+async def _select_names(connection: AsyncConnection, spender: Spender) -> tuple[str, str | None]:
+    """Return the name of the spender's team and that of the member, which is None if the spender is not a member."""
     team = (await connection.execute(select(teams.c.name).where(teams.c.id == spender.team))).scalar_one()
     if spender.member is None:
         return team, None
@@ -132,7 +132,7 @@ def _content(passed: ThresholdPassed, team: str, member: str | None) -> dict[str
     }
 
 
-def _audited(passed: ThresholdPassed, content: dict[str, Any]) -> dict[str, Any]:
+def _audit_columns(passed: ThresholdPassed, content: dict[str, Any]) -> dict[str, Any]:
     use, budget = passed.use, passed.use.budget
     names = [content["team"], content["member"], content["key"]]
     entry = AuditEntry(

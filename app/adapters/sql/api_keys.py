@@ -49,10 +49,10 @@ class SqlApiKeys:
         return (await self.key_holders([digest])).get(digest)
 
     async def key_holders(self, digests: Collection[str]) -> dict[str, KeyHolder]:
-        """Return the existing keys among these digests, at most 500, by digest and in any state."""
+        """Return the keys with these digests, in any state, by digest. At most 500 digests are allowed."""
 
         async def operation(connection: AsyncConnection) -> dict[str, KeyHolder]:
-            rows = await self._rows(connection, api_keys.c.digest.in_(digests))
+            rows = await self._select_rows(connection, api_keys.c.digest.in_(digests))
             holders = {row["key__digest"]: _holder(row) for row in rows}
             limited = await limited_teams(connection, {holder.team.id for holder in holders.values()})
             for digest, holder in holders.items():
@@ -64,7 +64,10 @@ class SqlApiKeys:
         return await self._database.run(operation)
 
     async def note_used(self, key_ids: Collection[str], minute: float) -> None:
-        """Record that keys were used in the minute that began at `minute` (Unix seconds), without a new version."""
+        """Record that keys were used in the minute that began at `minute` (Unix seconds).
+
+        The version of the directory is not incremented.
+        """
         remaining = iter(sorted(key_ids))
         while batch := list(islice(remaining, NOTE_BATCH_SIZE)):
             is_older = api_keys.c.last_used_at.is_(None) | (api_keys.c.last_used_at < minute)
@@ -73,7 +76,7 @@ class SqlApiKeys:
 
     async def holder(self, key_id: str) -> KeyHolder:
         """Return the key with this id. Raises NotThere."""
-        return await self._database.run(lambda connection: self._with_id(connection, key_id))
+        return await self._database.run(lambda connection: self._find_by_id(connection, key_id))
 
     async def of_team(self, team: str, *, limit: int | None = None, after: str | None = None) -> list[KeyHolder]:
         """Return the keys of a team, the oldest first.
@@ -83,13 +86,13 @@ class SqlApiKeys:
 
         async def operation(connection: AsyncConnection) -> list[KeyHolder]:
             owner = await team_named(connection, team)
-            wanted = members.c.team_id == owner.id
+            condition = members.c.team_id == owner.id
             if after is not None:
-                last = await self._select_keys(connection, wanted & (api_keys.c.id == after))
+                last = await self._select_keys(connection, condition & (api_keys.c.id == after))
                 if not last:
                     raise NotThere(f"Team {team} has no key {after} to continue from. Begin the list anew.")
-                wanted &= _comes_after(last[0].key)
-            return await self._select_keys(connection, wanted, limit)
+                condition &= _comes_after(last[0].key)
+            return await self._select_keys(connection, condition, limit)
 
         return await self._database.run(operation)
 
@@ -107,12 +110,12 @@ class SqlApiKeys:
         """Record a key of a member. Raises NotThere."""
 
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
-            if (found := await self._with_digest(change.connection, new.digest)) is not None:
-                return found, None
+            if (recorded := await self._find_by_digest(change.connection, new.digest)) is not None:
+                return recorded, None
             owner = await change.team(team)
             key = ApiKey(
                 new.id,
-                (holding := await change.member(owner, member)).id,
+                (key_member := await change.member(owner, member)).id,
                 new.hint,
                 scopes,
                 note,
@@ -122,7 +125,7 @@ class SqlApiKeys:
                 expires_at=None if expires_seconds is None else change.now + expires_seconds,
             )
             await change.connection.execute(api_keys.insert().values(_columns(key, new.digest)))
-            holder = KeyHolder(key, holding, owner, change.now)
+            holder = KeyHolder(key, key_member, owner, change.now)
             return holder, _entry(change, "key.create", holder, None, _audited_fields(key))
 
         return await self._administration.change(actor, operation)
@@ -131,31 +134,32 @@ class SqlApiKeys:
         """Revoke a key, which is then refused forever. Raises NotThere."""
 
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
-            before = await self._with_id(change.connection, key_id)
+            before = await self._find_by_id(change.connection, key_id)
             revoked_at = change.now if before.key.revoked_at is None else before.key.revoked_at
             return await _update_key(change, "key.revoke", before, revoked_at=revoked_at)
 
         return await self._administration.change(actor, operation)
 
     async def block(self, key_id: str, actor: Actor, *, is_blocked: bool = True) -> KeyHolder:
-        """Refuse a key until it is unblocked, or unblock it. Raises NotThere; NotAllowed for a revoked one."""
+        """Refuse a key until it is unblocked, or unblock it. Raises NotThere; NotAllowed for a revoked key."""
         return await self._change("key.block" if is_blocked else "key.unblock", key_id, actor, is_blocked=is_blocked)
 
     async def stop(self, key_id: str, actor: Actor, *, is_stopped: bool = True) -> KeyHolder:
-        """Stop a key's spending, or resume it. Raises NotThere; NotAllowed for a revoked one."""
+        """Stop a key's spending, or resume it. Raises NotThere; NotAllowed for a revoked key."""
         return await self._change("key.stop" if is_stopped else "key.resume", key_id, actor, is_stopped=is_stopped)
 
     async def rotate(self, key_id: str, new: NewKey, grace_seconds: float, actor: Actor) -> KeyHolder:
         """Record a key that replaces an active one.
 
-        The old key expires after `grace_seconds`, or earlier at its own time. The new key has the member, scopes, note
-        and lifetime of the old one. Raises NotThere, and NotAllowed for a key that is inactive or was already rotated.
+        The old key expires after `grace_seconds`, or at its own expiry if that is earlier. The new key has the member,
+        scopes, note and lifetime of the old one. Raises NotThere, and NotAllowed for a key that is inactive or was
+        already rotated.
         """
 
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
-            if (found := await self._with_digest(change.connection, new.digest)) is not None:
-                return found, None
-            before = await self._with_id(change.connection, key_id)
+            if (recorded := await self._find_by_digest(change.connection, new.digest)) is not None:
+                return recorded, None
+            before = await self._find_by_id(change.connection, key_id)
             old = before.key
             if (state := old.state(change.now)) is not KeyState.ACTIVE or old.replaced_by is not None:
                 raise NotAllowed(_why_not_rotated(old, state))
@@ -175,38 +179,38 @@ class SqlApiKeys:
 
         return await self._administration.change(actor, operation)
 
-    async def _change(self, action: str, key_id: str, actor: Actor, **wanted: bool) -> KeyHolder:
+    async def _change(self, action: str, key_id: str, actor: Actor, **values: bool) -> KeyHolder:
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
-            before = await self._with_id(change.connection, key_id)
+            before = await self._find_by_id(change.connection, key_id)
             if before.key.revoked_at is not None:
                 raise NotAllowed(f"Key {key_id} is revoked for good. Make a new key.")
-            return await _update_key(change, action, before, **wanted)
+            return await _update_key(change, action, before, **values)
 
         return await self._administration.change(actor, operation)
 
-    async def _with_digest(self, connection: AsyncConnection, digest: str) -> KeyHolder | None:
-        found = await self._select_keys(connection, api_keys.c.digest == digest)
-        return found[0] if found else None
+    async def _find_by_digest(self, connection: AsyncConnection, digest: str) -> KeyHolder | None:
+        keys = await self._select_keys(connection, api_keys.c.digest == digest)
+        return keys[0] if keys else None
 
-    async def _with_id(self, connection: AsyncConnection, key_id: str) -> KeyHolder:
-        if not (found := await self._select_keys(connection, api_keys.c.id == key_id)):
+    async def _find_by_id(self, connection: AsyncConnection, key_id: str) -> KeyHolder:
+        if not (keys := await self._select_keys(connection, api_keys.c.id == key_id)):
             raise NotThere(f"There is no key with the id {key_id}. Look at the list of its team's keys.")
-        return found[0]
+        return keys[0]
 
     async def _select_keys(
         self, connection: AsyncConnection, where: ColumnElement[bool], limit: int | None = None
     ) -> list[KeyHolder]:
         """Return the keys that fulfil `where`, with their members and teams, in one statement."""
-        return [_holder(row) for row in await self._rows(connection, where, limit)]
+        return [_holder(row) for row in await self._select_rows(connection, where, limit)]
 
-    async def _rows(
+    async def _select_rows(
         self, connection: AsyncConnection, where: ColumnElement[bool], limit: int | None = None
     ) -> list[dict[str, Any]]:
         joined = api_keys.join(members, members.c.id == api_keys.c.member_id).join(
             teams, teams.c.id == members.c.team_id
         )
-        wanted = select(*_COLUMNS, self._now().label("read_at")).select_from(joined).where(where)
-        rows = await connection.execute(wanted.order_by(api_keys.c.created_at, api_keys.c.id).limit(limit))
+        query = select(*_COLUMNS, self._now().label("read_at")).select_from(joined).where(where)
+        rows = await connection.execute(query.order_by(api_keys.c.created_at, api_keys.c.id).limit(limit))
         return [row._asdict() for row in rows]
 
 
@@ -220,12 +224,12 @@ async def _execute(statement: Update, connection: AsyncConnection) -> None:
 
 
 async def _update_key(
-    change: Change, action: str, before: KeyHolder, **wanted: Any
+    change: Change, action: str, before: KeyHolder, **values: Any
 ) -> tuple[KeyHolder, AuditEntry | None]:
     """Set columns of a key, and return the changed key with the entry for the audit log."""
-    await change.connection.execute(update(api_keys).where(api_keys.c.id == before.key.id).values(wanted))
-    earlier = {column: getattr(before.key, column) for column in wanted}
-    return replace(before, key=replace(before.key, **wanted)), _entry(change, action, before, earlier, wanted)
+    await change.connection.execute(update(api_keys).where(api_keys.c.id == before.key.id).values(values))
+    earlier = {column: getattr(before.key, column) for column in values}
+    return replace(before, key=replace(before.key, **values)), _entry(change, action, before, earlier, values)
 
 
 def _entry(

@@ -34,14 +34,14 @@ class SqlAuditLog:
         self, limit: int, *, team_id: str | None = None, since: float | None = None, after: int = 0
     ) -> list[AuditEntry]:
         """Return at most `limit` entries with an id above `after`, in the order of their ids."""
-        wanted = [audit.c.id > after]
+        conditions = [audit.c.id > after]
         if team_id is not None:
-            wanted.append(audit.c.team_id == team_id)
+            conditions.append(audit.c.team_id == team_id)
         if since is not None:
-            wanted.append(audit.c.at >= since)
+            conditions.append(audit.c.at >= since)
 
         async def operation(connection: AsyncConnection) -> list[AuditEntry]:
-            rows = await connection.execute(select(audit).where(*wanted).order_by(audit.c.id).limit(limit))
+            rows = await connection.execute(select(audit).where(*conditions).order_by(audit.c.id).limit(limit))
             return [_entry(row) for row in rows]
 
         return await self._database.run(operation)
@@ -53,11 +53,11 @@ class SqlAuditLog:
 
 
 def _entry(row: Row[Any]) -> AuditEntry:
-    return AuditEntry(**row._asdict() | {"before": _read(row.before), "after": _read(row.after)})
+    return AuditEntry(**row._asdict() | {"before": _parsed_json(row.before), "after": _parsed_json(row.after)})
 
 
-def _read(written: str | None) -> Mapping[str, Any] | None:
-    if written is None:
+def _parsed_json(text: str | None) -> Mapping[str, Any] | None:
+    if text is None:
         return None
-    values: dict[str, Any] = json.loads(written)
+    values: dict[str, Any] = json.loads(text)
     return values

@@ -42,7 +42,7 @@ class SqlBudgets:
         self._now = now
 
     async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedUse:
-        """Set the budget of an owner for a kind of window, in the place of an earlier one.
+        """Set the budget of an owner for a kind of window. It replaces an earlier budget for this kind of window.
 
         Raises NotThere if the team, the member or the key does not exist.
         """
@@ -52,9 +52,9 @@ class SqlBudgets:
             team = await change.team(owner.team)
             spender = (await spender_names(change.connection, team)).spender(team, owner)
             amount = terms.amount
-            wanted = Budget(budget_id, spender, amount.amount, amount.unit, terms.window, terms.is_soft, terms.alert)
-            before = await put_budget(change.connection, wanted, self._now)
-            return await self._changed(change, team, "budget.set", before, wanted)
+            budget = Budget(budget_id, spender, amount.amount, amount.unit, terms.window, terms.is_soft, terms.alert)
+            before = await put_budget(change.connection, budget, self._now)
+            return await self._changed(change, team, "budget.set", before, budget)
 
         return await self._administration.change(actor, operation)
 
@@ -69,9 +69,9 @@ class SqlBudgets:
     async def increase(
         self, owner: BudgetOwner, window: Window | None, *, by: int, until: date, actor: Actor
     ) -> OwnedUse:
-        """Raise a budget by `by` until the end of the day `until` in the team's time zone.
+        """Raise a budget by `by` millionths until the end of the day `until` in the team's time zone.
 
-        Raises NotThere; NotAllowed if the day is over, or several budgets fit.
+        Raises NotThere; NotAllowed if the day is over, or if `window` is None and the owner has several budgets.
         """
 
         async def operation(change: Change) -> tuple[OwnedUse, AuditEntry | None]:
@@ -107,46 +107,47 @@ class SqlBudgets:
         """
 
         async def operation(connection: AsyncConnection) -> Usage:
-            found = await team_named(connection, team)
-            zone = time_zone(found.timezone)
+            named_team = await team_named(connection, team)
+            zone = time_zone(named_team.timezone)
             now = float((await connection.execute(select(self._now()))).scalar_one())
             today = day_of(now, zone)
             first = since or today.replace(day=1)
-            days = days_from(max(first, day_of(found.created_at, zone)), today)
-            overdue = await unsettled(connection, OVERDUE_SECONDS, MAX_UNSETTLED, found.id, self._now)
-            rows = await spending(connection, found, days, by, zone)
-            return Usage(first, rows, await self._of_team(connection, found), overdue)
+            days = days_from(max(first, day_of(named_team.created_at, zone)), today)
+            overdue = await unsettled(connection, OVERDUE_SECONDS, MAX_UNSETTLED, named_team.id, self._now)
+            rows = await spending(connection, named_team, days, by, zone)
+            return Usage(first, rows, await self._of_team(connection, named_team), overdue)
 
         return await self._database.run(operation)
 
     async def _of_team(self, connection: AsyncConnection, team: Team) -> list[OwnedUse]:
         names = await spender_names(connection, team)
         uses = await budgets_of_team(connection, team.id, self._now)
-        found = [OwnedUse(names.owner(team, use.budget.spender), use) for use in uses]
+        owned_uses = [OwnedUse(names.owner(team, use.budget.spender), use) for use in uses]
         kinds = list(Window)
         return sorted(
-            found, key=lambda one: (one.owner.key or "", one.owner.member or "", kinds.index(one.use.budget.window))
+            owned_uses,
+            key=lambda owned: (owned.owner.key or "", owned.owner.member or "", kinds.index(owned.use.budget.window)),
         )
 
     async def _only(
         self, connection: AsyncConnection, team: Team, owner: BudgetOwner, window: Window | None
     ) -> WindowUse:
-        """Return the owner's budget for `window`, or the only one if `window` is None.
+        """Return the owner's budget for `window`; if `window` is None, the owner's only budget.
 
         Raises NotThere if there is none, and NotAllowed if there are several.
         """
         spender = (await spender_names(connection, team)).spender(team, owner)
-        found = await budgets_of_spender(connection, spender, self._now)
-        wanted = [use for use in found if window in (None, use.budget.window)]
-        if not wanted:
+        uses = await budgets_of_spender(connection, spender, self._now)
+        matching = [use for use in uses if window in (None, use.budget.window)]
+        if not matching:
             raise NotThere(
                 f"There is no such budget of {owner_text(owner)}. Look at the list of the team's budgets "
                 f"(`luma-mcp budgets list {owner.team}`)."
             )
-        if len(wanted) > 1:
+        if len(matching) > 1:
             whose = owner_text(owner)
-            raise NotAllowed(f"There are {len(wanted)} budgets of {whose}. Name the window: day, week or month.")
-        return wanted[0]
+            raise NotAllowed(f"There are {len(matching)} budgets of {whose}. Name the window: day, week or month.")
+        return matching[0]
 
     async def _changed(
         self, change: Change, team: Team, action: str, before: Budget | None, after: Budget
@@ -178,7 +179,7 @@ def _entry(change: Change, action: str, owned: OwnedUse, before: Budget | None, 
 
 
 def _audited_fields(budget: Budget | None, other: Budget | None) -> dict[str, Any] | None:
-    """Return the values of a budget for the audit log. If there is an `other` one, return only those that differ."""
+    """Return the values of a budget for the audit log. If `other` is given, return only those that differ from it."""
     if budget is None:
         return None
     values, others = _values(budget), {} if other is None else _values(other)

@@ -1,7 +1,7 @@
 """Reads budgets and their windows, for the ledger and for administration.
 
-A rotation replaces a key by one with a new secret and a new id, and both may be in use for a while. So the budget of a
-key belongs to the first key in a chain of rotations, and also counts the purchases with the keys that replaced it.
+A rotation replaces a key by one with a new secret and a new id, and both keys may be in use for a while. So the budget
+of a key belongs to the first key in a chain of rotations, and also counts the purchases with the later keys.
 """
 
 from collections.abc import Sequence
@@ -38,26 +38,26 @@ class CurrentWindows:
 def counting_condition(spender: Spender) -> ColumnElement[bool]:
     """Return the SQL condition for budgets that count a purchase of `spender`: those of its team, member and key."""
     whole_team = and_(budgets.c.member_id == "", budgets.c.key_id == "")
-    ways = [whole_team]
+    alternatives = [whole_team]
     if spender.member is not None:
-        ways.append(budgets.c.member_id == spender.member)
+        alternatives.append(budgets.c.member_id == spender.member)
     if spender.key is not None:
-        ways.append(budgets.c.key_id.in_(predecessors(spender.key)))
-    return or_(*ways)
+        alternatives.append(budgets.c.key_id.in_(predecessors(spender.key)))
+    return or_(*alternatives)
 
 
 def predecessors(key: str) -> Select[Any]:
     """Return the query for the ids of a key and of the keys that it has replaced by rotations."""
-    line = select(literal(key, String(32)).label("id")).cte("predecessors", recursive=True)
-    before = select(api_keys.c.id).join(line, api_keys.c.replaced_by == line.c.id)
-    return select(line.union(before).c.id)
+    chain = select(literal(key, String(32)).label("id")).cte("predecessors", recursive=True)
+    before = select(api_keys.c.id).join(chain, api_keys.c.replaced_by == chain.c.id)
+    return select(chain.union(before).c.id)
 
 
 def successors(key: str) -> Select[Any]:
     """Return the query for the ids of a key and of the keys that have replaced it by rotations."""
-    line = select(literal(key, String(32)).label("id")).cte("successors", recursive=True)
-    after = select(api_keys.c.replaced_by).join(line, api_keys.c.id == line.c.id)
-    return select(line.union(after.where(api_keys.c.replaced_by.is_not(None))).c.id)
+    chain = select(literal(key, String(32)).label("id")).cte("successors", recursive=True)
+    after = select(api_keys.c.replaced_by).join(chain, api_keys.c.id == chain.c.id)
+    return select(chain.union(after.where(api_keys.c.replaced_by.is_not(None))).c.id)
 
 
 def owner_condition(spender: Spender) -> ColumnElement[bool]:
@@ -70,20 +70,23 @@ def owner_condition(spender: Spender) -> ColumnElement[bool]:
 
 
 async def current_windows(
-    connection: AsyncConnection, team: str, wanted: ColumnElement[bool], now: SqlClock
+    connection: AsyncConnection, team: str, condition: ColumnElement[bool], now: SqlClock
 ) -> CurrentWindows:
-    """Return the `wanted` budgets of a team with their current windows. Raises SpendingRefused if the team is gone."""
-    of_team = and_(budgets.c.team_id == teams.c.id, wanted)
-    found = await connection.execute(
+    """Return the team's budgets that fulfil `condition`, with their current windows.
+
+    Raises SpendingRefused if the team does not exist.
+    """
+    of_team = and_(budgets.c.team_id == teams.c.id, condition)
+    result = await connection.execute(
         select(now().label("moment"), teams.c.timezone, *budgets.c)
         .select_from(teams.outerjoin(budgets, of_team))
         .where(teams.c.id == team)
     )
-    if not (rows := found.all()):
+    if not (rows := result.all()):
         raise SpendingRefused("There is no such team.")
     moment, zone = rows[0].moment, time_zone(rows[0].timezone)
-    found_budgets = sorted((budget_of(row) for row in rows if row.id is not None), key=lambda one: one.id)
-    return CurrentWindows(moment, zone, tuple(empty_window(one, moment, zone) for one in found_budgets))
+    team_budgets = sorted((budget_of(row) for row in rows if row.id is not None), key=lambda budget: budget.id)
+    return CurrentWindows(moment, zone, tuple(empty_window(budget, moment, zone) for budget in team_budgets))
 
 
 def empty_window(budget: Budget, moment: float, zone: ZoneInfo) -> WindowUse:
@@ -96,11 +99,11 @@ async def with_usage(connection: AsyncConnection, windows: Sequence[WindowUse]) 
     """Return the windows with their spent and reserved amounts, in the same order."""
     if not windows:
         return []
-    wanted = [(one.budget.id, one.start) for one in windows]
-    place = tuple_(budget_windows.c.budget_id, budget_windows.c.window_start)
-    found = await connection.execute(select(budget_windows).where(place.in_(wanted)))
-    rows = {(row.budget_id, row.window_start): row for row in found}
-    return [with_row(one, rows.get((one.budget.id, one.start))) for one in windows]
+    window_keys = [(window.budget.id, window.start) for window in windows]
+    key_columns = tuple_(budget_windows.c.budget_id, budget_windows.c.window_start)
+    result = await connection.execute(select(budget_windows).where(key_columns.in_(window_keys)))
+    rows = {(row.budget_id, row.window_start): row for row in result}
+    return [with_row(window, rows.get((window.budget.id, window.start))) for window in windows]
 
 
 def with_row(window: WindowUse, row: Row[Any] | None) -> WindowUse:

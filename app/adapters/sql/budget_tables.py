@@ -39,7 +39,7 @@ budgets = Table(
     Column("created_at", Float(53), nullable=False),
     UniqueConstraint("team_id", "member_id", "key_id", "window", name="budgets_spender"),
 )
-"""Limits for calendar windows. `member_id` is "" unless the limit is for a member, and `key_id` unless it is for a key.
+"""Limits for calendar windows. `member_id` is "" in a limit of a team or key, and `key_id` in one of a team or member.
 
 Amounts in all tables are millionths of `unit`.
 """
@@ -84,7 +84,7 @@ ledger = Table(
 """The cost of each purchase of a team, and the windows that count it, as pairs of `budget_id` and `window_start`.
 
 The amount is NULL if the price is unknown. `ask_at` is the time at which the task of a reservation is read next, to
-settle it. There is no foreign key to purchases, because they are deleted sooner.
+settle the reservation. There is no foreign key to purchases, because purchases are deleted sooner.
 """
 
 budget_alerts = Table(
@@ -105,5 +105,5 @@ budget_alerts = Table(
 """Alerts about passed thresholds, each inserted in the transaction that passed its threshold.
 
 `content` is the JSON of the alert. `due_at` is the time of the next attempt to send it, or NULL if the alert was sent
-or given up.
+or abandoned. `tries` counts the attempts.
 """

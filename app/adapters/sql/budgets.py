@@ -21,22 +21,22 @@ from app.adapters.sql.inserts import insert_into
 from app.domain.budget import Budget, EntryState, Spender, WindowUse, threshold_passed
 
 
-async def put_budget(connection: AsyncConnection, wanted: Budget, now: SqlClock = database_now) -> Budget | None:
-    """Set a budget, and return the one that it replaces, or None. A spender has one budget for each kind of window.
+async def put_budget(connection: AsyncConnection, new: Budget, now: SqlClock = database_now) -> Budget | None:
+    """Set a budget, and return the budget that it replaces, or None. A spender has one budget for each kind of window.
 
-    The new budget continues the count of the one that it replaces. If there was none, or one in another unit, the count
-    starts with the ledger's entries in the current window. It may miss a purchase that is claimed at the same time.
+    The new budget continues the count of the old one. If there was none, or one in another unit, the count starts with
+    the ledger's entries in the current window. The count may miss a purchase that is claimed at the same time.
     """
-    same = and_(owner_condition(wanted.spender), budgets.c.window == wanted.window)
-    found = await current_windows(connection, wanted.spender.team, same, now)
-    earlier = found.windows[0].budget if found.windows else None
-    if earlier is not None and earlier.unit == wanted.unit:
-        await connection.execute(update(budgets).where(budgets.c.id == earlier.id).values(_values(wanted)))
+    condition = and_(owner_condition(new.spender), budgets.c.window == new.window)
+    current = await current_windows(connection, new.spender.team, condition, now)
+    earlier = current.windows[0].budget if current.windows else None
+    if earlier is not None and earlier.unit == new.unit:
+        await connection.execute(update(budgets).where(budgets.c.id == earlier.id).values(_values(new)))
         return earlier
     if earlier is not None:
         await _delete(connection, earlier)
-    await connection.execute(budgets.insert().values(id=wanted.id, created_at=found.moment, **_values(wanted)))
-    await _count_existing_entries(connection, empty_window(wanted, found.moment, found.zone))
+    await connection.execute(budgets.insert().values(id=new.id, created_at=current.moment, **_values(new)))
+    await _count_existing_entries(connection, empty_window(new, current.moment, current.zone))
     return earlier
 
 
@@ -59,35 +59,35 @@ async def remove_budget(connection: AsyncConnection, budget: Budget) -> None:
 
 async def budgets_of_team(connection: AsyncConnection, team: str, now: SqlClock = database_now) -> list[WindowUse]:
     """Return every budget of a team with the usage of its current window."""
-    found = await current_windows(connection, team, budgets.c.team_id == team, now)
-    return await with_usage(connection, found.windows)
+    current = await current_windows(connection, team, budgets.c.team_id == team, now)
+    return await with_usage(connection, current.windows)
 
 
 async def budgets_of_spender(
     connection: AsyncConnection, spender: Spender, now: SqlClock = database_now
 ) -> list[WindowUse]:
     """Return the budgets of exactly this team, member or key with the usage of their current windows."""
-    found = await current_windows(connection, spender.team, owner_condition(spender), now)
-    return await with_usage(connection, found.windows)
+    current = await current_windows(connection, spender.team, owner_condition(spender), now)
+    return await with_usage(connection, current.windows)
 
 
 async def budgets_counting(
     connection: AsyncConnection, spender: Spender, now: SqlClock = database_now
 ) -> list[WindowUse]:
     """Return the budgets that count a purchase of `spender` with the usage of their current windows."""
-    found = await current_windows(connection, spender.team, counting_condition(spender), now)
-    return await with_usage(connection, found.windows)
+    current = await current_windows(connection, spender.team, counting_condition(spender), now)
+    return await with_usage(connection, current.windows)
 
 
 async def count_windows(connection: AsyncConnection, team: str, now: SqlClock = database_now) -> None:
     """Count the ledger's entries in each current window that has no row, after the team's time zone has changed."""
-    found = await current_windows(connection, team, budgets.c.team_id == team, now)
+    current = await current_windows(connection, team, budgets.c.team_id == team, now)
     of_team = select(budget_windows.c.budget_id, budget_windows.c.window_start)
     rows = await connection.execute(
-        of_team.where(budget_windows.c.budget_id.in_(one.budget.id for one in found.windows))
+        of_team.where(budget_windows.c.budget_id.in_(window.budget.id for window in current.windows))
     )
     counted = {(row.budget_id, row.window_start) for row in rows}
-    for window in found.windows:
+    for window in current.windows:
         if (window.budget.id, window.start) not in counted:
             await _count_existing_entries(connection, window)
 
@@ -102,31 +102,31 @@ async def _count_existing_entries(connection: AsyncConnection, window: WindowUse
 
     Reserved entries are locked and linked to the window, so that their later settlement also counts in it.
     """
-    mine = [*_entries_of(window.budget), ledger.c.created_at >= window.start]
-    reserving = select(ledger.c.id, ledger.c.amount, ledger.c.windows).where(
-        *mine, ledger.c.state == EntryState.RESERVED
+    conditions = [*_entries_of(window.budget), ledger.c.created_at >= window.start]
+    query = select(ledger.c.id, ledger.c.amount, ledger.c.windows).where(
+        *conditions, ledger.c.state == EntryState.RESERVED
     )
-    entries = (await connection.execute(reserving.order_by(ledger.c.id).with_for_update())).all()
+    entries = (await connection.execute(query.order_by(ledger.c.id).with_for_update())).all()
     for entry in entries:
         windows = [*entry.windows, [window.budget.id, window.start]]
         await connection.execute(update(ledger).where(ledger.c.id == entry.id).values(windows=windows))
-    taken = select(func.sum(ledger.c.amount)).where(*mine, ledger.c.state == EntryState.TAKEN)
-    spent = int((await connection.execute(taken)).scalar() or 0)
+    charged = select(func.sum(ledger.c.amount)).where(*conditions, ledger.c.state == EntryState.TAKEN)
+    spent = int((await connection.execute(charged)).scalar() or 0)
     reserved = sum(entry.amount for entry in entries)
     told = threshold_passed(spent + reserved, window.limit, 0) or 0
     row = {"budget_id": window.budget.id, "window_start": window.start, "told": told}
-    made = insert_into(connection, budget_windows).values(spent=spent, reserved=reserved, **row)
-    await connection.execute(made)
+    statement = insert_into(connection, budget_windows).values(spent=spent, reserved=reserved, **row)
+    await connection.execute(statement)
 
 
 def _entries_of(budget: Budget) -> Sequence[ColumnElement[bool]]:
     spender = budget.spender
-    mine = [ledger.c.team_id == spender.team, ledger.c.unit == budget.unit]
+    conditions = [ledger.c.team_id == spender.team, ledger.c.unit == budget.unit]
     if spender.member is not None:
-        mine.append(ledger.c.member_id == spender.member)
+        conditions.append(ledger.c.member_id == spender.member)
     if spender.key is not None:
-        mine.append(ledger.c.key_id.in_(successors(spender.key)))
-    return mine
+        conditions.append(ledger.c.key_id.in_(successors(spender.key)))
+    return conditions
 
 
 def _values(budget: Budget) -> dict[str, object]:

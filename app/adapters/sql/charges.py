@@ -21,14 +21,14 @@ async def charge_outcome(
 
     `purchase` has the columns `attempt` and `action`. Nothing is done if the purchase has no entry in the ledger.
     """
-    found = await connection.execute(select(ledger).where(ledger.c.attempt == purchase.attempt))
-    if (entry := found.first()) is None:
+    result = await connection.execute(select(ledger).where(ledger.c.attempt == purchase.attempt))
+    if (entry := result.first()) is None:
         return
     if state is PurchaseState.REFUSED:
         await give_back(connection, purchase.attempt, now)
     elif task_id is not None:
         await name_task(connection, purchase.attempt, task_id)
-    audited = _audited(entry, purchase.action, await _subject(connection, entry), state, task_id)
+    audited = _audit_entry(entry, purchase.action, await _subject(connection, entry), state, task_id)
     await connection.execute(audit.insert().values(audit_values(audited) | {"at": now()}))
 
 
@@ -36,11 +36,11 @@ async def _subject(connection: AsyncConnection, entry: Row[Any]) -> str:
     """Return `team/member` with the names of the buyers; "" if the member no longer exists."""
     of_member = members.join(teams, teams.c.id == members.c.team_id)
     named = select(teams.c.name.label("team"), members.c.name.label("member")).select_from(of_member)
-    found = (await connection.execute(named.where(members.c.id == entry.member_id))).first()
-    return "" if found is None else f"{found.team}/{found.member}"
+    names = (await connection.execute(named.where(members.c.id == entry.member_id))).first()
+    return "" if names is None else f"{names.team}/{names.member}"
 
 
-def _audited(entry: Row[Any], action: str, subject: str, state: PurchaseState, task_id: str | None) -> AuditEntry:
+def _audit_entry(entry: Row[Any], action: str, subject: str, state: PurchaseState, task_id: str | None) -> AuditEntry:
     return AuditEntry(
         f"key:{entry.key_id}" if entry.key_id is not None else f"member:{entry.member_id}",
         f"purchase.{action}",

@@ -16,10 +16,10 @@ async def delete_in_batches(database: Operations, key: Column[Any], where: Colum
 
     `key` is the primary key of their table. Raises DatabaseUnavailable.
     """
-    some = delete(key.table).where(key.in_(select(key).where(where).limit(limit)), where)
+    statement = delete(key.table).where(key.in_(select(key).where(where).limit(limit)), where)
 
     async def operation(connection: AsyncConnection) -> int:
-        return int((await connection.execute(some)).rowcount)
+        return int((await connection.execute(statement)).rowcount)
 
     total = 0
     while deleted := await database.run(operation):

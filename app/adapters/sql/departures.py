@@ -43,13 +43,13 @@ class SqlDepartures:
 
     async def remove(self, team: str, departure: Departure, actor: Actor) -> Departed:
         """End a membership with its keys, and the grants of its person. Raises NotThere and NotAllowed."""
-        tried: list[Departed] = []
+        earlier_results: list[Departed] = []
 
         async def operation(change: Change) -> tuple[Departed, AuditEntry | None]:
             owner = await change.team(team)
             member = await select_member(change.connection, owner.id, departure.member_id)
-            if member is not None and member.removed_at is not None and tried:
-                return tried[0], None  # an earlier attempt was committed after all
+            if member is not None and member.removed_at is not None and earlier_results:
+                return earlier_results[0], None  # an earlier attempt was committed after all
             if member is None or member.removed_at is not None:
                 raise NotThere(f"Team {team} has no such member any more. Look at the list of its members.")
             if await _is_owner(change.connection, member):
@@ -67,29 +67,29 @@ class SqlDepartures:
                 team_id=owner.id,
                 member_id=member.id,
             )
-            tried.append(Departed(member, keys, grants))
-            return tried[0], entry
+            earlier_results.append(Departed(member, keys, grants))
+            return earlier_results[0], entry
 
         return await self._administration.change(actor, operation)
 
     async def delete_personal(self, team: str, person_ids: Collection[str], actor: Actor) -> Team:
         """Delete a personal team, and end the grants of these people. Raises NotThere and NotAllowed."""
-        tried: list[Team] = []
+        earlier_results: list[Team] = []
 
         async def operation(change: Change) -> tuple[Team, AuditEntry | None]:
             try:
                 owner = await change.team(team)
             except NotThere:
-                if tried:
-                    return tried[0], None  # an earlier attempt was committed after all
+                if earlier_results:
+                    return earlier_results[0], None  # an earlier attempt was committed after all
                 raise
-            mine = exists().where(personal_teams.c.team_id == owner.id)
-            if not (await change.connection.execute(select(mine))).scalar():
+            is_personal = exists().where(personal_teams.c.team_id == owner.id)
+            if not (await change.connection.execute(select(is_personal))).scalar():
                 raise NotAllowed(_NOT_PERSONAL.format(team=team))
             grants = sum([await self._end_grants(change, person_id) for person_id in person_ids])
             await _delete_rows(change.connection, owner.id)
             before = {"grants": grants}
-            tried.append(owner)
+            earlier_results.append(owner)
             return owner, change.entry("team.delete", owner.name, before=before, team_id=owner.id)
 
         return await self._administration.change(actor, operation)
@@ -108,7 +108,7 @@ class SqlDepartures:
     async def unused_personal(self, seconds: float) -> list[Team]:
         """Return the personal teams, made `seconds` ago or earlier, that have no credential and have bought nothing.
 
-        Stopped ones are left out: their people would get new ones, which are not stopped.
+        Stopped teams are left out: their people would get new teams, which are not stopped.
         """
         has_credential = exists().where(
             team_credentials.c.team_id == teams.c.id, team_credentials.c.removed_at.is_(None)
@@ -116,11 +116,11 @@ class SqlDepartures:
         has_bought = exists().where(ledger.c.team_id == teams.c.id)
         of_people = teams.join(personal_teams, personal_teams.c.team_id == teams.c.id)
         is_old = teams.c.created_at <= self._now() - seconds
-        unused = is_old, ~teams.c.is_stopped, ~has_credential, ~has_bought
-        wanted = select(teams).select_from(of_people).where(*unused).order_by(teams.c.name)
+        conditions = is_old, ~teams.c.is_stopped, ~has_credential, ~has_bought
+        query = select(teams).select_from(of_people).where(*conditions).order_by(teams.c.name)
 
         async def operation(connection: AsyncConnection) -> list[Team]:
-            return [team_of(row) for row in await connection.execute(wanted)]
+            return [team_of(row) for row in await connection.execute(query)]
 
         return await self._database.run(operation)
 
@@ -141,9 +141,9 @@ async def _is_owner(connection: AsyncConnection, member: Member) -> bool:
 
 async def _revoke_keys(change: Change, team: Team, member: Member) -> int:
     """Revoke the keys of a member, each with an entry of the audit log, and return their number."""
-    mine = api_keys.c.member_id == member.id, api_keys.c.revoked_at.is_(None)
-    revoked = update(api_keys).where(*mine).values(revoked_at=change.now).returning(api_keys.c.id)
-    key_ids = list((await change.connection.execute(revoked)).scalars())
+    conditions = api_keys.c.member_id == member.id, api_keys.c.revoked_at.is_(None)
+    statement = update(api_keys).where(*conditions).values(revoked_at=change.now).returning(api_keys.c.id)
+    key_ids = list((await change.connection.execute(statement)).scalars())
     for key_id in key_ids:
         entry = change.entry(
             "key.revoke",
@@ -163,7 +163,7 @@ def _former_name(name: str) -> str:
 
 
 async def _delete_rows(connection: AsyncConnection, team_id: str) -> None:
-    """Delete the rows of a team, those that refer to others first. The ledger and the audit log stay."""
+    """Delete the rows of a team, first those that refer to other rows. The ledger and the audit log stay."""
     of_budgets = select(budgets.c.id).where(budgets.c.team_id == team_id)
     of_members = select(members.c.id).where(members.c.team_id == team_id)
     await connection.execute(delete(budget_windows).where(budget_windows.c.budget_id.in_(of_budgets)))

@@ -41,19 +41,19 @@ class SqlDirectoryFacts:
 
     async def version(self) -> int:
         """Return a number that every administrative change increments."""
-        return int(await self._database.run(lambda connection: _value(connection, VERSION)) or 0)
+        return int(await self._database.run(lambda connection: _read_value(connection, VERSION)) or 0)
 
     async def pepper(self) -> str | None:
         """Return the sealed pepper; None before it is created."""
-        return await self._database.run(lambda connection: _value(connection, PEPPER))
+        return await self._database.run(lambda connection: _read_value(connection, PEPPER))
 
     async def keep_pepper(self, sealed: str) -> str:
         """Record the pepper unless there is one, and return the recorded pepper."""
 
         async def operation(connection: AsyncConnection) -> str:
             await connection.execute(select(service).where(service.c.name == VERSION).with_for_update())
-            if (found := await _value(connection, PEPPER)) is not None:
-                return found
+            if (recorded := await _read_value(connection, PEPPER)) is not None:
+                return recorded
             await connection.execute(service.insert().values(name=PEPPER, value=sealed))
             return sealed
 
@@ -69,6 +69,6 @@ class SqlDirectoryFacts:
         return await self._database.run(operation)
 
 
-async def _value(connection: AsyncConnection, name: str) -> str | None:
-    found: str | None = (await connection.execute(select(service.c.value).where(service.c.name == name))).scalar()
-    return found
+async def _read_value(connection: AsyncConnection, name: str) -> str | None:
+    value: str | None = (await connection.execute(select(service.c.value).where(service.c.name == name))).scalar()
+    return value

@@ -42,7 +42,7 @@ members = Table(
     Column("removed_at", Float(53)),
     UniqueConstraint("team_id", "name", name="members_name"),
 )
-"""Members. The row of a former one stays, under another name, so that its purchases keep a name."""
+"""Members. The row of a former member stays, under another name, so that the member's purchases keep a name."""
 
 api_keys = Table(
     "api_keys",

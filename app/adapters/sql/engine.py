@@ -103,7 +103,7 @@ class Database:
 
         Raises ValueError if the URL has no known form. The message completes a sentence about the URL.
         """
-        self._url = _parsed(url)
+        self._url = _parsed_url(url)
         self._timeouts = timeouts
         self._engine = _engine(self._url, timeouts.busy)
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -136,13 +136,13 @@ class Database:
     async def open(self, seconds: float | None = None) -> DatabaseFacts:
         """Migrate the schema to the version of this program if it is older, and return the facts about the database.
 
-        Concurrent calls share one attempt, and each waits for it at most `seconds`. None: the timeout of an operation.
+        Concurrent calls share one attempt. Each waits for it at most `seconds`, by default the timeout of an operation.
         Raises DatabaseUnavailable, and DatabaseTooNew if a newer program has migrated the database.
         """
         if self.facts is None:
             if self._opening is None or self._opening.done():
                 self._opening = self._start(self._migrate)
-            self.facts = await self._result(self._opening, seconds)
+            self.facts = await self._wait_for_result(self._opening, seconds)
         return self.facts
 
     async def read_facts(self) -> DatabaseFacts | None:
@@ -157,7 +157,7 @@ class Database:
             if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
                 raise DatabaseUnavailable("cannot be created, because this user may not write to its folder")
             return None
-        return await self._result(self._start(self._facts))
+        return await self._wait_for_result(self._start(self._select_facts))
 
     async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Return the result of `operation`. Each of its statements is committed at once. Raises DatabaseUnavailable."""
@@ -185,14 +185,14 @@ class Database:
         """Run an operation to its end, even if its caller is cancelled. Open the database first if necessary.
 
         A cancellation in the middle would make the connection unusable. Raises DatabaseUnavailable if the database
-        fails or takes longer than OPERATION_SECONDS, after which the operation may still succeed, or if the file of an
-        SQLite database was replaced.
+        fails, if the operation exceeds its timeout, after which it may still succeed, or if the file of an SQLite
+        database was deleted or replaced.
         """
         if self.facts is None:
             await self.open()
-        if self._file_is_another():
+        if self._is_file_replaced():
             raise DatabaseUnavailable("has lost its file: it was deleted, or replaced by another one")
-        return await self._result(self._start(operation))
+        return await self._wait_for_result(self._start(operation))
 
     def _start(self, operation: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(self._with_retries(operation))
@@ -200,13 +200,13 @@ class Database:
         task.add_done_callback(self._on_done)
         return task
 
-    async def _result(self, task: asyncio.Task[T], seconds: float | None = None) -> T:
+    async def _wait_for_result(self, task: asyncio.Task[T], seconds: float | None = None) -> T:
         await asyncio.wait([task], timeout=self._timeouts.operation if seconds is None else seconds)
         if not task.done():
             raise DatabaseUnavailable(_unanswered("TimeoutError"))
         return task.result()
 
-    def _file_is_another(self) -> bool:
+    def _is_file_replaced(self) -> bool:
         """Return whether the SQLite file was deleted or replaced. Open connections would continue with the old file."""
         return self._file is not None and _identity_of(self._file) != self._file_identity
 
@@ -237,7 +237,7 @@ class Database:
         return connected
 
     async def _upgrade(self) -> None:
-        """Migrate through another engine, whose statements have a longer timeout."""
+        """Migrate through an engine of its own, whose statements have the timeout MIGRATION_SECONDS."""
         engine = _engine(self._url, self._timeouts.busy, statement_seconds=MIGRATION_SECONDS)
         try:
             await upgrade(engine)
@@ -249,15 +249,15 @@ class Database:
             await asyncio.to_thread(_make_private, self._file)
             await asyncio.to_thread(_switch_to_wal, self._file, self._timeouts.busy)
             self._file_identity = _identity_of(self._file)
-        facts = await self._facts()
+        facts = await self._select_facts()
         if facts is None or not facts.is_newest:
             await (create(self._engine) if self.is_in_memory else self._upgrade())
-            facts = await self._facts()
+            facts = await self._select_facts()
         if facts is None:
             raise DatabaseUnavailable("has lost its tables while it was opened")
         return facts
 
-    async def _facts(self) -> DatabaseFacts | None:
+    async def _select_facts(self) -> DatabaseFacts | None:
         async with self._autocommit.connect() as connection:
             if (version := await connection.run_sync(revision)) is None:
                 return None
@@ -266,15 +266,15 @@ class Database:
         return DatabaseFacts(version, facts["database_id"], float(facts["created_at"]))
 
 
-def _parsed(given: str | None) -> URL:
-    if given is None:
+def _parsed_url(url_text: str | None) -> URL:
+    if url_text is None:
         return make_url("sqlite+aiosqlite:///:memory:")
     try:
-        url = make_url(given)
+        url = make_url(url_text)
     except (ArgumentError, ValueError):
         raise ValueError("is not a database URL: use sqlite:///path or postgresql://user:password@host/name") from None
     match url.drivername:
-        case "sqlite" if "?" in given:
+        case "sqlite" if "?" in url_text:
             raise ValueError("may not contain ? for SQLite: in the name of a file, write ? as %3F and % as %25")
         case "sqlite" if url.database and not url.host:
             return url.set(drivername="sqlite+aiosqlite")
@@ -310,9 +310,9 @@ def _tls(url: URL) -> ssl.SSLContext | str:
 
 
 def _engine(url: URL, busy_seconds: float, *, statement_seconds: float | None = None) -> AsyncEngine:
-    """Return an engine for `url`. `statement_seconds` is the timeout of statements in PostgreSQL, if it is another one.
+    """Return an engine for `url`, whose exceptions hide the parameters of statements, such as digests and task ids.
 
-    Its exceptions hide the parameters of statements, such as digests and task ids.
+    `statement_seconds` is the timeout of statements in PostgreSQL, by default `busy_seconds`.
     """
     if url.get_backend_name() != "sqlite":
         limits = {"timeout": busy_seconds, "command_timeout": statement_seconds or busy_seconds}
@@ -350,7 +350,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Any) -> None:
-    """Take the write lock when a transaction starts. One that starts with a read could fail to get the lock later."""
+    """Take the write lock when a transaction starts. A transaction that starts with a read might not get it later."""
     if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -358,17 +358,17 @@ def _begin_sqlite(connection: Any) -> None:
 def _identity_of(path: Path) -> tuple[int, int] | None:
     """Return the device and inode of a file, which identify it; None if it does not exist."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _make_private(path: Path) -> None:
-    """Create the file and its folder with permissions for this user only. SQLite's other files get the same ones.
+    """Create the file and its folder with permissions for this user only. SQLite gives its other files the same.
 
-    An existing file is not opened. Closing it again would release the locks that connections of this process hold on it
-    (POSIX), and another process could then delete the write-ahead log that they use.
+    An existing file is not opened. Closing it again would release the locks that this process's connections hold on it
+    (POSIX). Another process could then delete the write-ahead log that these connections use.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileExistsError):

@@ -25,7 +25,7 @@ class SqlGrantDirectory:
         """Return at most `limit` grants with ids above `after`, by id, each with its person."""
         people = [oauth_people.c[name].label(f"person_{name}") for name in PERSON_COLUMNS if name != "id"]
         joined = oauth_grants.join(oauth_people, oauth_people.c.id == oauth_grants.c.person_id)
-        wanted = (
+        query = (
             select(*oauth_grants.c, *people)
             .select_from(joined)
             .where(is_alive(self._now), oauth_grants.c.id > after)
@@ -34,13 +34,13 @@ class SqlGrantDirectory:
         )
 
         async def operation(connection: AsyncConnection) -> list[tuple[Grant, Person]]:
-            found = []
-            for row in await connection.execute(wanted):
+            grants = []
+            for row in await connection.execute(query):
                 person = Person(
                     row.person_id, row.person_issuer, row.person_subject, row.person_sealed, row.person_checked_at
                 )
-                found.append((grant_of(row), person))
-            return found
+                grants.append((grant_of(row), person))
+            return grants
 
         return await self._database.run(operation)
 
@@ -49,9 +49,11 @@ class SqlGrantDirectory:
 
         async def operation(connection: AsyncConnection) -> Grant | None:
             await connection.execute(increment_version())
-            mine = and_(oauth_grants.c.id == grant_id, is_alive(self._now))
+            condition = and_(oauth_grants.c.id == grant_id, is_alive(self._now))
             name = actor.name
-            revoked = await revoke_uncounted(connection, mine, RevokeReason.OPERATOR, lambda _grant: name, self._now)
+            revoked = await revoke_uncounted(
+                connection, condition, RevokeReason.OPERATOR, lambda _grant: name, self._now
+            )
             return revoked[0] if revoked else None
 
         return await self._database.run_in_transaction(operation)

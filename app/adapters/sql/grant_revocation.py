@@ -22,18 +22,19 @@ def is_alive(now: SqlClock) -> ColumnElement[bool]:
 
 async def revoke_where(
     connection: AsyncConnection,
-    which: ColumnElement[bool],
+    condition: ColumnElement[bool],
     reason: RevokeReason,
     actor_of: Callable[[Grant], str],
     now: SqlClock,
 ) -> list[Grant]:
-    """Revoke grants that are not revoked, each with an entry of the audit log, and return them.
+    """Revoke the grants that fulfil `condition`, each with an entry of the audit log, and return them.
 
-    `actor_of` returns the actor of an entry. `increment_version` must come before this.
+    Grants that are already revoked are left out. `actor_of` returns the actor of an entry. The caller must have
+    executed `increment_version` before.
     """
-    revoked = update(oauth_grants).where(which, oauth_grants.c.revoked_at.is_(None))
-    ended = revoked.values(revoked_at=now(), reason=reason).returning(*oauth_grants.c)
-    grants = [grant_of(row) for row in await connection.execute(ended)]
+    revoked = update(oauth_grants).where(condition, oauth_grants.c.revoked_at.is_(None))
+    statement = revoked.values(revoked_at=now(), reason=reason).returning(*oauth_grants.c)
+    grants = [grant_of(row) for row in await connection.execute(statement)]
     for grant in grants:
         before, after = audited_fields(grant), {"reason": reason}
         entry = audit_insert("grant.revoke", grant.id, actor=actor_of(grant), before=before, after=after)
@@ -43,13 +44,13 @@ async def revoke_where(
 
 async def revoke_uncounted(
     connection: AsyncConnection,
-    which: ColumnElement[bool],
+    condition: ColumnElement[bool],
     reason: RevokeReason,
     actor_of: Callable[[Grant], str],
     now: SqlClock,
 ) -> list[Grant]:
-    """Revoke grants as `revoke_where` does, and leave their count to one of the replicas."""
-    grants = await revoke_where(connection, which, reason, actor_of, now)
+    """Revoke grants as `revoke_where` does. One of the replicas counts them in its metrics later."""
+    grants = await revoke_where(connection, condition, reason, actor_of, now)
     if grants:
         ends = [{"grant_id": grant.id, "reason": reason} for grant in grants]
         await connection.execute(oauth_uncounted_ends.insert().values(ends))
@@ -65,8 +66,8 @@ async def revoke_all_of(
     """
     await connection.execute(increment_version())
     await connection.execute(delete(oauth_codes).where(oauth_codes.c.person_id == person_id))
-    mine = and_(oauth_grants.c.person_id == person_id, is_alive(now))
-    return await revoke_uncounted(connection, mine, reason, lambda _grant: actor.name, now)
+    condition = and_(oauth_grants.c.person_id == person_id, is_alive(now))
+    return await revoke_uncounted(connection, condition, reason, lambda _grant: actor.name, now)
 
 
 async def sign_out(connection: AsyncConnection, person_id: str) -> None:

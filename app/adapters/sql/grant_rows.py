@@ -17,7 +17,7 @@ HOLDER_COLUMNS: list[Any] = [column.label(f"{table.name}__{column.name}") for ta
 
 
 def grant_of(row: Row[Any], start: str = "") -> Grant:
-    """Return the grant in a row. Its columns have the names of those of `oauth_grants` with the prefix `start`."""
+    """Return the grant in a row, whose columns are named as those of `oauth_grants`, after the prefix `start`."""
     values = {column.name: row._mapping[f"{start}{column.name}"] for column in oauth_grants.c}  # noqa: SLF001 - public
     values["scopes"] = parsed_scopes(values["scopes"])
     values["registration"] = Registration(values["registration"])

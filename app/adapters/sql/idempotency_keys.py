@@ -24,8 +24,8 @@ async def take_key(connection: AsyncConnection, insert: Insert, backend: str, ne
     The rows are inserted in the order of the names. So two transactions with several of the same names cannot deadlock.
     """
     rows = insert(purchase_keys).values(_rows(backend, new))
-    taken = rows.on_conflict_do_nothing().returning(purchase_keys.c.attempt)
-    return len((await connection.execute(taken)).all()) == len(new.keys)
+    statement = rows.on_conflict_do_nothing().returning(purchase_keys.c.attempt)
+    return len((await connection.execute(statement)).all()) == len(new.keys)
 
 
 async def take_over_key(
@@ -36,9 +36,9 @@ async def take_over_key(
         return False
     rows = insert(purchase_keys).values(_rows(backend, new))
     changed = {"attempt": rows.excluded.attempt, "request_hash": rows.excluded.request_hash}
-    mine = purchase_keys.c.attempt == new.attempt
+    is_new_holder = purchase_keys.c.attempt == new.attempt
     await connection.execute(
-        rows.on_conflict_do_update(index_elements=purchase_keys.primary_key, set_=changed, where=mine)
+        rows.on_conflict_do_update(index_elements=purchase_keys.primary_key, set_=changed, where=is_new_holder)
     )
     return True
 
@@ -46,35 +46,37 @@ async def take_over_key(
 async def key_holder(connection: AsyncConnection, backend: str, names: Sequence[KeyName]) -> Row[Any] | None:
     """Return the row of the first name that is found, with `attempt` and `request_hash`; None if none is found."""
     any_name = (and_(purchase_keys.c.owner == name.owner, purchase_keys.c.key_hash == name.key_hash) for name in names)
-    held = select(purchase_keys).where(purchase_keys.c.backend == backend, or_(*any_name))
-    return (await connection.execute(held)).first()
+    query = select(purchase_keys).where(purchase_keys.c.backend == backend, or_(*any_name))
+    return (await connection.execute(query)).first()
 
 
 def _rows(backend: str, new: NewPurchase) -> list[dict[str, str]]:
     return [{"backend": backend, "attempt": new.attempt, **asdict(name)} for name in sorted(new.keys)]
 
 
-async def give_key_back(connection: AsyncConnection, mine: ColumnElement[bool]) -> None:
+async def give_key_back(connection: AsyncConnection, condition: ColumnElement[bool]) -> None:
     """Remove a purchase that bought nothing from the chain of purchases that replaced each other.
 
-    The purchase that replaced it now replaces its predecessor. Its key is returned to the predecessor, which may have
-    bought a video, or deleted if there is none. So `replaces` never refers to a refused purchase. The key gets the
-    predecessor's request hash again, which was made with the secret key that was current then.
+    Its successor in the chain then replaces its predecessor. Its key is returned to the predecessor, which may have
+    bought a video; without a predecessor, the key is deleted. So `replaces` never refers to a refused purchase. The key
+    gets the predecessor's request hash again, which was made with the secret key that was current then.
     """
-    found = await connection.execute(select(purchases.c.attempt, purchases.c.replaces).where(mine).with_for_update())
-    if (row := found.first()) is None:
+    result = await connection.execute(
+        select(purchases.c.attempt, purchases.c.replaces).where(condition).with_for_update()
+    )
+    if (row := result.first()) is None:
         return
     successors = purchases.c.replaces == row.attempt
     await connection.execute(update(purchases).where(successors).values(replaces=row.replaces))
     if row.replaces is None:
         await connection.execute(delete(purchase_keys).where(purchase_keys.c.attempt == row.attempt))
         return
-    former = select(purchases.c.request_hash).where(purchases.c.attempt == row.replaces).scalar_subquery()
-    held = update(purchase_keys).where(purchase_keys.c.attempt == row.attempt)
-    await connection.execute(held.values(attempt=row.replaces, request_hash=former))
+    former_hash = select(purchases.c.request_hash).where(purchases.c.attempt == row.replaces).scalar_subquery()
+    statement = update(purchase_keys).where(purchase_keys.c.attempt == row.attempt)
+    await connection.execute(statement.values(attempt=row.replaces, request_hash=former_hash))
 
 
 async def _hand_over(connection: AsyncConnection, earlier: str, new: str) -> bool:
     """Transfer all names that `earlier` holds to `new`, and return whether it held any."""
-    held = purchase_keys.c.attempt == earlier
-    return bool((await connection.execute(update(purchase_keys).where(held).values(attempt=new))).rowcount)
+    condition = purchase_keys.c.attempt == earlier
+    return bool((await connection.execute(update(purchase_keys).where(condition).values(attempt=new))).rowcount)

@@ -18,7 +18,7 @@ from app.ports.directory import NotThere
 from app.ports.people import InvitationEnded, Newcomer, NewInvitation, PersonTeam
 
 KEPT_SECONDS = 30 * 86_400.0
-"""How long an invitation stays in the database after it has expired. The next new one deletes it then."""
+"""Time after its expiry for which an invitation stays in the database. After that, the next `create` deletes it."""
 
 _MISSING = "There is no open invitation with the id {id}. Look at the list of invitations."
 
@@ -39,13 +39,15 @@ class SqlInvitations:
 
         async def operation(change: Change) -> tuple[Invitation, AuditEntry | None]:
             owner = await change.team(team)
-            if (row := await _row(change.connection, invitations.c.id == new.id)) is not None:
+            if (row := await _select_row(change.connection, invitations.c.id == new.id)) is not None:
                 return _invitation(row, owner), None
             old = invitations.c.expires_at < change.now - KEPT_SECONDS
             await change.connection.execute(delete(invitations).where(old))
-            made = Invitation(new.id, owner, note, change.now, change.now + expires_seconds)
-            await change.connection.execute(invitations.insert().values(_columns(made, new)))
-            return made, _entry(change, "member.invite", made, after={"note": note, "expires_at": made.expires_at})
+            invitation = Invitation(new.id, owner, note, change.now, change.now + expires_seconds)
+            await change.connection.execute(invitations.insert().values(_columns(invitation, new)))
+            return invitation, _entry(
+                change, "member.invite", invitation, after={"note": note, "expires_at": invitation.expires_at}
+            )
 
         return await self._administration.change(actor, operation)
 
@@ -54,9 +56,9 @@ class SqlInvitations:
 
         async def operation(connection: AsyncConnection) -> list[Invitation]:
             owner = await team_named(connection, team)
-            mine = and_(invitations.c.team_id == owner.id, self._is_open())
-            wanted = select(invitations).where(mine).order_by(invitations.c.created_at, invitations.c.id)
-            return [_invitation(row, owner) for row in await connection.execute(wanted)]
+            condition = and_(invitations.c.team_id == owner.id, self._is_open())
+            query = select(invitations).where(condition).order_by(invitations.c.created_at, invitations.c.id)
+            return [_invitation(row, owner) for row in await connection.execute(query)]
 
         return await self._database.run(operation)
 
@@ -64,44 +66,44 @@ class SqlInvitations:
         """Return the open invitation with this digest; None if there is none."""
 
         async def operation(connection: AsyncConnection) -> Invitation | None:
-            row = await _row(connection, and_(invitations.c.digest == digest, self._is_open()))
-            return _invitation(row, await _team(connection, row)) if row is not None else None
+            row = await _select_row(connection, and_(invitations.c.digest == digest, self._is_open()))
+            return _invitation(row, await _select_team(connection, row)) if row is not None else None
 
         return await self._database.run(operation)
 
     async def end(self, invitation_id: str, actor: Actor, *, team_id: str | None = None) -> Invitation:
-        """End an open invitation, into the team with the id `team_id` if given. Raises NotThere."""
+        """End an open invitation. If `team_id` is given, it must be an invitation into this team. Raises NotThere."""
 
         async def operation(change: Change) -> tuple[Invitation, AuditEntry | None]:
-            row = await _row(change.connection, invitations.c.id == invitation_id)
+            row = await _select_row(change.connection, invitations.c.id == invitation_id)
             if row is None or team_id not in (None, row.team_id) or _is_over(row, change.now):
                 raise NotThere(_MISSING.format(id=invitation_id))
-            found = _invitation(row, await _team(change.connection, row))
+            invitation = _invitation(row, await _select_team(change.connection, row))
             if row.ended_at is not None:
-                return found, None
+                return invitation, None
             ended = update(invitations).where(invitations.c.id == invitation_id).values(ended_at=change.now)
             await change.connection.execute(ended)
-            return found, _entry(change, "invitation.end", found, before={"note": found.note})
+            return invitation, _entry(change, "invitation.end", invitation, before={"note": invitation.note})
 
         return await self._administration.change(actor, operation)
 
     async def join(self, digest: str, newcomer: Newcomer, actor: Actor) -> Member:
-        """Use an invitation up, and bind a person to its team in the place of an earlier one. Raises InvitationEnded.
+        """Use an invitation up, and bind a person to its team instead of an earlier team. Raises InvitationEnded.
 
-        The person becomes a member unless they are one. Of two persons at once, one joins.
+        The person becomes a member unless they are one. If two people use the invitation at once, one of them joins.
         """
 
         async def operation(change: Change) -> tuple[Member, AuditEntry | None]:
-            row = await _row(change.connection, invitations.c.digest == digest)
+            row = await _select_row(change.connection, invitations.c.digest == digest)
             before = await find_team(change.connection, person_teams, newcomer.person_id)
             if row is None:
                 raise InvitationEnded
             if before is not None and (row.used_by, row.team_id) == (newcomer.person_id, before.team.id):
-                return before.member, None  # an earlier try of the same change
+                return before.member, None  # an earlier attempt of the same change was committed
             if row.ended_at is not None or _is_over(row, change.now):
                 raise InvitationEnded
-            invitation = _invitation(row, await _team(change.connection, row))
-            return await _joined(change, invitation, newcomer, before)
+            invitation = _invitation(row, await _select_team(change.connection, row))
+            return await _bind(change, invitation, newcomer, before)
 
         return await self._administration.change(actor, operation)
 
@@ -111,18 +113,18 @@ class SqlInvitations:
         )
 
 
-async def _joined(
+async def _bind(
     change: Change, invitation: Invitation, newcomer: Newcomer, before: PersonTeam | None
 ) -> tuple[Member, AuditEntry]:
     """Bind a person to the team of an open invitation, and return the entry of the audit log."""
     team = invitation.team
-    used = update(invitations).where(invitations.c.id == invitation.id).values(used_by=newcomer.person_id)
-    await change.connection.execute(used)
-    member = await _member(change, team, newcomer)
+    statement = update(invitations).where(invitations.c.id == invitation.id).values(used_by=newcomer.person_id)
+    await change.connection.execute(statement)
+    member = await _find_or_add_member(change, team, newcomer)
     values = {"person": newcomer.person_id, "team_id": team.id, "member_id": member.id}
-    bound = insert_into(change.connection, person_teams).values(values)
-    replaced = {"team_id": bound.excluded.team_id, "member_id": bound.excluded.member_id}
-    await change.connection.execute(bound.on_conflict_do_update(index_elements=[person_teams.c.person], set_=replaced))
+    row = insert_into(change.connection, person_teams).values(values)
+    replaced = {"team_id": row.excluded.team_id, "member_id": row.excluded.member_id}
+    await change.connection.execute(row.on_conflict_do_update(index_elements=[person_teams.c.person], set_=replaced))
     if before is not None and before.team.id != team.id:
         await _record_leave(change, before)
     subject = f"{team.name}/{member.name}"
@@ -130,14 +132,14 @@ async def _joined(
     return member, change.entry("member.join", subject, after=after, team_id=team.id, member_id=member.id)
 
 
-async def _member(change: Change, team: Team, newcomer: Newcomer) -> Member:
-    """Return the person as a member of the team, who is added unless they are one. A former member is one again."""
+async def _find_or_add_member(change: Change, team: Team, newcomer: Newcomer) -> Member:
+    """Return the person as a member of the team. Add the person, or restore a former member, if necessary."""
     member_id = newcomer.member_id(team.id)
-    found = await select_member(change.connection, team.id, member_id)
-    if found is not None and found.removed_at is None:
-        return found
-    if found is not None:
-        member, entry = await restore_member(change, team, found, newcomer.name)
+    recorded = await select_member(change.connection, team.id, member_id)
+    if recorded is not None and recorded.removed_at is None:
+        return recorded
+    if recorded is not None:
+        member, entry = await restore_member(change, team, recorded, newcomer.name)
     else:
         name = await free_name(change.connection, team.id, newcomer.name, member_id)
         member, entry = await insert_member(change, team, member_id, name)
@@ -145,18 +147,18 @@ async def _member(change: Change, team: Team, newcomer: Newcomer) -> Member:
     return member
 
 
-async def _record_leave(change: Change, left: PersonTeam) -> None:
-    """Record for the team that a person was bound to that they act for another one. The member stays listed."""
-    subject = f"{left.team.name}/{left.member.name}"
-    entry = change.entry("member.leave", subject, before={}, team_id=left.team.id, member_id=left.member.id)
+async def _record_leave(change: Change, former: PersonTeam) -> None:
+    """Record in the audit log that a person no longer acts for the team in `former`. The member stays listed."""
+    subject = f"{former.team.name}/{former.member.name}"
+    entry = change.entry("member.leave", subject, before={}, team_id=former.team.id, member_id=former.member.id)
     await change.connection.execute(audit.insert().values(audit_values(entry)))
 
 
-async def _row(connection: AsyncConnection, where: ColumnElement[bool]) -> Row[Any] | None:
+async def _select_row(connection: AsyncConnection, where: ColumnElement[bool]) -> Row[Any] | None:
     return (await connection.execute(select(invitations).where(where))).first()
 
 
-async def _team(connection: AsyncConnection, row: Row[Any]) -> Team:
+async def _select_team(connection: AsyncConnection, row: Row[Any]) -> Team:
     return team_of((await connection.execute(select(teams).where(teams.c.id == row.team_id))).one())
 
 
@@ -168,14 +170,14 @@ def _invitation(row: Row[Any], team: Team) -> Invitation:
     return Invitation(row.id, team, row.note, row.created_at, row.expires_at)
 
 
-def _columns(made: Invitation, new: NewInvitation) -> dict[str, Any]:
+def _columns(invitation: Invitation, new: NewInvitation) -> dict[str, Any]:
     return {
-        "id": made.id,
-        "team_id": made.team.id,
+        "id": invitation.id,
+        "team_id": invitation.team.id,
         "digest": new.digest,
-        "note": made.note,
-        "created_at": made.created_at,
-        "expires_at": made.expires_at,
+        "note": invitation.note,
+        "created_at": invitation.created_at,
+        "expires_at": invitation.expires_at,
     }
 
 

@@ -1,9 +1,9 @@
 """The ledger of costs. The price of a purchase is reserved in the windows of the budgets that count it, then settled.
 
-Settling takes the price (it was spent) or gives it back (it was not). Every function runs in a transaction of its
-caller, `Database.run_in_transaction`, which rolls back if one of them raises. The amounts in the rows of windows are
-the only count. Locks are taken in a fixed order, first the entry's, then those of windows by the ids of their budgets,
-so that transactions cannot deadlock.
+Settling takes the price if it was spent, and gives it back if not. Every function runs in a transaction of its caller,
+`Database.run_in_transaction`, which rolls back if a function raises. The amounts in the rows of windows are the only
+count. Locks are taken in a fixed order, first the entry's, then those of windows by the ids of their budgets, so that
+transactions cannot deadlock.
 """
 
 from collections.abc import Sequence
@@ -45,23 +45,25 @@ async def reserve(
 ) -> tuple[ThresholdPassed, ...]:
     """Reserve the price of a purchase in every budget that counts it, or in none.
 
-    Return the thresholds that this passes for the first time. An alert is written for each of them. The function is
-    idempotent: if the attempt is already reserved, nothing is done, and no threshold is returned. Raises
+    Return the thresholds that the reservation passes for the first time. An alert is written for each of them. The
+    function is idempotent: if the attempt is already reserved, nothing is done, and no threshold is returned. Raises
     InFlightLimitReached, BudgetExceeded, PriceUnknown if there is a budget but no price in its unit, and
     SpendingRefused if the attempt is already settled.
     """
     await check_in_flight(connection, attempt, charge.spender, now)
     price = charge.price
-    found = await current_windows(connection, charge.spender.team, counting_condition(charge.spender), now)
-    for window in found.windows:
+    current = await current_windows(connection, charge.spender.team, counting_condition(charge.spender), now)
+    for window in current.windows:
         if price is None or price.unit != window.budget.unit:
             raise PriceUnknown(window.budget, None if price is None else price.unit)
-    if not await _is_entered(connection, attempt, charge, found) or price is None:
+    if not await _insert_entry(connection, attempt, charge, current) or price is None:
         return ()
-    places = range(len(found.windows))
-    passed = [one for place in places if (one := await _reserve_in(connection, found.windows[place:], price))]
-    for one in passed:
-        await insert_alert(connection, one, now)
+    indexes = range(len(current.windows))
+    passed = [
+        threshold for index in indexes if (threshold := await _reserve_in(connection, current.windows[index:], price))
+    ]
+    for threshold in passed:
+        await insert_alert(connection, threshold, now)
     return tuple(passed)
 
 
@@ -70,14 +72,14 @@ async def mark_exhausted(
 ) -> ThresholdPassed | None:
     """Record that a window has passed 100 %, because it has refused a purchase, and write the alert.
 
-    Return the passed threshold; None if it was recorded before. Without this, 100 % would rarely be passed, because
-    prices do not fill a budget to its last millionth. It needs a transaction of its own, because the refusal has rolled
-    back the one of the purchase.
+    Return the passed threshold; None if it was recorded before. Without this function, 100 % would rarely be passed,
+    because prices do not fill a budget to its last millionth. It needs a transaction of its own, because the refusal
+    has rolled back the purchase's transaction.
     """
     await _make_row(connection, use)
-    not_told = and_(_is_row_of(use), budget_windows.c.told < THRESHOLDS[-1])
-    changed = await connection.execute(update(budget_windows).where(not_told).values(told=THRESHOLDS[-1]))
-    if not changed.rowcount:
+    condition = and_(_row_condition(use), budget_windows.c.told < THRESHOLDS[-1])
+    result = await connection.execute(update(budget_windows).where(condition).values(told=THRESHOLDS[-1]))
+    if not result.rowcount:
         return None
     passed = ThresholdPassed(use, THRESHOLDS[-1])
     await insert_alert(connection, passed, now)
@@ -94,7 +96,7 @@ async def take(
 ) -> bool:
     """Move the reserved amount to the spent amount, once. Return whether it was still reserved.
 
-    The amounts change in the windows in which it was reserved, even if these have ended.
+    The amounts change in the windows in which the price was reserved, even if these windows have ended.
     """
     return await _settle(connection, attempt, EntryState.TAKEN, task_id, now)
 
@@ -108,27 +110,27 @@ async def settle_task(
     connection: AsyncConnection, team: str, task_id: str, *, is_paid: bool, now: SqlClock = database_now
 ) -> bool:
     """Take or give back the amount reserved for a team's task. Return whether it was still reserved."""
-    mine = and_(ledger.c.team_id == team, ledger.c.task_id == task_id, ledger.c.state == EntryState.RESERVED)
-    attempts = (await connection.execute(select(ledger.c.attempt).where(mine))).scalars().all()
+    condition = and_(ledger.c.team_id == team, ledger.c.task_id == task_id, ledger.c.state == EntryState.RESERVED)
+    attempts = (await connection.execute(select(ledger.c.attempt).where(condition))).scalars().all()
     settle = take if is_paid else give_back
     return any([await settle(connection, attempt, now=now) for attempt in attempts])
 
 
 async def take_overdue(connection: AsyncConnection, limit: int, now: SqlClock = database_now) -> list[UnsettledEntry]:
-    """Claim and return at most `limit` overdue reservations, whose tasks are to be read. None goes to two callers.
+    """Claim and return at most `limit` overdue reservations, whose tasks are to be read.
 
-    Each is due again after a tenth of its age, and at least a minute.
+    No reservation is returned to two callers. Each is due again after a tenth of its age, and at least a minute.
     """
     is_due = and_(ledger.c.state == EntryState.RESERVED, ledger.c.ask_at <= now())
-    due = select(*ledger.c, ledger.c.task_id.label("known_task"), (now() - ledger.c.created_at).label("age_seconds"))
-    rows = (await connection.execute(due.where(is_due).order_by(ledger.c.ask_at).limit(limit))).all()
-    taken = []
+    query = select(*ledger.c, ledger.c.task_id.label("known_task"), (now() - ledger.c.created_at).label("age_seconds"))
+    rows = (await connection.execute(query.where(is_due).order_by(ledger.c.ask_at).limit(limit))).all()
+    claimed = []
     for row in rows:
         unchanged = and_(ledger.c.id == row.id, ledger.c.ask_at == row.ask_at)
-        again = now() + max(row.age_seconds / 10, MIN_PAUSE_SECONDS)
-        if (await connection.execute(update(ledger).where(unchanged).values(ask_at=again))).rowcount:
-            taken.append(_unsettled(row))
-    return taken
+        ask_at = now() + max(row.age_seconds / 10, MIN_PAUSE_SECONDS)
+        if (await connection.execute(update(ledger).where(unchanged).values(ask_at=ask_at))).rowcount:
+            claimed.append(_unsettled(row))
+    return claimed
 
 
 async def unsettled(
@@ -143,21 +145,21 @@ async def unsettled(
     `team` is the id of a team; None means all teams.
     """
     task_id = func.coalesce(ledger.c.task_id, purchases.c.task_id).label("known_task")
-    wanted = [ledger.c.state == EntryState.RESERVED, ledger.c.created_at < now() - older_than_seconds]
+    conditions = [ledger.c.state == EntryState.RESERVED, ledger.c.created_at < now() - older_than_seconds]
     if team is not None:
-        wanted.append(ledger.c.team_id == team)
-    found = await connection.execute(
+        conditions.append(ledger.c.team_id == team)
+    result = await connection.execute(
         select(*ledger.c, task_id, (now() - ledger.c.created_at).label("age_seconds"))
         .select_from(ledger.outerjoin(purchases, purchases.c.attempt == ledger.c.attempt))
-        .where(*wanted)
+        .where(*conditions)
         .order_by(ledger.c.created_at, ledger.c.id)
         .limit(limit)
     )
-    return [_unsettled(row) for row in found]
+    return [_unsettled(row) for row in result]
 
 
-async def _is_entered(connection: AsyncConnection, attempt: str, charge: Charge, found: CurrentWindows) -> bool:
-    """Insert the entry, and return whether it is new. Raises SpendingRefused if there is a settled one."""
+async def _insert_entry(connection: AsyncConnection, attempt: str, charge: Charge, current: CurrentWindows) -> bool:
+    """Insert the entry of an attempt, and return whether it is new. Raises SpendingRefused if it is already settled."""
     entry = insert_into(connection, ledger).values(
         attempt=attempt,
         team_id=charge.spender.team,
@@ -167,12 +169,12 @@ async def _is_entered(connection: AsyncConnection, attempt: str, charge: Charge,
         unit=charge.price and charge.price.unit,
         request_id=charge.request_id,
         state=EntryState.RESERVED,
-        windows=[[one.budget.id, one.start] for one in found.windows],
-        created_at=found.moment,
-        ask_at=found.moment + OVERDUE_SECONDS,
+        windows=[[window.budget.id, window.start] for window in current.windows],
+        created_at=current.moment,
+        ask_at=current.moment + OVERDUE_SECONDS,
     )
-    entered = await connection.execute(entry.on_conflict_do_nothing().returning(ledger.c.id))
-    if entered.first() is not None:
+    result = await connection.execute(entry.on_conflict_do_nothing().returning(ledger.c.id))
+    if result.first() is not None:
         return True
     state = (await connection.execute(select(ledger.c.state).where(ledger.c.attempt == attempt))).scalar()
     if state != EntryState.RESERVED:
@@ -183,12 +185,10 @@ async def _is_entered(connection: AsyncConnection, attempt: str, charge: Charge,
 async def _reserve_in(
     connection: AsyncConnection, windows: Sequence[WindowUse], price: Money
 ) -> ThresholdPassed | None:
-    """Reserve the price in the first of `windows`. Record and return the threshold that this passes; None without one.
+    """Reserve the price in the first of `windows`. Record and return the threshold that is passed; None if none is.
 
-    Raises BudgetExceeded.
-
-    The price is not reserved in the other windows yet. They are needed for the exception, which has the refusing window
-    that renews last.
+    Raises BudgetExceeded with the refusing window that renews last. The other windows, in which the price is not
+    reserved yet, are given only for this exception.
     """
     window = windows[0]
     row = await _add(connection, window, price.amount)
@@ -202,17 +202,17 @@ async def _reserve_in(
     passed = threshold_passed(use.spent + use.reserved, use.limit, row.told)
     if passed is None:
         return None
-    await connection.execute(update(budget_windows).where(_is_row_of(window)).values(told=passed))
+    await connection.execute(update(budget_windows).where(_row_condition(window)).values(told=passed))
     return ThresholdPassed(use, passed)
 
 
 async def _add(connection: AsyncConnection, window: WindowUse, amount: int) -> Row[Any] | None:
     """Reserve `amount` in one statement, and return the changed row; None if there is no row, or not enough room."""
     of_window = budget_windows.c
-    wanted = [_is_row_of(window)]
+    conditions = [_row_condition(window)]
     if not window.budget.is_soft:
-        wanted.append(of_window.spent + of_window.reserved + amount <= window.limit)
-    added = update(budget_windows).where(*wanted).values(reserved=of_window.reserved + amount)
+        conditions.append(of_window.spent + of_window.reserved + amount <= window.limit)
+    added = update(budget_windows).where(*conditions).values(reserved=of_window.reserved + amount)
     return (await connection.execute(added.returning(*of_window))).first()
 
 
@@ -227,11 +227,11 @@ async def _make_row(connection: AsyncConnection, window: WindowUse) -> None:
 async def _settle(
     connection: AsyncConnection, attempt: str, state: EntryState, task_id: str | None, now: SqlClock
 ) -> bool:
-    mine = and_(ledger.c.attempt == attempt, ledger.c.state == EntryState.RESERVED)
+    condition = and_(ledger.c.attempt == attempt, ledger.c.state == EntryState.RESERVED)
     values: dict[str, Any] = {"state": state, "settled_at": now()}
     if task_id is not None:
         values["task_id"] = task_id
-    settled = update(ledger).where(mine).values(values).returning(ledger.c.amount, ledger.c.windows)
+    settled = update(ledger).where(condition).values(values).returning(ledger.c.amount, ledger.c.windows)
     entry = (await connection.execute(settled)).first()
     if entry is None:
         return False
@@ -244,7 +244,7 @@ async def _settle(
     return True
 
 
-def _is_row_of(window: WindowUse) -> Any:
+def _row_condition(window: WindowUse) -> Any:
     return and_(budget_windows.c.budget_id == window.budget.id, budget_windows.c.window_start == window.start)
 
 

@@ -25,23 +25,23 @@ async def window_limits(connection: AsyncConnection, spender: Spender) -> tuple[
 
 async def limited_teams(connection: AsyncConnection, team_ids: Collection[str]) -> set[str]:
     """Return the ids of the teams that have any limit, of their own, of a member or of a key."""
-    found = await connection.execute(select(rate_limits.c.team_id).where(rate_limits.c.team_id.in_(team_ids)))
-    return set(found.scalars())
+    result = await connection.execute(select(rate_limits.c.team_id).where(rate_limits.c.team_id.in_(team_ids)))
+    return set(result.scalars())
 
 
 async def check_in_flight(
     connection: AsyncConnection, attempt: str, spender: Spender, now: SqlClock = database_now
 ) -> None:
-    """Raise InFlightLimitReached if as many generations are in flight as one of the limits on `spender` allows.
+    """Raise InFlightLimitReached if one of the limits that apply to `spender` has no room for another generation.
 
     `attempt` is the purchase that is being claimed. It is not counted, because an earlier attempt of the same claim may
-    have inserted its entry. Reservations are counted up to the age at which the backend has given the task up; if the
-    outcome stays unknown, they exist for longer. The rows of the limits are locked until the end of the transaction, so
-    that concurrent claims count each other.
+    have inserted its entry. A reservation is counted up to the age OVERDUE_SECONDS, at which the backend has abandoned
+    its task, although it exists for longer if the outcome stays unknown. The rows of the limits are locked until the
+    end of the transaction, so that concurrent claims count each other.
     """
-    wanted = _applying(spender) & rate_limits.c.in_flight.is_not(None)
-    ordered = select(rate_limits).where(wanted).order_by(rate_limits.c.member_id, rate_limits.c.key_id)
-    for row in (await connection.execute(ordered.with_for_update())).all():
+    condition = _applying(spender) & rate_limits.c.in_flight.is_not(None)
+    query = select(rate_limits).where(condition).order_by(rate_limits.c.member_id, rate_limits.c.key_id)
+    for row in (await connection.execute(query.with_for_update())).all():
         if await _in_flight(connection, row, now, ledger.c.attempt != attempt) >= row.in_flight:
             raise InFlightLimitReached(_level(row), row.in_flight)
 
@@ -50,8 +50,8 @@ async def in_flight_use(
     connection: AsyncConnection, spender: Spender, now: SqlClock = database_now
 ) -> tuple[LimitUse, ...]:
     """Return the use of the limits of generations in flight that apply to `spender`."""
-    wanted = _applying(spender) & rate_limits.c.in_flight.is_not(None)
-    rows = (await connection.execute(select(rate_limits).where(wanted))).all()
+    condition = _applying(spender) & rate_limits.c.in_flight.is_not(None)
+    rows = (await connection.execute(select(rate_limits).where(condition))).all()
     counts = [await _in_flight(connection, row, now) for row in rows]
     return tuple(
         LimitUse(LimitKind.IN_FLIGHT, _level(row), row.in_flight, used) for row, used in zip(rows, counts, strict=True)
@@ -62,23 +62,23 @@ async def _in_flight(
     connection: AsyncConnection, row: Row[Any], now: SqlClock, *conditions: ColumnElement[bool]
 ) -> int:
     """Return the number of generations in flight that the limits in a row count."""
-    counted = select(func.count()).where(
+    query = select(func.count()).where(
         _counted_by(row),
         ledger.c.state == EntryState.RESERVED,
         ledger.c.created_at > now() - OVERDUE_SECONDS,
         *conditions,
     )
-    return int((await connection.execute(counted)).scalar_one())
+    return int((await connection.execute(query)).scalar_one())
 
 
 def _applying(spender: Spender) -> ColumnElement[bool]:
     """Return the SQL condition for the limits that apply to `spender`."""
-    ways = [and_(rate_limits.c.member_id == "", rate_limits.c.key_id == "")]
+    alternatives = [and_(rate_limits.c.member_id == "", rate_limits.c.key_id == "")]
     if spender.member is not None:
-        ways.append(rate_limits.c.member_id == spender.member)
+        alternatives.append(rate_limits.c.member_id == spender.member)
     if spender.key is not None:
-        ways.append(rate_limits.c.key_id.in_(predecessors(spender.key)))
-    return and_(rate_limits.c.team_id == spender.team, or_(*ways))
+        alternatives.append(rate_limits.c.key_id.in_(predecessors(spender.key)))
+    return and_(rate_limits.c.team_id == spender.team, or_(*alternatives))
 
 
 def _counted_by(row: Row[Any]) -> ColumnElement[bool]:

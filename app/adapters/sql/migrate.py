@@ -37,26 +37,26 @@ async def upgrade(engine: AsyncEngine) -> None:
 
 
 def revision(connection: Connection) -> str | None:
-    """Return the database's revision; None if it has no tables yet. Raises DatabaseTooNew if it is unknown."""
+    """Return the revision of the database; None if it has no tables yet. Raises DatabaseTooNew for an unknown one."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if found is not None and found not in REVISIONS:
+    recorded: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if recorded is not None and recorded not in REVISIONS:
         raise DatabaseTooNew(
             "The database was migrated by a newer release of luma-mcp. Run that release, or restore a backup that was "
             "made before it."
         )
-    return found
+    return recorded
 
 
 def _upgrade_alone(connection: Connection) -> None:
     """Migrate in one transaction. SQLite's write lock or PostgreSQL's advisory lock makes other processes wait."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    found = revision(connection)
-    if found == REVISIONS[-1]:
+    current = revision(connection)
+    if current == REVISIONS[-1]:
         return
-    if found is None:
+    if current is None:
         _create(connection)
         return
     from alembic import command  # noqa: PLC0415 - takes 11 MB, and only an older database needs it

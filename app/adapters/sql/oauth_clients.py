@@ -14,7 +14,7 @@ from app.adapters.sql.turns import Operations
 from app.domain.sign_in import ClientAuth, OAuthClient, Registration
 
 USE_INTERVAL_SECONDS = 86_400.0
-"""Shortest time between two notes of a client's use. Deletion counts in days, so this is precise enough."""
+"""Minimum interval between two records of a client's use. Deletion counts in days, so this is precise enough."""
 
 _FIELDS = ("name", "redirect_uris", "registration", "auth", "secret_digest", "jwks_uri", "jwks")
 
@@ -33,10 +33,10 @@ class SqlClients:
 
     async def client(self, client_id: str) -> OAuthClient | None:
         """Return the client with this id; None if there is none."""
-        wanted = select(oauth_clients).where(oauth_clients.c.id == client_id)
+        query = select(oauth_clients).where(oauth_clients.c.id == client_id)
 
         async def operation(connection: AsyncConnection) -> OAuthClient | None:
-            row = (await connection.execute(wanted)).first()
+            row = (await connection.execute(query)).first()
             return _client(row) if row is not None else None
 
         return await self._database.run(operation)
@@ -46,11 +46,11 @@ class SqlClients:
         values = _columns(client) | {"fingerprint": fingerprint, "created_at": self._now()}
         row = self._insert(oauth_clients).values(values).on_conflict_do_nothing()
         is_same = oauth_clients.c.fingerprint == fingerprint if fingerprint is not None else false()
-        wanted = or_(oauth_clients.c.id == client.id, is_same)
+        condition = or_(oauth_clients.c.id == client.id, is_same)
 
         async def operation(connection: AsyncConnection) -> OAuthClient:
             await connection.execute(row)
-            return _client((await connection.execute(select(oauth_clients).where(wanted))).one())
+            return _client((await connection.execute(select(oauth_clients).where(condition))).one())
 
         return await self._database.run_in_transaction(operation)
 
@@ -59,35 +59,35 @@ class SqlClients:
         fresh = {"fresh_until": self._now() + fresh_seconds}
         row = self._insert(oauth_clients).values(_columns(client) | fresh | {"created_at": self._now()})
         changed = {name: row.excluded[name] for name in (*_FIELDS, "fresh_until")}
-        kept = row.on_conflict_do_update(
+        statement = row.on_conflict_do_update(
             index_elements=[oauth_clients.c.id],
             set_=changed,
             where=oauth_clients.c.registration == Registration.DOCUMENT,
         )
-        await self._database.run(lambda connection: connection.execute(kept))
+        await self._database.run(lambda connection: connection.execute(statement))
 
     async def note_used(self, client_id: str) -> None:
         """Record that a person has authorized a client, or that the client has used its grant."""
         is_older = oauth_clients.c.used_at.is_(None) | (oauth_clients.c.used_at < self._now() - USE_INTERVAL_SECONDS)
-        noted = update(oauth_clients).where(oauth_clients.c.id == client_id, is_older).values(used_at=self._now())
-        await self._database.run(lambda connection: connection.execute(noted))
+        statement = update(oauth_clients).where(oauth_clients.c.id == client_id, is_older).values(used_at=self._now())
+        await self._database.run(lambda connection: connection.execute(statement))
 
     async def of_operator(self) -> list[OAuthClient]:
         """Return the clients that an operator has registered, by name."""
-        mine = oauth_clients.c.registration == Registration.MANUAL
-        wanted = select(oauth_clients).where(mine).order_by(oauth_clients.c.name, oauth_clients.c.id)
+        condition = oauth_clients.c.registration == Registration.MANUAL
+        query = select(oauth_clients).where(condition).order_by(oauth_clients.c.name, oauth_clients.c.id)
 
         async def operation(connection: AsyncConnection) -> list[OAuthClient]:
-            return [_client(row) for row in await connection.execute(wanted)]
+            return [_client(row) for row in await connection.execute(query)]
 
         return await self._database.run(operation)
 
     async def remove(self, client_id: str) -> bool:
         """Delete a client that an operator has registered, and return whether it existed."""
-        mine = oauth_clients.c.id == client_id, oauth_clients.c.registration == Registration.MANUAL
+        conditions = oauth_clients.c.id == client_id, oauth_clients.c.registration == Registration.MANUAL
 
         async def operation(connection: AsyncConnection) -> bool:
-            return bool((await connection.execute(delete(oauth_clients).where(*mine))).rowcount)
+            return bool((await connection.execute(delete(oauth_clients).where(*conditions))).rowcount)
 
         return await self._database.run(operation)
 

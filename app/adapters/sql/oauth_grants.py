@@ -50,17 +50,17 @@ class SqlGrants:
         self, code: AuthorizationCode, new: NewGrant, access: NewAccess, lifetimes: TokenLifetimes
     ) -> Grant | None:
         """Exchange a code for a grant with its tokens; None if the code was already exchanged."""
-        used = (
+        statement = (
             update(oauth_codes)
             .where(oauth_codes.c.digest == code.digest, oauth_codes.c.grant_id.is_(None))
             .values(grant_id=new.id)
         )
 
         async def operation(connection: AsyncConnection) -> Grant | None:
-            if not (await connection.execute(used)).rowcount:
+            if not (await connection.execute(statement)).rowcount:
                 return await _read_grant(connection, new.id)  # exists if an earlier attempt of this call was committed
             if await self._count(connection, code.person_id) >= MAX_GRANTS:
-                await connection.execute(increment_version())  # before any grant, because it is the lock of revocations
+                await connection.execute(increment_version())  # before any grant, because it takes the revocation lock
             now = float((await connection.execute(select(self._now()))).scalar_one())
             grant = new_grant(code, new, lifetimes, now)
             await connection.execute(insert(oauth_grants).values(columns_of(grant)))
@@ -77,10 +77,10 @@ class SqlGrants:
     async def grant(self, grant_id: str) -> tuple[Grant, float] | None:
         """Return a grant, and the time of the read by the database's clock; None if there is no such grant."""
         columns: list[Any] = [*oauth_grants.c, self._now().label("read_at")]
-        wanted = select(*columns).where(oauth_grants.c.id == grant_id)
+        query = select(*columns).where(oauth_grants.c.id == grant_id)
 
         async def operation(connection: AsyncConnection) -> tuple[Grant, float] | None:
-            row = (await connection.execute(wanted)).first()
+            row = (await connection.execute(query)).first()
             return (grant_of(row), row.read_at) if row is not None else None
 
         return await self._database.run(operation)
@@ -90,8 +90,8 @@ class SqlGrants:
 
         Return False, without a change, if `grant.current` is no longer current.
         """
-        now, mine = self._now(), _unchanged(grant)
-        rotated = {
+        now, condition = self._now(), _unchanged(grant)
+        values = {
             "generation": grant.generation + 1,
             "current": refresh,
             "previous": grant.current,
@@ -99,12 +99,12 @@ class SqlGrants:
             "confirmed_at": None,
             "refresh_until": now + lifetimes.refresh,
         }
-        following = replace(grant, generation=grant.generation + 1)
+        next_generation = replace(grant, generation=grant.generation + 1)
 
         async def operation(connection: AsyncConnection) -> bool:
-            if not (await connection.execute(update(oauth_grants).where(mine).values(rotated))).rowcount:
+            if not (await connection.execute(update(oauth_grants).where(condition).values(values))).rowcount:
                 return False
-            await connection.execute(self._access_row(following, access))
+            await connection.execute(self._access_row(next_generation, access))
             return True
 
         return await self._database.run_in_transaction(operation)
@@ -127,25 +127,25 @@ class SqlGrants:
         joined = tokens.join(oauth_grants, oauth_grants.c.id == tokens.c.grant_id).join(
             oauth_people, oauth_people.c.id == oauth_grants.c.person_id
         )
-        counts = tokens.c.digest == digest, oauth_grants.c.revoked_at.is_(None), tokens.c.expires_at > now
+        conditions = tokens.c.digest == digest, oauth_grants.c.revoked_at.is_(None), tokens.c.expires_at > now
         columns = [*HOLDER_COLUMNS, now.label("read_at")]
-        wanted = select(*columns).select_from(joined).where(*counts)
+        query = select(*columns).select_from(joined).where(*conditions)
 
         async def operation(connection: AsyncConnection) -> AccessHolder | None:
-            row = (await connection.execute(wanted)).first()
+            row = (await connection.execute(query)).first()
             return holder_of(row) if row is not None else None
 
         return await self._database.run(operation)
 
     async def confirm(self, grant_id: str, generation: int) -> None:
         """Record the first use of a token of this generation."""
-        mine = and_(
+        condition = and_(
             oauth_grants.c.id == grant_id,
             oauth_grants.c.generation == generation,
             oauth_grants.c.confirmed_at.is_(None),
         )
-        confirmed = update(oauth_grants).where(mine).values(confirmed_at=self._now())
-        await self._database.run(lambda connection: connection.execute(confirmed))
+        statement = update(oauth_grants).where(condition).values(confirmed_at=self._now())
+        await self._database.run(lambda connection: connection.execute(statement))
 
     async def note_used(self, grant_ids: Collection[str], minute: float) -> None:
         """Record that grants were used in the minute that began at `minute` (Unix seconds)."""
@@ -157,11 +157,11 @@ class SqlGrants:
 
     async def of_person(self, person_id: str) -> list[Grant]:
         """Return the grants of a person that have not ended, the newest first."""
-        counts = and_(oauth_grants.c.person_id == person_id, is_alive(self._now))
-        wanted = select(oauth_grants).where(counts).order_by(oauth_grants.c.created_at.desc(), oauth_grants.c.id)
+        condition = and_(oauth_grants.c.person_id == person_id, is_alive(self._now))
+        query = select(oauth_grants).where(condition).order_by(oauth_grants.c.created_at.desc(), oauth_grants.c.id)
 
         async def operation(connection: AsyncConnection) -> list[Grant]:
-            return [grant_of(row) for row in await connection.execute(wanted)]
+            return [grant_of(row) for row in await connection.execute(query)]
 
         return await self._database.run(operation)
 
@@ -170,13 +170,13 @@ class SqlGrants:
 
         `person_id` None means any person.
         """
-        mine = oauth_grants.c.id == grant_id
+        condition = oauth_grants.c.id == grant_id
         if person_id is not None:
-            mine = and_(mine, oauth_grants.c.person_id == person_id)
+            condition = and_(condition, oauth_grants.c.person_id == person_id)
 
         async def operation(connection: AsyncConnection) -> Grant | None:
             await connection.execute(increment_version())
-            ended = await revoke_where(connection, mine, reason, partial(_actor, reason), self._now)
+            ended = await revoke_where(connection, condition, reason, partial(_actor, reason), self._now)
             return ended[0] if ended else None
 
         return await self._database.run_in_transaction(operation)
@@ -186,26 +186,26 @@ class SqlGrants:
 
         async def operation(connection: AsyncConnection) -> int:
             await connection.execute(increment_version())
-            mine = oauth_grants.c.person_id == person_id
-            return len(await revoke_where(connection, mine, reason, partial(_actor, reason), self._now))
+            condition = oauth_grants.c.person_id == person_id
+            return len(await revoke_where(connection, condition, reason, partial(_actor, reason), self._now))
 
         return await self._database.run_in_transaction(operation)
 
     async def version(self) -> int:
         """Return a number that is incremented by every revocation of a grant, and by every sign-in of a person."""
-        wanted = select(service.c.value).where(service.c.name == VERSION)
+        query = select(service.c.value).where(service.c.name == VERSION)
 
         async def operation(connection: AsyncConnection) -> int:
-            return int((await connection.execute(wanted)).scalar() or 0)
+            return int((await connection.execute(query)).scalar() or 0)
 
         return await self._database.run(operation)
 
     async def take_uncounted(self) -> list[RevokeReason]:
         """Delete the ends of grants that no process has counted, and return their reasons. One process gets each."""
-        taken = delete(oauth_uncounted_ends).returning(oauth_uncounted_ends.c.reason)
+        statement = delete(oauth_uncounted_ends).returning(oauth_uncounted_ends.c.reason)
 
         async def operation(connection: AsyncConnection) -> list[RevokeReason]:
-            return [RevokeReason(reason) for reason in (await connection.execute(taken)).scalars()]
+            return [RevokeReason(reason) for reason in (await connection.execute(statement)).scalars()]
 
         return await self._database.run(operation)
 
@@ -245,17 +245,19 @@ class SqlGrants:
     async def _revoke_surplus(self, connection: AsyncConnection, person_id: str) -> None:
         """Revoke the least recently used grants of a person that exceed MAX_GRANTS."""
         used_at = func.coalesce(oauth_grants.c.last_used_at, oauth_grants.c.created_at)
-        counts = and_(oauth_grants.c.person_id == person_id, is_alive(self._now))
-        surplus = select(oauth_grants.c.id).where(counts).order_by(used_at.desc()).offset(MAX_GRANTS).limit(MAX_GRANTS)
+        condition = and_(oauth_grants.c.person_id == person_id, is_alive(self._now))
+        surplus = (
+            select(oauth_grants.c.id).where(condition).order_by(used_at.desc()).offset(MAX_GRANTS).limit(MAX_GRANTS)
+        )
         ids = list((await connection.execute(surplus)).scalars())
         if ids:
             limit, surplus_ids = RevokeReason.LIMIT, oauth_grants.c.id.in_(ids)
             await revoke_uncounted(connection, surplus_ids, limit, partial(_actor, limit), self._now)
 
     async def _count(self, connection: AsyncConnection, person_id: str) -> int:
-        counts = and_(oauth_grants.c.person_id == person_id, is_alive(self._now))
+        condition = and_(oauth_grants.c.person_id == person_id, is_alive(self._now))
         return int(
-            (await connection.execute(select(func.count()).select_from(oauth_grants).where(counts))).scalar_one()
+            (await connection.execute(select(func.count()).select_from(oauth_grants).where(condition))).scalar_one()
         )
 
 

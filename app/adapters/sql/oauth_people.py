@@ -32,7 +32,7 @@ class SqlPeople:
         now = self._now()
         values = {"id": person.id, "issuer": person.issuer, "subject": person.subject, "sealed": person.sealed}
         row = self._insert(oauth_people).values(values | {"checked_at": now, "created_at": now})
-        kept = row.on_conflict_do_update(
+        statement = row.on_conflict_do_update(
             index_elements=[oauth_people.c.id],
             set_={"sealed": row.excluded.sealed, "checked_at": row.excluded.checked_at},
         )
@@ -40,31 +40,31 @@ class SqlPeople:
 
         async def operation(connection: AsyncConnection) -> None:
             await connection.execute(increment_version())
-            await connection.execute(kept)
+            await connection.execute(statement)
             await connection.execute(entry.values(at=now))
 
         await self._database.run_in_transaction(operation)
 
     async def person(self, person_id: str) -> Person | None:
         """Return the person with this id; None if there is none."""
-        return await self._one(select(*_COLUMNS).where(oauth_people.c.id == person_id))
+        return await self._select_person(select(*_COLUMNS).where(oauth_people.c.id == person_id))
 
     async def replace_sealed(self, person: Person, sealed: str) -> bool:
         """Replace the sealed secrets if they are still `person.sealed`, and return whether they were."""
         unchanged = oauth_people.c.sealed == person.sealed
-        return await self._changed(person, unchanged, {"sealed": sealed})
+        return await self._update_if(person, unchanged, {"sealed": sealed})
 
     async def claim_check(self, person: Person) -> bool:
         """Set the time of the last check to now if it is still `person.checked_at`, and return whether it was."""
         unchanged = oauth_people.c.checked_at == person.checked_at
-        return await self._changed(person, unchanged, {"checked_at": self._now()})
+        return await self._update_if(person, unchanged, {"checked_at": self._now()})
 
     async def all_sealed(self, limit: int, after: str) -> list[Person]:
         """Return at most `limit` people with an id above `after`, by id."""
-        wanted = select(*_COLUMNS).where(oauth_people.c.id > after).order_by(oauth_people.c.id).limit(limit)
+        query = select(*_COLUMNS).where(oauth_people.c.id > after).order_by(oauth_people.c.id).limit(limit)
 
         async def operation(connection: AsyncConnection) -> list[Person]:
-            return [_person(row) for row in await connection.execute(wanted)]
+            return [_person(row) for row in await connection.execute(query)]
 
         return await self._database.run(operation)
 
@@ -77,30 +77,30 @@ class SqlPeople:
     async def in_session(self, digest: str) -> Person | None:
         """Return the person of a browser session; None if the session does not exist or has expired."""
         joined = oauth_sessions.join(oauth_people, oauth_people.c.id == oauth_sessions.c.person_id)
-        counts = oauth_sessions.c.digest == digest, oauth_sessions.c.expires_at > self._now()
-        return await self._one(select(*_COLUMNS).select_from(joined).where(*counts))
+        conditions = oauth_sessions.c.digest == digest, oauth_sessions.c.expires_at > self._now()
+        return await self._select_person(select(*_COLUMNS).select_from(joined).where(*conditions))
 
     async def end_session(self, digest: str) -> None:
         """Delete a browser session."""
-        ended = delete(oauth_sessions).where(oauth_sessions.c.digest == digest)
-        await self._database.run(lambda connection: connection.execute(ended))
+        statement = delete(oauth_sessions).where(oauth_sessions.c.digest == digest)
+        await self._database.run(lambda connection: connection.execute(statement))
 
     async def end_sessions(self, person_id: str) -> None:
         """Delete all browser sessions of a person."""
-        ended = delete(oauth_sessions).where(oauth_sessions.c.person_id == person_id)
-        await self._database.run(lambda connection: connection.execute(ended))
+        statement = delete(oauth_sessions).where(oauth_sessions.c.person_id == person_id)
+        await self._database.run(lambda connection: connection.execute(statement))
 
-    async def _changed(self, person: Person, unchanged: ColumnElement[bool], values: dict[str, Any]) -> bool:
-        changed = update(oauth_people).where(oauth_people.c.id == person.id, unchanged).values(values)
+    async def _update_if(self, person: Person, unchanged: ColumnElement[bool], values: dict[str, Any]) -> bool:
+        statement = update(oauth_people).where(oauth_people.c.id == person.id, unchanged).values(values)
 
         async def operation(connection: AsyncConnection) -> bool:
-            return bool((await connection.execute(changed)).rowcount)
+            return bool((await connection.execute(statement)).rowcount)
 
         return await self._database.run(operation)
 
-    async def _one(self, wanted: Select[Any]) -> Person | None:
+    async def _select_person(self, query: Select[Any]) -> Person | None:
         async def operation(connection: AsyncConnection) -> Person | None:
-            row = (await connection.execute(wanted)).first()
+            row = (await connection.execute(query)).first()
             return _person(row) if row is not None else None
 
         return await self._database.run(operation)

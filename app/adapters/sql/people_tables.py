@@ -19,7 +19,11 @@ invitations = Table(
     Index("invitations_team", "team_id"),
     Index("invitations_age", "expires_at"),
 )
-"""`digest` stands for the code. `used_by` is the person who has joined. An administrator has ended it at `ended_at`."""
+"""Invitations into teams.
+
+`digest` is that of the code. `used_by` is the person who has joined; NULL until then. `ended_at` is the time at which
+an administrator ended the invitation, or NULL.
+"""
 
 person_teams = Table(
     "person_teams",

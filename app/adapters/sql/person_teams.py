@@ -1,4 +1,4 @@
-"""The teams of people whose login names none, in SQL that SQLite and PostgreSQL share."""
+"""The teams of people whose login names no team, in SQL that SQLite and PostgreSQL share."""
 
 import secrets
 from dataclasses import asdict
@@ -28,7 +28,7 @@ class SqlPersonTeams:
         self._administration = Administration(database, now)
 
     async def find(self, person_id: str) -> PersonTeam | None:
-        """Return the team that a person has joined by an invitation, else their personal team; None without both."""
+        """Return the team that a person has joined by an invitation, else their personal team, else None."""
 
         async def operation(connection: AsyncConnection) -> PersonTeam | None:
             joined = await find_team(connection, person_teams, person_id)
@@ -37,20 +37,21 @@ class SqlPersonTeams:
         return await self._database.run(operation)
 
     async def make_personal(self, newcomer: Newcomer, actor: Actor, maximum: int) -> PersonTeam:
-        """Make a team for a person alone, with the person as its member. Return the one that is there, if there is.
+        """Return the person's personal team. If it is missing, create it, with the person as its member.
 
-        Raises TooManyTeams if there are `maximum` personal teams. Changes run one at a time, so none slips through.
+        Raises TooManyTeams if it is missing and there are `maximum` personal teams. Changes run one at a time, so the
+        maximum is never exceeded.
         """
         team_id = secrets.token_hex(16)
 
         async def operation(change: Change) -> tuple[PersonTeam, AuditEntry | None]:
-            found = await find_team(change.connection, personal_teams, newcomer.person_id)
-            if found is not None:
-                return found, None
-            made = (await change.connection.execute(select(func.count()).select_from(personal_teams))).scalar_one()
-            if made >= maximum:
+            existing = await find_team(change.connection, personal_teams, newcomer.person_id)
+            if existing is not None:
+                return existing, None
+            count = (await change.connection.execute(select(func.count()).select_from(personal_teams))).scalar_one()
+            if count >= maximum:
                 raise TooManyTeams
-            return await _made(change, team_id, newcomer)
+            return await _insert_personal_team(change, team_id, newcomer)
 
         return await self._administration.change(actor, operation)
 
@@ -62,12 +63,14 @@ async def find_team(connection: AsyncConnection, table: Table, person_id: str) -
         return None
     team = (await connection.execute(select(teams).where(teams.c.id == row.team_id))).one()
     member = (await connection.execute(select(members).where(members.c.id == row.member_id))).one()
-    mine = personal_teams.c.person == person_id, personal_teams.c.team_id == row.team_id
-    is_personal = (await connection.execute(select(personal_teams.c.person).where(*mine))).first() is not None
+    conditions = personal_teams.c.person == person_id, personal_teams.c.team_id == row.team_id
+    is_personal = (await connection.execute(select(personal_teams.c.person).where(*conditions))).first() is not None
     return PersonTeam(team_of(team), member_of(member), is_personal)
 
 
-async def _made(change: Change, team_id: str, newcomer: Newcomer) -> tuple[PersonTeam, AuditEntry | None]:
+async def _insert_personal_team(
+    change: Change, team_id: str, newcomer: Newcomer
+) -> tuple[PersonTeam, AuditEntry | None]:
     """Insert the team with its member, and the audit entry of the team.
 
     Return them with the audit entry of the member, which the caller inserts.
@@ -92,7 +95,7 @@ async def _made(change: Change, team_id: str, newcomer: Newcomer) -> tuple[Perso
 
 
 async def _free_team_name(connection: AsyncConnection, person_id: str) -> str:
-    """Return the name of a personal team. Somebody may have given it to another team, however unlikely."""
-    tried = f"{PERSONAL}{person_id[:_SHOWN_DIGITS]}", f"{PERSONAL}{person_id}"
-    found = set((await connection.execute(select(teams.c.name).where(teams.c.name.in_(tried)))).scalars())
-    return next((name for name in tried if name not in found), f"{PERSONAL}{secrets.token_hex(16)}")
+    """Return a free name for a personal team. An administrator may have given the usual one to another team."""
+    candidates = f"{PERSONAL}{person_id[:_SHOWN_DIGITS]}", f"{PERSONAL}{person_id}"
+    taken = set((await connection.execute(select(teams.c.name).where(teams.c.name.in_(candidates)))).scalars())
+    return next((name for name in candidates if name not in taken), f"{PERSONAL}{secrets.token_hex(16)}")

@@ -23,13 +23,13 @@ from app.domain.purchase import ALLOWED_MOVES, SENDING_SECONDS, NewPurchase, Pur
 from app.domain.untrusted_text import is_plain_id
 from app.ports.repositories import DatabaseUnavailable
 
-MAX_CLAIMS = 8
+MAX_CALLBACK_TASKS = 8
 """Maximum number of task ids that are recorded for one callback URL. A forged id must not displace the true one."""
 
 CLAIM_ATTEMPTS = 3
-"""Maximum number of attempts of a claim.
+"""Maximum number of attempts of `SqlPurchases.claim`.
 
-A claim is repeated if the key is released after it was found to be taken and before its holder is read.
+It tries again if the key was taken, and is released before its holder is read.
 """
 
 MAX_IN_MEMORY = 20_000
@@ -69,7 +69,7 @@ class SqlPurchases:
         self._insert = insert_of(database.kind)
         self._most_in_memory = most_in_memory
         self._batch_size = batch_size
-        self._claims_made = 0
+        self._claim_calls = 0
 
     async def claim(self, new: NewPurchase) -> Purchase | None:
         """Record `new` as sent, and return None; or return the purchase that holds its key, without recording `new`.
@@ -78,12 +78,12 @@ class SqlPurchases:
         alert that a budget is used up. In a database in memory, the oldest purchases may be deleted first.
         Raises DatabaseUnavailable, also if CLAIM_ATTEMPTS have failed because of other purchases with the same key.
         """
-        self._claims_made += 1
-        if self._database.is_in_memory and self._claims_made % (self._most_in_memory // 20) == 0:
+        self._claim_calls += 1
+        if self._database.is_in_memory and self._claim_calls % (self._most_in_memory // 20) == 0:
             await self._delete_oldest()
 
         async def operation(connection: AsyncConnection) -> None:
-            is_new = await _is_inserted(connection, self._row(new))
+            is_new = await _insert_if_new(connection, self._row(new))
             if new.keys and not (is_new and await take_key(connection, self._insert, self._backend, new)):
                 raise _KeyNotTaken  # rolls back
             await self._charge(connection, new)
@@ -94,8 +94,8 @@ class SqlPurchases:
             with suppress(_KeyNotTaken):
                 await self._alert_if_exhausted(run(operation))
                 return None
-            if (found := await self._database.run(lambda connection: self._key_holder(connection, new))) is not None:
-                return None if found.attempt == new.attempt else found
+            if (holder := await self._database.run(lambda connection: self._key_holder(connection, new))) is not None:
+                return None if holder.attempt == new.attempt else holder
         raise DatabaseUnavailable("has too many concurrent purchases with the same idempotency key")
 
     async def take_over(self, earlier: Purchase, new: NewPurchase) -> bool:
@@ -104,13 +104,13 @@ class SqlPurchases:
         The price is reserved in the same transaction. If SpendingRefused is raised, nothing was recorded.
         """
         unchanged = and_(purchases.c.attempt == earlier.attempt, purchases.c.state == earlier.state)
-        mine = self._row(new).values(replaces=earlier.attempt)
+        row = self._row(new).values(replaces=earlier.attempt)
 
         async def operation(connection: AsyncConnection) -> None:
-            found = await connection.execute(select(purchases.c.attempt).where(unchanged).with_for_update())
+            result = await connection.execute(select(purchases.c.attempt).where(unchanged).with_for_update())
             if (
-                found.first() is None
-                or not await _is_inserted(connection, mine)
+                result.first() is None
+                or not await _insert_if_new(connection, row)
                 or not await take_over_key(connection, self._insert, self._backend, earlier.attempt, new)
             ):
                 raise _KeyNotTaken  # rolls back: `earlier` keeps its key
@@ -127,15 +127,15 @@ class SqlPurchases:
 
         The key of a refused purchase is returned to the purchase that it replaced, or released if there is none.
         """
-        before = [earlier for earlier, allowed in ALLOWED_MOVES.items() if state in allowed]
-        mine = and_(purchases.c.attempt == attempt, purchases.c.state.in_(before))
-        moved = update(purchases).where(mine).values(state=state, task_id=task_id, changed_at=self._now())
+        earlier_states = [from_state for from_state, allowed in ALLOWED_MOVES.items() if state in allowed]
+        condition = and_(purchases.c.attempt == attempt, purchases.c.state.in_(earlier_states))
+        statement = update(purchases).where(condition).values(state=state, task_id=task_id, changed_at=self._now())
         columns = (purchases.c.attempt, purchases.c.action, purchases.c.member)
 
         async def operation(connection: AsyncConnection) -> bool:
             if state is PurchaseState.REFUSED:
-                await give_key_back(connection, mine)
-            row = (await connection.execute(moved.returning(*columns))).first()
+                await give_key_back(connection, condition)
+            row = (await connection.execute(statement.returning(*columns))).first()
             if row is not None and row.member is not None:
                 await charge_outcome(connection, row, state, task_id, self._now)
             return row is not None
@@ -146,18 +146,18 @@ class SqlPurchases:
         """Insert a purchase with its outcome, without a key, if it may not have been recorded when it was sent."""
 
         async def operation(connection: AsyncConnection) -> None:
-            await _is_inserted(connection, self._row(new).values(state=state, task_id=task_id))
+            await _insert_if_new(connection, self._row(new).values(state=state, task_id=task_id))
 
         await self._database.run(operation)
 
     async def delete_unbought(self, attempt: str) -> None:
-        """Delete a purchase whose token the backend does not know, and release its key and its price."""
-        mine = purchases.c.attempt == attempt
+        """Delete a purchase whose token the backend did not accept, and release its key and its price."""
+        condition = purchases.c.attempt == attempt
 
         async def operation(connection: AsyncConnection) -> None:
-            await give_key_back(connection, mine)
-            deleted = delete(purchases).where(mine).returning(purchases.c.member)
-            row = (await connection.execute(deleted)).first()
+            await give_key_back(connection, condition)
+            statement = delete(purchases).where(condition).returning(purchases.c.member)
+            row = (await connection.execute(statement)).first()
             if row is not None and row.member is not None:
                 await ledger.give_back(connection, attempt, self._now)
 
@@ -165,30 +165,32 @@ class SqlPurchases:
 
     async def of_callback(self, callback_id: str) -> Purchase | None:
         """Return the purchase with this callback id; None if there is none."""
-        wanted = and_(purchases.c.backend == self._backend, purchases.c.callback_id == callback_id)
-        return await self._database.run(lambda connection: self._first(connection, wanted))
+        condition = and_(purchases.c.backend == self._backend, purchases.c.callback_id == callback_id)
+        return await self._database.run(lambda connection: self._first_purchase(connection, condition))
 
     async def record_callback(self, attempt: str) -> bool:
         """Record that the backend has sent a callback, and return whether it was the first."""
-        return await self._changes(
+        return await self._execute_change(
             update(purchases)
             .where(purchases.c.attempt == attempt, purchases.c.called_at.is_(None))
             .values(called_at=self._now())
         )
 
     async def add_callback_task(self, callback_id: str, task_id: str) -> None:
-        """Record a task id that a callback has named. If there are MAX_CLAIMS already, it replaces the newest.
+        """Record a task id that a callback has named. If there are MAX_CALLBACK_TASKS already, it replaces the newest.
 
-        The callback URL may have leaked, so neither the first nor the last id is certain to be the true one.
+        The callback URL may have leaked, so neither the first nor the last id is certain to be genuine.
         """
-        mine = callback_claims.c.callback_id == callback_id
+        condition = callback_claims.c.callback_id == callback_id
 
         async def operation(connection: AsyncConnection) -> None:
-            named = await self._claims(connection, callback_id)
-            if task_id in named:
+            task_ids = await self._callback_task_ids(connection, callback_id)
+            if task_id in task_ids:
                 return
-            if len(named) >= MAX_CLAIMS:
-                await connection.execute(delete(callback_claims).where(mine, callback_claims.c.task_id == named[-1]))
+            if len(task_ids) >= MAX_CALLBACK_TASKS:
+                await connection.execute(
+                    delete(callback_claims).where(condition, callback_claims.c.task_id == task_ids[-1])
+                )
             claim = self._insert(callback_claims).values(
                 callback_id=callback_id, task_id=task_id, created_at=self._now()
             )
@@ -198,16 +200,16 @@ class SqlPurchases:
 
     async def callback_tasks(self, callback_id: str) -> list[str]:
         """Return the task ids that callbacks have named, the oldest first."""
-        return await self._database.run(lambda connection: self._claims(connection, callback_id))
+        return await self._database.run(lambda connection: self._callback_task_ids(connection, callback_id))
 
     @staticmethod
-    async def _claims(connection: AsyncConnection, callback_id: str) -> list[str]:
-        found = await connection.execute(
+    async def _callback_task_ids(connection: AsyncConnection, callback_id: str) -> list[str]:
+        result = await connection.execute(
             select(callback_claims.c.task_id)
             .where(callback_claims.c.callback_id == callback_id)
             .order_by(callback_claims.c.created_at)
         )
-        return list(filter(is_plain_id, found.scalars()))
+        return list(filter(is_plain_id, result.scalars()))
 
     async def newest(  # noqa: PLR0913 - a list is narrowed in several ways
         self,
@@ -225,31 +227,31 @@ class SqlPurchases:
         `since` is in Unix seconds. `before` is `created_at` and `attempt` of the last purchase on the previous page.
         `member` is the id of a member, and `member_name` a name, to which the purchases are limited.
         """
-        wanted = [
+        conditions = [
             purchases.c.backend == self._backend,
             purchases.c.owner.in_(owners),
             self._has_outcome(outcomes),
             *_of_member(member),
         ]
         if member_name is not None:
-            named = select(members.c.id).where(members.c.team_id.in_(owners), members.c.name == member_name)
-            wanted.append(purchases.c.member.in_(named))
+            member_ids = select(members.c.id).where(members.c.team_id.in_(owners), members.c.name == member_name)
+            conditions.append(purchases.c.member.in_(member_ids))
         if since is not None:
-            wanted.append(purchases.c.created_at >= since)
+            conditions.append(purchases.c.created_at >= since)
         if before is not None:
             at, attempt = before
             tie = and_(purchases.c.created_at == at, purchases.c.attempt < attempt)
-            wanted += [
-                purchases.c.created_at <= at,
+            conditions += [
+                purchases.c.created_at <= at,  # follows from the next condition, but lets the database use the index
                 or_(purchases.c.created_at < at, tie),
-            ]  # the first is for the index
+            ]
         newest_first = (purchases.c.created_at.desc(), purchases.c.attempt.desc())
 
         async def operation(connection: AsyncConnection) -> list[Purchase]:
-            found = await connection.execute(
-                self._select().add_columns(_MEMBER_NAME).where(*wanted).order_by(*newest_first).limit(limit)
+            rows = await connection.execute(
+                self._select().add_columns(_MEMBER_NAME).where(*conditions).order_by(*newest_first).limit(limit)
             )
-            return [_purchase(row) for row in found]
+            return [_purchase(row) for row in rows]
 
         return await self._database.run(operation)
 
@@ -264,7 +266,7 @@ class SqlPurchases:
 
     async def count_started(self, owners: Sequence[str], since: float) -> int:
         """Return the number of started purchases of `owners` that were created at `since` (Unix seconds) or later."""
-        mine = [
+        conditions = [
             purchases.c.backend == self._backend,
             purchases.c.owner.in_(owners),
             purchases.c.created_at >= since,
@@ -273,37 +275,37 @@ class SqlPurchases:
 
         async def operation(connection: AsyncConnection) -> int:
             return int(
-                (await connection.execute(select(func.count()).select_from(purchases).where(*mine))).scalar_one()
+                (await connection.execute(select(func.count()).select_from(purchases).where(*conditions))).scalar_one()
             )
 
         return await self._database.run(operation)
 
     async def bought(self, owner: str, task_ids: Collection[str], *, member: str | None = None) -> set[str]:
-        """Return those of `task_ids` that `owner` has bought. `member` limits them to one member of the team."""
-        found: set[str] = set()
+        """Return those of `task_ids` that `owner` has bought; with `member`, only those of this team member."""
+        bought_ids: set[str] = set()
         remaining = iter(task_ids)
         while batch := list(islice(remaining, MAX_COMPARED)):
-            mine = [
+            conditions = [
                 purchases.c.backend == self._backend,
                 purchases.c.owner == owner,
                 purchases.c.task_id.in_(batch),
                 *_of_member(member),
             ]
 
-            async def operation(connection: AsyncConnection, mine: list[Any] = mine) -> list[str]:
-                return list((await connection.execute(select(purchases.c.task_id).where(*mine))).scalars())
+            async def operation(connection: AsyncConnection, conditions: list[Any] = conditions) -> list[str]:
+                return list((await connection.execute(select(purchases.c.task_id).where(*conditions))).scalars())
 
-            found.update(await self._database.run(operation))
-        return found
+            bought_ids.update(await self._database.run(operation))
+        return bought_ids
 
     async def task_ids(self, owners: Sequence[str], prefix: str, limit: int, *, member: str | None = None) -> list[str]:
         """Return at most `limit` task ids of the owners that begin with `prefix`, the newest first.
 
-        `member` limits them to one member of the team.
+        With `member`, only task ids of this team member are returned.
         """
 
         async def operation(connection: AsyncConnection) -> list[str]:
-            found = await connection.execute(
+            result = await connection.execute(
                 select(purchases.c.task_id)
                 .where(
                     purchases.c.backend == self._backend,
@@ -314,7 +316,7 @@ class SqlPurchases:
                 .order_by(purchases.c.created_at.desc())
                 .limit(limit)
             )
-            return list(filter(is_plain_id, found.scalars()))
+            return list(filter(is_plain_id, result.scalars()))
 
         return await self._database.run(operation)
 
@@ -324,18 +326,18 @@ class SqlPurchases:
         Return the number of deleted purchases.
         """
         now = self._now()
-        await self._delete_some(callback_claims.c.callback_id, callback_claims.c.created_at < now - refused_seconds)
+        await self._delete_where(callback_claims.c.callback_id, callback_claims.c.created_at < now - refused_seconds)
         old = purchases.c.created_at < now - seconds
         refused = and_(purchases.c.state == PurchaseState.REFUSED, purchases.c.created_at < now - refused_seconds)
-        return await self._delete_some(purchases.c.attempt, or_(old, refused))
+        return await self._delete_where(purchases.c.attempt, or_(old, refused))
 
-    async def _delete_some(self, key: Column[str], where: ColumnElement[bool]) -> int:
+    async def _delete_where(self, key: Column[str], where: ColumnElement[bool]) -> int:
         return await delete_in_batches(self._database, key, where, self._batch_size)
 
     async def _delete_oldest(self) -> None:
         newest_first = select(purchases.c.attempt).order_by(purchases.c.created_at.desc())
         too_many = purchases.c.attempt.in_(newest_first.offset(self._most_in_memory))
-        await self._changes(delete(purchases).where(too_many))
+        await self._execute_change(delete(purchases).where(too_many))
 
     def _row(self, new: NewPurchase) -> Insert:
         now = self._now()
@@ -372,17 +374,17 @@ class SqlPurchases:
             await ledger.reserve(connection, new.attempt, new.charge, self._now)
 
     async def _key_holder(self, connection: AsyncConnection, new: NewPurchase) -> Purchase | None:
-        """Return the purchase that holds the key of `new`, or `new` if an earlier attempt was committed; else None."""
+        """Return the purchase that holds the key of `new`, else `new` if it is already recorded, else None."""
         key = await key_holder(connection, self._backend, new.keys)
         attempt = new.attempt if key is None else key.attempt
-        found = await self._first(connection, purchases.c.attempt == attempt)
-        return found if found is None or key is None else replace(found, request_hash=key.request_hash)
+        purchase = await self._first_purchase(connection, purchases.c.attempt == attempt)
+        return purchase if purchase is None or key is None else replace(purchase, request_hash=key.request_hash)
 
-    async def _first(self, connection: AsyncConnection, wanted: ColumnElement[bool]) -> Purchase | None:
-        row = (await connection.execute(self._select().where(wanted))).first()
+    async def _first_purchase(self, connection: AsyncConnection, condition: ColumnElement[bool]) -> Purchase | None:
+        row = (await connection.execute(self._select().where(condition))).first()
         return None if row is None else _purchase(row)
 
-    async def _changes(self, statement: Any) -> bool:
+    async def _execute_change(self, statement: Any) -> bool:
         return bool(await self._count(statement))
 
     async def _count(self, statement: Any) -> int:
@@ -401,7 +403,7 @@ def _of_member(member: str | None) -> list[ColumnElement[bool]]:
     return [] if member is None else [purchases.c.member == member]
 
 
-async def _is_inserted(connection: AsyncConnection, row: Insert) -> bool:
+async def _insert_if_new(connection: AsyncConnection, row: Insert) -> bool:
     return (await connection.execute(row.returning(purchases.c.attempt))).first() is not None
 
 

@@ -14,4 +14,7 @@ rate_limits = Table(
     Column("generations_per_hour", Integer),
     Column("in_flight", Integer),
 )
-"""Limits of teams, members and keys. `member_id` is "" unless they are for a member, and `key_id` unless for a key."""
+"""Limits of teams, members and keys.
+
+`member_id` is "" in the limits of a team or key, and `key_id` in those of a team or member.
+"""

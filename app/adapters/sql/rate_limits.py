@@ -35,8 +35,8 @@ class SqlTeamLimits:
 
         Raises NotThere if the team, the member or the key does not exist.
         """
-        given = {kind.value: maximum for kind, maximum in limits.by_kind().items() if maximum is not None}
-        return await self._update("limits.set", owner, actor, lambda current: replace(current, **given))
+        changes = {kind.value: maximum for kind, maximum in limits.by_kind().items() if maximum is not None}
+        return await self._update("limits.set", owner, actor, lambda current: replace(current, **changes))
 
     async def of_team(self, team_name: str) -> list[OwnedLimits]:
         """Return all limits in a team: first its own, then those of members and of keys.
@@ -49,7 +49,7 @@ class SqlTeamLimits:
             names = await spender_names(connection, team)
             rows = await connection.execute(select(rate_limits).where(rate_limits.c.team_id == team.id))
             owned = [OwnedLimits(names.owner(team, _spender(row)), _limits(row)) for row in rows]
-            return sorted(owned, key=lambda one: (one.owner.key or "", one.owner.member or ""))
+            return sorted(owned, key=lambda entry: (entry.owner.key or "", entry.owner.member or ""))
 
         return await self._database.run(operation)
 
@@ -79,7 +79,7 @@ class SqlTeamLimits:
             team = await change.team(owner.team)
             names = await spender_names(change.connection, team)
             spender = names.spender(team, owner)
-            row = (await change.connection.execute(select(rate_limits).where(_is_row_of(spender)))).first()
+            row = (await change.connection.execute(select(rate_limits).where(_row_condition(spender)))).first()
             before = NO_LIMITS if row is None else _limits(row)
             after = new_limits(before)
             owned = OwnedLimits(names.owner(team, spender), after)
@@ -96,7 +96,7 @@ async def _put(connection: AsyncConnection, spender: Spender, limits: Limits) ->
 
     No other change can come between the two statements, because administrative changes run one at a time.
     """
-    await connection.execute(delete(rate_limits).where(_is_row_of(spender)))
+    await connection.execute(delete(rate_limits).where(_row_condition(spender)))
     if limits != NO_LIMITS:
         await connection.execute(rate_limits.insert().values(_columns(spender) | asdict(limits)))
 
@@ -119,7 +119,7 @@ def _columns(spender: Spender) -> dict[str, Any]:
     return {"team_id": spender.team, "member_id": spender.member or "", "key_id": spender.key or ""}
 
 
-def _is_row_of(spender: Spender) -> ColumnElement[bool]:
+def _row_condition(spender: Spender) -> ColumnElement[bool]:
     return and_(*(rate_limits.c[name] == value for name, value in _columns(spender).items()))
 
 

@@ -16,7 +16,7 @@ from app.domain.budget import EntryState, MonthSpent, Spender, UnsettledEntry, W
 from app.domain.rate_limit import LimitUse
 
 MAX_WINDOW_SECONDS = 32 * 86_400.0
-"""Longer than the longest month: windows that began earlier than this have ended."""
+"""Longer than the longest month: a window that began longer ago than this has ended."""
 
 
 class SqlLedger:
@@ -44,10 +44,12 @@ class SqlLedger:
         """Return the budgets of whole teams, of at most `limit` teams, with the usage of their current windows."""
 
         async def operation(connection: AsyncConnection) -> list[tuple[str, WindowUse]]:
-            whole = and_(budgets.c.member_id == "", budgets.c.key_id == "")
-            named = select(teams.c.id, teams.c.name).where(teams.c.id.in_(select(budgets.c.team_id).where(whole)))
-            found = (await connection.execute(named.order_by(teams.c.created_at).limit(limit))).all()
-            return [(team.name, use) for team in found for use in await self._of_team(connection, team.id)]
+            is_whole_team = and_(budgets.c.member_id == "", budgets.c.key_id == "")
+            query = select(teams.c.id, teams.c.name).where(
+                teams.c.id.in_(select(budgets.c.team_id).where(is_whole_team))
+            )
+            rows = (await connection.execute(query.order_by(teams.c.created_at).limit(limit))).all()
+            return [(team.name, use) for team in rows for use in await self._of_team(connection, team.id)]
 
         return await self._database.run(operation)
 

@@ -15,7 +15,10 @@ VERSION = "sign_in_version"
 
 
 def increment_version() -> Update:
-    """Return the statement that increments the version. It must come first in a transaction, because it is the lock."""
+    """Return the statement that increments the version.
+
+    It must come first in a transaction, because it locks out all other transactions that execute it.
+    """
     following = cast(cast(service.c.value, BigInteger) + 1, String)
     return update(service).where(service.c.name == VERSION).values(value=following)
 

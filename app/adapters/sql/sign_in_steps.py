@@ -11,7 +11,7 @@ from app.domain.teams import parsed_scopes, written_scopes
 from app.ports.sign_in_store import AuthorizationCode, PendingLogin
 
 MAX_PENDING = 10_000
-"""Sign-ins that may be under way, about 600 bytes each. A person takes a minute or two for one."""
+"""Maximum number of sign-ins that are under way, about 600 bytes each. A sign-in takes a person a minute or two."""
 
 
 class SqlSignInSteps:
@@ -31,27 +31,27 @@ class SqlSignInSteps:
         row = self._insert(oauth_pending).values(values | {"expires_at": self._now() + seconds})
         begun_at = select(oauth_pending.c.expires_at).order_by(oauth_pending.c.expires_at.desc())
         oldest_kept = begun_at.offset(self._max_pending - 1).limit(1).scalar_subquery()
-        counts_all = self._begun % max(1, self._max_pending // 100) == 0
+        deletes_oldest = self._begun % max(1, self._max_pending // 100) == 0
         self._begun += 1
 
         async def operation(connection: AsyncConnection) -> None:
             await connection.execute(row.on_conflict_do_nothing())
-            if counts_all:
+            if deletes_oldest:
                 await connection.execute(delete(oauth_pending).where(oauth_pending.c.expires_at < oldest_kept))
 
         await self._database.run(operation)
 
     async def take_pending(self, state: str, browser: str) -> PendingLogin | None:
-        """Return the sign-in with this state and browser, and delete it; None where there is none, or it is too old.
+        """Return the sign-in with this state and browser, and delete it; None if it does not exist or has expired.
 
         A sign-in of another browser stays as it is.
         """
         pending = oauth_pending.c
-        mine = pending.state == state, pending.browser == browser, pending.expires_at > self._now()
-        taken = delete(oauth_pending).where(*mine).returning(pending.state, pending.browser, pending.content)
+        conditions = pending.state == state, pending.browser == browser, pending.expires_at > self._now()
+        statement = delete(oauth_pending).where(*conditions).returning(pending.state, pending.browser, pending.content)
 
         async def operation(connection: AsyncConnection) -> PendingLogin | None:
-            row = (await connection.execute(taken)).first()
+            row = (await connection.execute(statement)).first()
             return PendingLogin(row.state, row.browser, row.content) if row is not None else None
 
         return await self._database.run(operation)
@@ -73,10 +73,10 @@ class SqlSignInSteps:
     async def code(self, digest: str) -> AuthorizationCode | None:
         """Return the code with this digest, used or not; None if there is none."""
         is_expired = (oauth_codes.c.expires_at <= self._now()).label("is_expired")
-        wanted = select(*oauth_codes.c, is_expired).where(oauth_codes.c.digest == digest)
+        query = select(*oauth_codes.c, is_expired).where(oauth_codes.c.digest == digest)
 
         async def operation(connection: AsyncConnection) -> AuthorizationCode | None:
-            row = (await connection.execute(wanted)).first()
+            row = (await connection.execute(query)).first()
             if row is None:
                 return None
             return AuthorizationCode(

@@ -1,7 +1,7 @@
 """Converts between the owners of budgets and limits and the ids under which these are stored.
 
-An owner has the name of a member, or the id of any key in a chain of rotations. The stored ids are the member's id, and
-the id of the first key in the chain.
+An owner is given by the name of a member, or by the id of any key in a chain of rotations. The stored ids are the
+member's id, and the id of the first key in the chain.
 """
 
 from dataclasses import dataclass

@@ -20,14 +20,14 @@ from app.ports.budgets import Spending, SpendingGroup
 async def spending(
     connection: AsyncConnection, team: Team, days: Sequence[date], by: SpendingGroup | None, zone: ZoneInfo
 ) -> list[Spending]:
-    """Return a team's spending in `days`, which are consecutive, by the name of the group and by unit."""
-    wanted = and_(
+    """Return a team's spending in `days`, which are consecutive, in groups by `by` and unit, ordered by name."""
+    condition = and_(
         ledger.c.team_id == team.id,
         ledger.c.state != EntryState.GIVEN_BACK,
         ledger.c.created_at >= start_of_day(days[0], zone),
     )
     name, tables = _group_source(by, days, zone)
-    found = await connection.execute(
+    result = await connection.execute(
         select(
             name.label("name"),
             ledger.c.unit,
@@ -36,10 +36,10 @@ async def spending(
             _sum(EntryState.RESERVED).label("reserved"),
         )
         .select_from(tables)
-        .where(wanted)
+        .where(condition)
         .group_by(*(() if by is None else (name,)), ledger.c.unit)
     )
-    rows = [Spending(row.name, row.unit, row.generations, int(row.spent), int(row.reserved)) for row in found]
+    rows = [Spending(row.name, row.unit, row.generations, int(row.spent), int(row.reserved)) for row in result]
     return sorted(rows, key=lambda row: (row.name or "", row.unit or ""))
 
 
@@ -47,24 +47,24 @@ async def spent_this_month(
     connection: AsyncConnection, spender: Spender, unit: str | None, now: SqlClock
 ) -> MonthSpent:
     """Return the spending of the team and the member in `unit` since the start of the month in the team's time zone."""
-    wanted = select(now().label("moment"), teams.c.timezone).where(teams.c.id == spender.team)
-    found = (await connection.execute(wanted)).one()
-    since = window_at(Window.MONTH, found.moment, time_zone(found.timezone)).start
+    query = select(now().label("moment"), teams.c.timezone).where(teams.c.id == spender.team)
+    team = (await connection.execute(query)).one()
+    since = window_at(Window.MONTH, team.moment, time_zone(team.timezone)).start
     is_mine = case((ledger.c.member_id == spender.member, 1), else_=0).label("is_mine")
-    bought = select(is_mine, func.count().label("generations"), _sum(EntryState.TAKEN), _sum(EntryState.RESERVED))
-    mine = and_(
+    sums = select(is_mine, func.count().label("generations"), _sum(EntryState.TAKEN), _sum(EntryState.RESERVED))
+    condition = and_(
         ledger.c.team_id == spender.team,
         ledger.c.unit == unit,
         ledger.c.created_at >= since,
         ledger.c.state != EntryState.GIVEN_BACK,
     )
-    rows = (await connection.execute(bought.where(mine).group_by(is_mine))).all()
+    rows = (await connection.execute(sums.where(condition).group_by(is_mine))).all()
     return MonthSpent(since, _total(row for row in rows if row.is_mine), _total(rows))
 
 
 def _total(rows: Iterable[Row[Any]]) -> Spent:
-    sums = [sum(int(row[column]) for row in found) for found in [list(rows)] for column in (1, 2, 3)]
-    return Spent(*sums)
+    all_rows = list(rows)
+    return Spent(*(sum(int(row[column]) for row in all_rows) for column in (1, 2, 3)))
 
 
 def days_from(first: date, last: date) -> list[date]:

@@ -32,7 +32,11 @@ purchases = Table(
     Index("purchases_replaces", "replaces"),
     Index("purchases_age", "created_at"),
 )
-"""Every submission to a backend."""
+"""Every submission to a backend.
+
+`replaces` is the attempt from which the purchase has taken its idempotency key over, or NULL. `called_at` is the time
+of the first callback, or NULL.
+"""
 
 purchase_keys = Table(
     "purchase_keys",
@@ -44,7 +48,7 @@ purchase_keys = Table(
     Column("attempt", String(32), ForeignKey("purchases.attempt", ondelete="CASCADE"), nullable=False),
     Index("purchase_keys_attempt", "attempt"),
 )
-"""Holders of idempotency keys. A key has a row for each of its names, one for each secret key of the service."""
+"""The purchases that hold idempotency keys. A key has a row under each secret key of the service."""
 
 callback_claims = Table(
     "callback_claims",
@@ -54,7 +58,7 @@ callback_claims = Table(
     Column("created_at", Float(53), nullable=False),
     Index("callback_claims_age", "created_at"),
 )
-"""Task ids that callbacks have named for purchases without one. They are not verified: callbacks are not signed."""
+"""Task ids that callbacks have named, for purchases whose task id is unknown. They are not verified."""
 
 service = Table(
     "service",

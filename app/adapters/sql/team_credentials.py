@@ -42,8 +42,8 @@ class SqlTeamCredentials:
             removed = update(team_credentials).where(*others).values(sealed="", removed_at=change.now)
             await change.connection.execute(removed)
             team = await _select_team(change.connection, credential.team_id)
-            for one in before:
-                removal = _entry(change, "credential.remove", team, one, is_there=False)
+            for removed_credential in before:
+                removal = _entry(change, "credential.remove", team, removed_credential, is_there=False)
                 await change.connection.execute(audit.insert().values(audit_values(removal)))
             return added, entry
 
@@ -62,13 +62,13 @@ class SqlTeamCredentials:
 
         async def operation(change: Change) -> tuple[TeamCredential, AuditEntry | None]:
             owner = await change.team(team)
-            mine = team_credentials.c.team_id == owner.id, team_credentials.c.id == credential_id
-            if not (found := await _select_credentials(change.connection, *mine)):
+            conditions = team_credentials.c.team_id == owner.id, team_credentials.c.id == credential_id
+            if not (credentials := await _select_credentials(change.connection, *conditions)):
                 raise NotThere(f"Team {team} has no credential {credential_id}. Look at the list of its credentials.")
-            removed_at = change.now if found[0].removed_at is None else found[0].removed_at
-            removed = replace(found[0], sealed="", removed_at=removed_at)
+            removed_at = change.now if credentials[0].removed_at is None else credentials[0].removed_at
+            removed = replace(credentials[0], sealed="", removed_at=removed_at)
             values = {"sealed": "", "removed_at": removed_at}
-            await change.connection.execute(update(team_credentials).where(*mine).values(values))
+            await change.connection.execute(update(team_credentials).where(*conditions).values(values))
             return removed, _entry(change, "credential.remove", owner, removed, is_there=False)
 
         return await self._administration.change(actor, operation)
@@ -81,20 +81,20 @@ class SqlTeamCredentials:
         unchanged = team_credentials.c.id == credential.id, team_credentials.c.sealed == credential.sealed
 
         async def operation(connection: AsyncConnection) -> bool:
-            done = await connection.execute(update(team_credentials).where(*unchanged).values(sealed=sealed))
-            return bool(done.rowcount)
+            result = await connection.execute(update(team_credentials).where(*unchanged).values(sealed=sealed))
+            return bool(result.rowcount)
 
         return await self._database.run(operation)
 
     async def _in_use(self, *where: ColumnElement[bool]) -> list[TeamCredential]:
-        wanted = (team_credentials.c.removed_at.is_(None), *where)
-        return await self._database.run(lambda connection: _select_credentials(connection, *wanted))
+        conditions = (team_credentials.c.removed_at.is_(None), *where)
+        return await self._database.run(lambda connection: _select_credentials(connection, *conditions))
 
 
 async def _insert_credential(change: Change, credential: TeamCredential) -> tuple[TeamCredential, AuditEntry | None]:
-    """Insert a credential, unless an earlier try of the same change has done so."""
-    if found := await _select_credentials(change.connection, team_credentials.c.sealed == credential.sealed):
-        return found[0], None
+    """Insert a credential, unless an earlier attempt of the same change was committed."""
+    if recorded := await _select_credentials(change.connection, team_credentials.c.sealed == credential.sealed):
+        return recorded[0], None
     team = await _select_team(change.connection, credential.team_id)
     added = replace(credential, created_at=change.now, removed_at=None)
     await change.connection.execute(team_credentials.insert().values(asdict(added)))
@@ -115,7 +115,7 @@ async def _select_credentials(connection: AsyncConnection, *where: ColumnElement
 
 
 def _entry(change: Change, action: str, team: Team, credential: TeamCredential, *, is_there: bool) -> AuditEntry:
-    shown: dict[str, Any] = {"backend": credential.backend, "hint": credential.hint}
+    fields: dict[str, Any] = {"backend": credential.backend, "hint": credential.hint}
     subject = f"{team.name}/{credential.backend}/{credential.id}"
-    before, after = (None, shown) if is_there else (shown, None)
+    before, after = (None, fields) if is_there else (fields, None)
     return change.entry(action, subject, before=before, after=after, team_id=team.id)

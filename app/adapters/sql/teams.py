@@ -36,10 +36,10 @@ class SqlTeams:
         team_id = secrets.token_hex(16)
 
         async def operation(change: Change) -> tuple[Team, AuditEntry | None]:
-            found = (await change.connection.execute(select(teams).where(teams.c.name == name))).first()
-            if found is not None and found.id == team_id:
-                return team_of(found), None
-            if found is not None:
+            existing = (await change.connection.execute(select(teams).where(teams.c.name == name))).first()
+            if existing is not None and existing.id == team_id:
+                return team_of(existing), None
+            if existing is not None:
                 raise AlreadyThere(f"There is a team {name} already. Choose another name.")
             team = Team(
                 team_id,
@@ -82,25 +82,25 @@ class SqlTeams:
         asks_above: int | Literal["never"] | None = None,
     ) -> Team:
         """Change the settings that are not None. Raises NotThere."""
-        given = {
+        settings = {
             "timezone": timezone,
             "allows_foreign_ids": allows_foreign_ids,
             "members_see_all": members_see_all,
             "asks_above": asks_above,
         }
-        wanted = {column: _column_value(value) for column, value in given.items() if value is not None}
-        return await self._change("team.change", name, actor, wanted) if wanted else await self.team(name)
+        values = {column: _column_value(value) for column, value in settings.items() if value is not None}
+        return await self._change("team.change", name, actor, values) if values else await self.team(name)
 
-    async def _change(self, action: str, name: str, actor: Actor, wanted: dict[str, Any]) -> Team:
+    async def _change(self, action: str, name: str, actor: Actor, values: dict[str, Any]) -> Team:
         async def operation(change: Change) -> tuple[Team, AuditEntry | None]:
             team = await change.team(name)
-            await change.connection.execute(update(teams).where(teams.c.id == team.id).values(wanted))
-            if "timezone" in wanted:
+            await change.connection.execute(update(teams).where(teams.c.id == team.id).values(values))
+            if "timezone" in values:
                 await count_windows(change.connection, team.id, self._now)
-            before = {column: _audited(column, getattr(team, column)) for column in wanted}
-            after = {column: _audited(column, value) for column, value in wanted.items()}
+            before = {column: _audited(column, getattr(team, column)) for column in values}
+            after = {column: _audited(column, value) for column, value in values.items()}
             entry = change.entry(action, name, before=before, after=after, team_id=team.id)
-            return replace(team, **wanted), entry
+            return replace(team, **values), entry
 
         return await self._administration.change(actor, operation)
 
@@ -110,11 +110,11 @@ class SqlTeams:
 
         async def operation(change: Change) -> tuple[Member, AuditEntry | None]:
             owner = await change.team(team)
-            namesake = select(members).where(members.c.team_id == owner.id, members.c.name == name)
-            found = (await change.connection.execute(namesake)).first()
-            if found is not None and found.id == member_id:
-                return member_of(found), None
-            if found is not None:
+            query = select(members).where(members.c.team_id == owner.id, members.c.name == name)
+            existing = (await change.connection.execute(query)).first()
+            if existing is not None and existing.id == member_id:
+                return member_of(existing), None
+            if existing is not None:
                 raise AlreadyThere(f"Team {team} has a member {name} already. Choose another name.")
             return await insert_member(change, owner, member_id, name)
 
@@ -125,13 +125,13 @@ class SqlTeams:
         is_personal = teams.c.id.in_(select(personal_teams.c.team_id))
 
         async def operation(connection: AsyncConnection) -> list[Team]:
-            found = select(teams).where(teams.c.name.in_(names), ~is_personal).order_by(teams.c.name)
-            return [team_of(row) for row in await connection.execute(found)]
+            query = select(teams).where(teams.c.name.in_(names), ~is_personal).order_by(teams.c.name)
+            return [team_of(row) for row in await connection.execute(query)]
 
         return await self._database.run(operation)
 
     async def member(self, team_id: str, member_id: str) -> Member | None:
-        """Return the member with this id of the team with that id; None if there is none."""
+        """Return the member of a team, both by id; None if there is none."""
         return await self._database.run(lambda connection: select_member(connection, team_id, member_id))
 
     async def window_limits(self, team_id: str, member_id: str) -> tuple[RateLimit, ...]:
@@ -139,16 +139,16 @@ class SqlTeams:
         return await self._database.run(lambda connection: window_limits(connection, Spender(team_id, member_id)))
 
     async def join(self, team: Team, member_id: str, name: str, actor: Actor) -> Member:
-        """Return the member with this id. Add them to `team` if it does not have them yet.
+        """Return the member with this id, who is added to `team` if necessary.
 
         If the name is taken, a part of the id is appended. `member_id` has 32 hex digits.
         """
 
         async def operation(change: Change) -> tuple[Member, AuditEntry | None]:
-            if (found := await select_member(change.connection, team.id, member_id)) is not None:
-                return found, None
-            free = await free_name(change.connection, team.id, name, member_id)
-            return await insert_member(change, team, member_id, free)
+            if (existing := await select_member(change.connection, team.id, member_id)) is not None:
+                return existing, None
+            free_member_name = await free_name(change.connection, team.id, name, member_id)
+            return await insert_member(change, team, member_id, free_member_name)
 
         return await self._administration.change(actor, operation)
 
@@ -157,9 +157,9 @@ class SqlTeams:
 
         async def operation(connection: AsyncConnection) -> list[Member]:
             owner = await team_named(connection, team)
-            present = members.c.team_id == owner.id, members.c.removed_at.is_(None)
-            found = select(members).where(*present).order_by(members.c.name)
-            return [member_of(row) for row in await connection.execute(found)]
+            conditions = members.c.team_id == owner.id, members.c.removed_at.is_(None)
+            query = select(members).where(*conditions).order_by(members.c.name)
+            return [member_of(row) for row in await connection.execute(query)]
 
         return await self._database.run(operation)
 

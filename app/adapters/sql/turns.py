@@ -1,4 +1,4 @@
-"""A database whose operations wait for their turn, so that a flood of them leaves connections to purchases."""
+"""A database whose operations wait for their turn, so that a flood of sign-ins leaves connections to purchases."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
@@ -29,10 +29,10 @@ class Operations(Protocol):
 
 
 class DatabaseInTurns:
-    """Runs each operation of one caller on a database in its turn. Raises DatabaseBusy where none comes in time."""
+    """Runs each operation of one caller on a database in its turn. Raises DatabaseBusy if the wait is too long."""
 
     def __init__(self, database: Operations, turns: DatabaseTurns, caller: str) -> None:
-        """Run on `database`, in the turns that `caller` has among those of `turns`."""
+        """Run operations on `database`, when `turns` gives `caller` a turn."""
         self._database = database
         self._turns = turns
         self._caller = caller

@@ -27,7 +27,7 @@ def add_commands(commands: Any) -> None:
     audit.add_argument("--team", type=checked(valid_name), metavar="TEAM", help="only what concerns this team")
     audit.add_argument(
         "--since",
-        type=checked(lambda given: parsed_moment(given, time.time())),
+        type=checked(lambda text: parsed_moment(text, time.time())),
         metavar="TIME",
         help="only from then on: 2026-11-01, an ISO time, or 30d for the last",
     )
@@ -38,8 +38,8 @@ def add_commands(commands: Any) -> None:
 
 async def _audit(admin: Administrator, args: Namespace) -> None:
     names = {team.id: team.name for team in await admin.directory.teams.all()}
-    wanted = None if args.team is None else (await admin.directory.teams.team(args.team)).id
-    pages = _pages(admin, wanted, args.since)
+    team_id = None if args.team is None else (await admin.directory.teams.team(args.team)).id
+    pages = _pages(admin, team_id, args.since)
     if admin.output.is_json:
         admin.output.show([audit_document(names, entry) async for page in pages for entry in page], [])
         return
@@ -58,9 +58,9 @@ async def _pages(admin: Administrator, team_id: str | None, since: float | None)
         after = page[-1].id or 0
 
 
-def _print(names: Mapping[str, str], page: Sequence[AuditEntry], form: str, *, is_first: bool) -> None:
+def _print(names: Mapping[str, str], page: Sequence[AuditEntry], output_format: str, *, is_first: bool) -> None:
     """Print a page of entries. Only the first page has headings."""
-    match form:
+    match output_format:
         case "jsonl":
             lines: Iterable[str] = (json.dumps(audit_document(names, entry)) for entry in page)
         case "csv":

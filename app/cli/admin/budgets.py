@@ -23,19 +23,25 @@ HEADINGS = ("for", "window", "limit", "left", "reserved", "spent", "unit", "rene
 def add_commands(commands: Any) -> None:
     """Add `budgets` and its verbs."""
     verbs = add_noun(commands, "budgets", "Set, list, raise and remove budgets.")
-    put = _add_verb(verbs, "set", _set, "Set what may be spent, in the place of an earlier budget of the same window.")
-    put.add_argument("--amount", required=True, type=checked(parse_amount), metavar="25", help="in the backend's unit")
-    _add_window(put, required=True)
-    put.add_argument("--soft", action="store_true", help="only alert; a budget refuses otherwise")
-    put.add_argument("--alert-url", type=_alert_url, metavar="URL", help="where to send an alert at 50, 80 and 100 %%")
+    setting = _add_owner_verb(
+        verbs, "set", _set, "Set what may be spent, in the place of an earlier budget of the same window."
+    )
+    setting.add_argument(
+        "--amount", required=True, type=checked(parse_amount), metavar="25", help="in the backend's unit"
+    )
+    _add_window(setting, required=True)
+    setting.add_argument("--soft", action="store_true", help="only alert; a budget refuses otherwise")
+    setting.add_argument(
+        "--alert-url", type=_alert_url, metavar="URL", help="where to send an alert at 50, 80 and 100 %%"
+    )
     add_verb(verbs, "list", _list, "List the budgets of a team and what they have left.", "TEAM")
-    more = _add_verb(verbs, "raise", _raise, "Raise a budget for a while, in the place of an earlier raise.")
-    more.add_argument("--by", required=True, type=_above_zero, metavar="10", help="in the backend's unit")
-    more.add_argument(
+    raising = _add_owner_verb(verbs, "raise", _raise, "Raise a budget for a while, in the place of an earlier raise.")
+    raising.add_argument("--by", required=True, type=_above_zero, metavar="10", help="in the backend's unit")
+    raising.add_argument(
         "--until", required=True, type=checked(parse_day), metavar="2026-12-31", help="the last day, in the team's zone"
     )
-    _add_window(more)
-    _add_window(_add_verb(verbs, "remove", _remove, "Remove a budget."))
+    _add_window(raising)
+    _add_window(_add_owner_verb(verbs, "remove", _remove, "Remove a budget."))
 
 
 def budget_lines(budgets: list[OwnedUse]) -> list[str]:
@@ -106,7 +112,8 @@ def _owner_text(owner: BudgetOwner) -> str:
     return "team" if owner.key is None else f"key {owner.key}"
 
 
-def _add_verb(verbs: Any, name: str, handler: Any, help_text: str) -> ArgumentParser:
+def _add_owner_verb(verbs: Any, name: str, handler: Any, help_text: str) -> ArgumentParser:
+    """Add a verb for the budgets of a team, or of the member or key that an option names."""
     verb = add_verb(verbs, name, handler, help_text, "TEAM")
     owner = verb.add_mutually_exclusive_group()
     owner.add_argument("--member", type=checked(valid_name), metavar="MEMBER", help="for this member (the whole team)")
@@ -129,17 +136,17 @@ def _window(args: Namespace) -> Window | None:
     return None if args.window is None else Window(args.window)
 
 
-def _above_zero(given: str) -> int:
-    amount = checked(parse_amount)(given)
+def _above_zero(text: str) -> int:
+    amount = checked(parse_amount)(text)
     if amount == 0:
         raise ArgumentTypeError("A raise must be more than 0.")
     return amount
 
 
-def _alert_url(given: str) -> str:
-    if len(given) > MAX_ALERT_URL_LENGTH or not is_plain_url(given) or not urlsplit(given).hostname:
+def _alert_url(text: str) -> str:
+    if len(text) > MAX_ALERT_URL_LENGTH or not is_plain_url(text) or not urlsplit(text).hostname:
         raise ArgumentTypeError(f"An alert goes to an https URL of at most {MAX_ALERT_URL_LENGTH} characters.")
-    parts = urlsplit(given)
+    parts = urlsplit(text)
     if parts.scheme.lower() != "https" and parts.hostname not in LOOPBACK:
         raise ArgumentTypeError("An alert goes to an https URL; http is for this machine alone.")
-    return given
+    return text

@@ -50,16 +50,16 @@ def _document(client: OAuthClient) -> dict[str, Any]:
 async def _create(admin: Administrator, args: Namespace) -> None:
     client_id = f"lmc_{secrets.token_urlsafe(16)}"
     client = OAuthClient(client_id, args.name, tuple(args.redirect), Registration.MANUAL)
-    shown, lines = {}, [f"Registered client {client.name}. Its client id is {client.id}"]
+    secret_field, lines = {}, [f"Registered client {client.name}. Its client id is {client.id}"]
     if args.secret:
         secret, digest = await admin.secrets.new_client_secret()
         client = replace(client, auth=ClientAuth.SECRET, secret_digest=digest)
-        shown, lines = {"client_secret": secret}, [*lines, f"Its secret, which is shown this once: {secret}"]
+        secret_field, lines = {"client_secret": secret}, [*lines, f"Its secret, which is shown this once: {secret}"]
     await admin.clients.register(client, None)
-    admin.output.show(_document(client) | shown, lines)
+    admin.output.show(_document(client) | secret_field, lines)
 
 
-async def _list(admin: Administrator, _chosen: Namespace) -> None:
+async def _list(admin: Administrator, _args: Namespace) -> None:
     clients = await admin.clients.of_operator()
     rows = [(client.id, client.name, client.auth.value, " ".join(client.redirect_uris)) for client in clients]
     lines = table(("client id", "name", "authentication", "redirect URIs"), rows)

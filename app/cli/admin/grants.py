@@ -15,7 +15,7 @@ HEADINGS = ("grant", "person", "account", "client", "scopes", "created", "last u
 
 
 def add_grant_verbs(verbs: Any) -> None:
-    """Add the verbs to those of `clients`."""
+    """Add `grants` and `end` to the verbs of `clients`."""
     grants = add_verb(verbs, "grants", _list, "List the apps that people have connected.")
     grants.add_argument("--person", metavar="PERSON", help="id or account of one person (everybody)")
     end = add_verb(verbs, "end", _end, "End a grant, or all grants of a person.")
@@ -24,8 +24,9 @@ def add_grant_verbs(verbs: Any) -> None:
 
 
 async def _list(admin: Administrator, args: Namespace) -> None:
-    found = await admin.grants.alive(args.person)
-    admin.output.show([_document(one.grant, one.label) for one in found], table(HEADINGS, [_row(one) for one in found]))
+    grants = await admin.grants.active(args.person)
+    documents = [_document(listed.grant, listed.label) for listed in grants]
+    admin.output.show(documents, table(HEADINGS, [*map(_row, grants)]))
 
 
 async def _end(admin: Administrator, args: Namespace) -> None:
@@ -47,11 +48,11 @@ def _row(listed: ListedGrant) -> tuple[str, ...]:
 
 
 def _document(grant: Grant, label: str | None) -> dict[str, Any]:
-    shown = {"account": label} if label is not None else {}
+    account = {"account": label} if label is not None else {}
     return {
         "id": grant.id,
         "person": grant.person_id,
-        **shown,
+        **account,
         "client": grant.client_name,
         "client_id": grant.client_id,
         "scopes": ordered(grant.scopes),

@@ -66,28 +66,28 @@ async def _list(admin: Administrator, args: Namespace) -> None:
 
 async def _revoke(admin: Administrator, args: Namespace) -> None:
     holder = await admin.directory.keys.revoke(args.id, admin.actor)
-    admin.output.show(key_document(holder), [f"Revoked {_named(holder)}, for good."])
+    admin.output.show(key_document(holder), [f"Revoked {_key_text(holder)}, for good."])
 
 
 async def _block(admin: Administrator, args: Namespace) -> None:
     holder = await admin.directory.keys.block(args.id, admin.actor)
-    admin.output.show(key_document(holder), [f"Blocked {_named(holder)}. `luma-mcp keys unblock` undoes that."])
+    admin.output.show(key_document(holder), [f"Blocked {_key_text(holder)}. `luma-mcp keys unblock` undoes that."])
 
 
 async def _unblock(admin: Administrator, args: Namespace) -> None:
     holder = await admin.directory.keys.block(args.id, admin.actor, is_blocked=False)
-    admin.output.show(key_document(holder), [f"Unblocked {_named(holder)}."])
+    admin.output.show(key_document(holder), [f"Unblocked {_key_text(holder)}."])
 
 
 async def _stop(admin: Administrator, args: Namespace) -> None:
     holder = await admin.directory.keys.stop(args.id, admin.actor)
-    admin.output.show(key_document(holder), [f"Stopped {_named(holder)}: it may read, and not spend."])
+    admin.output.show(key_document(holder), [f"Stopped {_key_text(holder)}: it may read, and not spend."])
 
 
 async def _resume(admin: Administrator, args: Namespace) -> None:
     holder = await admin.directory.keys.stop(args.id, admin.actor, is_stopped=False)
     more = " Its member or its team is still stopped." if holder.is_stopped else ""
-    admin.output.show(key_document(holder), [f"Resumed {_named(holder)}.{more}"])
+    admin.output.show(key_document(holder), [f"Resumed {_key_text(holder)}.{more}"])
 
 
 async def _rotate(admin: Administrator, args: Namespace) -> None:
@@ -100,7 +100,7 @@ async def _rotate(admin: Administrator, args: Namespace) -> None:
 def _show_once(admin: Administrator, key: str, holder: KeyHolder, more: list[str]) -> None:
     expires = "does not expire" if holder.key.expires_at is None else f"expires {time_text(holder.key.expires_at)} UTC"
     lines = [
-        f"Created {_named(holder)}: {written_scopes(holder.key.scopes)}, {expires}.",
+        f"Created {_key_text(holder)}: {written_scopes(holder.key.scopes)}, {expires}.",
         *more,
         "It is shown this once:",
         key,
@@ -123,5 +123,5 @@ def _row(holder: KeyHolder) -> tuple[str, ...]:
     )
 
 
-def _named(holder: KeyHolder) -> str:
+def _key_text(holder: KeyHolder) -> str:
     return f"key {holder.key.id} of {holder.member.name} in team {holder.team.name}"

@@ -22,12 +22,14 @@ _FLAGS = {
 def add_commands(commands: Any) -> None:
     """Add `limits` and its verbs."""
     verbs = add_noun(commands, "limits", "Set, list and remove rate limits.")
-    put = _add_verb(verbs, "set", _set, "Set limits, and leave those that are not given as they are.")
+    setting = _add_owner_verb(verbs, "set", _set, "Set limits, and leave those that are not given as they are.")
     for flag, help_text in _FLAGS.values():
-        put.add_argument(flag, type=_limit, metavar="N", help=f"most {help_text}")
-    _require_a_limit(put)
+        setting.add_argument(flag, type=_limit, metavar="N", help=f"most {help_text}")
+    _require_a_limit(setting)
     add_verb(verbs, "list", _list, "List the limits of a team, its members and its keys.", "TEAM")
-    remove = _add_verb(verbs, "remove", _remove, "Remove all limits of a team, a member or a key, or those named.")
+    remove = _add_owner_verb(
+        verbs, "remove", _remove, "Remove all limits of a team, a member or a key, or those named."
+    )
     for flag, help_text in _FLAGS.values():
         remove.add_argument(flag, action="store_true", help=f"remove the limit of {help_text}")
 
@@ -37,9 +39,9 @@ async def _set(admin: Administrator, args: Namespace) -> None:
 
 
 async def _list(admin: Administrator, args: Namespace) -> None:
-    found = await admin.limits.of_team(args.team)
-    rows = [(_owner_text(one.owner), *(_cell(maximum) for maximum in one.limits.by_kind().values())) for one in found]
-    admin.output.show([*map(limits_document, found)], table(HEADINGS, rows))
+    limits = await admin.limits.of_team(args.team)
+    rows = [(_owner_text(one.owner), *(_cell(maximum) for maximum in one.limits.by_kind().values())) for one in limits]
+    admin.output.show([*map(limits_document, limits)], table(HEADINGS, rows))
 
 
 async def _remove(admin: Administrator, args: Namespace) -> None:
@@ -70,7 +72,8 @@ def _owner(args: Namespace) -> BudgetOwner:
     return BudgetOwner(args.team, args.member, args.key)
 
 
-def _add_verb(verbs: Any, name: str, handler: Any, help_text: str) -> ArgumentParser:
+def _add_owner_verb(verbs: Any, name: str, handler: Any, help_text: str) -> ArgumentParser:
+    """Add a verb for the limits of a team, or of the member or key that an option names."""
     verb = add_verb(verbs, name, handler, help_text, "TEAM")
     owner = verb.add_mutually_exclusive_group()
     owner.add_argument("--member", type=checked(valid_name), metavar="MEMBER", help="for this member (the whole team)")
@@ -78,25 +81,23 @@ def _add_verb(verbs: Any, name: str, handler: Any, help_text: str) -> ArgumentPa
     return verb
 
 
-def _require_a_limit(put: ArgumentParser) -> None:
-    """Make the command `put` end with a usage error if no limit is given."""
-    run = put.get_default("run")
+def _require_a_limit(verb: ArgumentParser) -> None:
+    """Make the command `verb` end with a usage error if its arguments have no limit."""
+    run = verb.get_default("run")
 
     def run_with_a_limit(args: Namespace) -> None:
         if _limits(args) == NO_LIMITS:
-            put.error(f"name a limit: {', '.join(flag for flag, _ in _FLAGS.values())}")
+            verb.error(f"name a limit: {', '.join(flag for flag, _ in _FLAGS.values())}")
         run(args)
 
-    put.set_defaults(run=run_with_a_limit)
+    verb.set_defaults(run=run_with_a_limit)
 
 
 def _limits(args: Namespace) -> Limits:
     return Limits(**{kind.value: getattr(args, kind.value) for kind in LimitKind})
 
 
-def _limit(given: str) -> int:
-    if not (
-        given.isascii() and given.isdecimal() and len(given) <= len(str(MAX_LIMIT)) and 1 <= int(given) <= MAX_LIMIT
-    ):
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_LIMIT)) and 1 <= int(text) <= MAX_LIMIT):
         raise ArgumentTypeError(f"A limit is a whole number from 1 to {MAX_LIMIT}. `limits remove` removes one.")
-    return int(given)
+    return int(text)

@@ -80,10 +80,10 @@ async def _invite(admin: Administrator, args: Namespace) -> None:
 
 
 async def _list_invitations(admin: Administrator, args: Namespace) -> None:
-    found = await admin.directory.invitations.of_team(args.team)
-    rows = [(one.id, time_text(one.created_at), time_text(one.expires_at), one.note) for one in found]
+    invitations = await admin.directory.invitations.of_team(args.team)
+    rows = [(one.id, time_text(one.created_at), time_text(one.expires_at), one.note) for one in invitations]
     lines = table(("invitation", "created", "expires", "note"), rows)
-    admin.output.show([invitation_document(one) for one in found], lines)
+    admin.output.show([invitation_document(one) for one in invitations], lines)
 
 
 async def _uninvite(admin: Administrator, args: Namespace) -> None:

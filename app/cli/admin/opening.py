@@ -33,6 +33,8 @@ from app.services.teams.departures import TeamDepartures
 from app.settings import Settings, SettingsError, load_settings, require_key
 
 REFUSED = 1
+"""Exit status of a command that was refused."""
+
 IN_MEMORY = (
     "The database is in the memory of the process that serves, where no other program reaches it. Set "
     "LUMA_MCP_DATABASE_URL, or LUMA_MCP_DATA_DIR, for the service and for this command."
@@ -62,7 +64,7 @@ async def _handle(handler: Handler, args: Namespace) -> None:
     async with _open_database(settings) as database:
         directory = sql_directory(database)
         maker = VaultSecretMaker(directory, tuple(settings.secret_keys()))
-        sign_in, people = sql_sign_in(database), VaultPersonSealer(Vault(*settings.secret_keys()))
+        sign_in, person_vault = sql_sign_in(database), VaultPersonSealer(Vault(*settings.secret_keys()))
         try:
             price = price_of_generation(backend_description(settings).policy.price)
             admin = Administrator(
@@ -71,8 +73,8 @@ async def _handle(handler: Handler, args: Namespace) -> None:
                 SqlTeamLimits(database),
                 price,
                 sign_in.clients,
-                GrantAdministration(SqlGrantDirectory(database), people),
-                TeamDepartures(directory, sign_in.people, people, maker),
+                GrantAdministration(SqlGrantDirectory(database), person_vault),
+                TeamDepartures(directory, sign_in.people, person_vault, maker),
                 maker,
                 _actor(),
                 Output(args.json),

@@ -51,7 +51,7 @@ async def _create(admin: Administrator, args: Namespace) -> None:
     admin.output.show(team_document(team), [f"Created team {team.name}, time zone {team.timezone}."])
 
 
-async def _list(admin: Administrator, _chosen: Namespace) -> None:
+async def _list(admin: Administrator, _args: Namespace) -> None:
     teams = await admin.directory.teams.all()
     rows = [(team.name, team.timezone, _state(team), time_text(team.created_at)) for team in teams]
     admin.output.show([*map(team_document, teams)], table(("team", "time zone", "state", "created"), rows))
@@ -62,7 +62,7 @@ async def _show(admin: Administrator, args: Namespace) -> None:
     members = await admin.directory.teams.members(args.name)
     credentials = await admin.directory.credentials.of_team(team.id)
     counts = f"{count_text(len(members), 'member')}, {count_text(len(credentials), 'credential')}".capitalize()
-    admin.output.show(full_team_document(team, members, credentials), [*_described(team), counts])
+    admin.output.show(full_team_document(team, members, credentials), [*_description_lines(team), counts])
 
 
 async def _set(admin: Administrator, args: Namespace) -> None:
@@ -74,7 +74,7 @@ async def _set(admin: Administrator, args: Namespace) -> None:
         members_see_all=args.members_see and args.members_see == "all",
         asks_above=args.asks_above,
     )
-    admin.output.show(team_document(team), _described(team))
+    admin.output.show(team_document(team), _description_lines(team))
 
 
 async def _stop(admin: Administrator, args: Namespace) -> None:
@@ -93,11 +93,11 @@ async def _delete(admin: Administrator, args: Namespace) -> None:
     else:
         deleted = await admin.departures.delete_unused(args.unused, admin.actor)
     line = f"Deleted {count_text(len(deleted), 'personal team')}, with members, keys, credentials and budgets."
-    rest = "What was spent stays in the database, and the log stays. A person gets a new team at the next sign-in."
-    admin.output.show([*map(team_document, deleted)], [line, *(f"  {team.name}" for team in deleted), rest])
+    note = "What was spent stays in the database, and the log stays. A person gets a new team at the next sign-in."
+    admin.output.show([*map(team_document, deleted)], [line, *(f"  {team.name}" for team in deleted), note])
 
 
-def _described(team: Team) -> list[str]:
+def _description_lines(team: Team) -> list[str]:
     price = team.asks_above
     return [
         f"Team {team.name} ({_state(team)}), time zone {team.timezone}, created {time_text(team.created_at)} UTC",
@@ -107,15 +107,15 @@ def _described(team: Team) -> list[str]:
     ]
 
 
-def _add_timezone(verb: ArgumentParser, without: str) -> ArgumentParser:
-    help_text = f"IANA name, such as Europe/Berlin, by which its days begin ({without})"
+def _add_timezone(verb: ArgumentParser, default_text: str) -> ArgumentParser:
+    help_text = f"IANA name, such as Europe/Berlin, by which its days begin ({default_text})"
     verb.add_argument("--timezone", type=checked(valid_timezone), help=help_text)
     return verb
 
 
 def _run_unless_empty(verb: ArgumentParser, run: Callable[[Namespace], None], args: Namespace) -> None:
-    given = (args.timezone, args.foreign_ids, args.members_see, args.asks_above)
-    if all(value is None for value in given):
+    values = (args.timezone, args.foreign_ids, args.members_see, args.asks_above)
+    if all(value is None for value in values):
         verb.error("name what to change: --timezone, --foreign-ids, --members-see or --asks-above")
     run(args)
 

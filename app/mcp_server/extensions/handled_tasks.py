@@ -28,6 +28,8 @@ CANCELLED = "Cancelled here. {backend} cannot stop a generation: it may still fi
 LOST = "{backend} no longer knows this generation."
 
 Wire = dict[str, Any]
+"""A result or a part of one, with the member names that clients receive."""
+
 Status = Literal["working", "completed", "failed", "cancelled"]
 
 
@@ -58,29 +60,29 @@ class HandledTasks:
         snapshot = (await self._snapshots.get_many(owner, [task_id])).get(task_id)
         return snapshot.began_at if snapshot is not None and snapshot.began_at is not None else self._wall_clock()
 
-    def just_created(self, handle: TaskHandle) -> Wire:
-        """Return the task of a new handle, as running."""
-        return self._frame(handle, handle.created_at, "working", WORKING)
+    def new_task(self, handle: TaskHandle) -> Wire:
+        """Return the task of a new handle, with the status `working`."""
+        return self._with_status(handle, handle.created_at, "working", WORKING)
 
     async def detailed(self, caller: Caller, handle: TaskHandle) -> Wire:
         """Return the task as tasks/get shows it. Raises MCPError if it cannot be read and a retry will not help."""
         owner = caller.principal.owner
         cancelled_at = await self._cancel_marks.marked_at(owner, handle.task_id)
         if cancelled_at is not None:
-            return self._frame(handle, cancelled_at, "cancelled", CANCELLED)
+            return self._with_status(handle, cancelled_at, "cancelled", CANCELLED)
         answer = await self._find(caller, handle)
         changed_at = await self._changed_at(owner, answer, handle)
         if isinstance(answer, LumaError):
             if not answer.is_retryable:
                 raise MCPError(INTERNAL_ERROR, str(answer)) from answer
-            return self._frame(handle, changed_at, "working", UNREADABLE)
+            return self._with_status(handle, changed_at, "working", UNREADABLE)
         if answer is None:
-            lost = {"error": {"code": INTERNAL_ERROR, "message": self._backend.say(LOST)}}
-            return {**self._frame(handle, handle.created_at, "failed", LOST), **lost}
+            error = {"error": {"code": INTERNAL_ERROR, "message": self._backend.say(LOST)}}
+            return {**self._with_status(handle, handle.created_at, "failed", LOST), **error}
         if not answer.is_final:
-            return self._frame(handle, changed_at, "working", WORKING)
-        frame = self._frame(handle, changed_at, "completed", f"The generation {answer.state.value}.")
-        return {**frame, "result": self._result(answer)}
+            return self._with_status(handle, changed_at, "working", WORKING)
+        completed = self._with_status(handle, changed_at, "completed", f"The generation {answer.state.value}.")
+        return {**completed, "result": self._result(answer)}
 
     async def cancel(self, caller: Caller, handle: TaskHandle) -> None:
         """Mark a task as cancelled, unless it is final. Raises StoreUnavailable."""
@@ -92,7 +94,10 @@ class HandledTasks:
         return (await self._tasks.find(caller, [handle.task_id])).answers[handle.task_id]
 
     async def _changed_at(self, owner: str, answer: TaskResult, handle: TaskHandle) -> float:
-        """Return the time at which the task entered its state: by the backend, else when it was first read so."""
+        """Return the time at which the task entered its state: as the backend says, or of the first read in this state.
+
+        If the task cannot be read, return the time of its creation.
+        """
         if not isinstance(answer, RenderedTask):
             return handle.created_at
         if answer.finished_at is not None:
@@ -114,7 +119,8 @@ class HandledTasks:
         text, result = map(json.loads, single_task_result(task, self._wall_clock(), self._polling))
         return {"resultType": "complete", **wire_result(text, result, is_error=task.state is TaskState.FAILED)}
 
-    def _frame(self, handle: TaskHandle, changed_at: float, status: Status, message: str) -> Wire:
+    def _with_status(self, handle: TaskHandle, changed_at: float, status: Status, message: str) -> Wire:
+        """Return the members that a task has in every status."""
         return {
             "taskId": handle.text,
             "status": status,

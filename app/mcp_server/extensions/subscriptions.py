@@ -46,7 +46,7 @@ MAX_TASKS = 100
 MAX_SECONDS = 3600.0
 """Longest time of one stream, after which the client may open another.
 
-It ends streams that no client reads any more.
+The limit ends streams that no client reads any more.
 """
 
 MAX_LISTENERS = 1_000
@@ -66,7 +66,7 @@ class TasksNotification(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ListenedTasks:
-    """The tasks of one stream: those of resource URIs and those of task handles, each by task id."""
+    """The tasks of one stream: those of resource URIs, and those of task handles. Both are keyed by task id."""
 
     uris: dict[str, str] = field(default_factory=dict)
     handles: dict[str, TaskHandle] = field(default_factory=dict)
@@ -128,7 +128,7 @@ class SubscriptionStreams:
     async def _check_token(self, caller: Caller, subscription: ListenedTasks) -> None:
         """Raise MCPError if the backend has refused the token, and does not accept it now.
 
-        The token is verified with a read of one task, if that is due.
+        To verify the token, one task is read, if a verification is due.
         """
         if not subscription.task_ids or not self._tasks.was_refused(caller.principal.subject):
             return
@@ -175,10 +175,10 @@ class SubscriptionStreams:
 
         Raises MCPError above MAX_TASKS, and for handles if the client does not declare the Tasks extension.
         """
-        handle_texts, resources = _task_ids(requested), requested.resource_subscriptions or ()
-        if len(resources) + len(handle_texts) > MAX_TASKS:  # checked first, because opening a handle takes time
+        handle_texts, resource_uris = _handle_texts(requested), requested.resource_subscriptions or ()
+        if len(resource_uris) + len(handle_texts) > MAX_TASKS:  # checked first, because opening a handle takes time
             raise MCPError(INVALID_PARAMS, f"One listener watches at most {MAX_TASKS} tasks. Open several.")
-        uris = {task_id: uri for uri in resources if (task_id := task_id_in(uri)) is not None}
+        uris = {task_id: uri for uri in resource_uris if (task_id := task_id_in(uri)) is not None}
         if handle_texts:
             self._tasks_extension.require_declared(ctx)
         opened = (self._tasks_extension.open(principal, text) for text in handle_texts)
@@ -188,9 +188,10 @@ class SubscriptionStreams:
     async def _acknowledge(
         self, ctx: Context, request_id: RequestId, requested: SubscriptionFilter, subscription: ListenedTasks
     ) -> None:
+        handle_texts = [handle.text for handle in subscription.handles.values()]
         honoured = SubscriptionFilter(
             resource_subscriptions=list(subscription.uris.values()) or None,
-            **({"taskIds": [handle.text for handle in subscription.handles.values()]} if _task_ids(requested) else {}),
+            **({"taskIds": handle_texts} if _handle_texts(requested) else {}),
         )
         meta = {SUBSCRIPTION_ID_META_KEY: request_id}
         params = SubscriptionsAcknowledgedNotificationParams(notifications=honoured, _meta=meta)
@@ -235,7 +236,7 @@ class SubscriptionStreams:
 async def _may_go_on(caller: Caller) -> bool:
     """Return whether a stream of `caller` may go on; False if the database is down.
 
-    The client may then open another one.
+    The client may then open another stream.
     """
     try:
         return await caller.has_unchanged_access()
@@ -243,14 +244,14 @@ async def _may_go_on(caller: Caller) -> bool:
         return False
 
 
-def _task_ids(requested: SubscriptionFilter) -> list[str]:
-    """Return the handles that the Tasks extension adds to the filter."""
+def _handle_texts(requested: SubscriptionFilter) -> list[str]:
+    """Return the task handles in a filter, under the `taskIds` that the Tasks extension adds to it."""
     handles = (requested.model_extra or {}).get("taskIds")
     return [handle for handle in handles if isinstance(handle, str)] if isinstance(handles, list) else []
 
 
 def _must_notify(before: TaskResult, now: TaskResult) -> bool:
-    """Return whether to send a notification: for a change of state, and for a task whose first result is final."""
+    """Return whether to send a notification: after a change of state, or if the first known state is final."""
     if not isinstance(now, RenderedTask):
         return False
     return now.state is not before.state if isinstance(before, RenderedTask) else now.is_final

@@ -10,6 +10,8 @@ from app.domain.access import Principal
 from app.ports.sealing import Sealer
 
 PURPOSE = "task"
+"""The purpose for which handles are sealed."""
+
 PREFIX = "v1."
 TTL_SECONDS = 24 * 3600.0
 
@@ -44,7 +46,7 @@ class TaskHandles:
         return TaskHandle(PREFIX + self._sealer.seal(PURPOSE, content, principal.owner), task_id, created_at)
 
     def open(self, principal: Principal, text: str) -> TaskHandle | None:
-        """Return the handle; None if it was not made for a tenant of `principal`, or has expired."""
+        """Return the handle; None if it has expired, or was made for another tenant than those of `principal`."""
         if not text.startswith(PREFIX):
             return None
         content = self._sealer.unseal(PURPOSE, text.removeprefix(PREFIX), principal.owners)

@@ -58,24 +58,24 @@ class TasksExtension:
         """Return the handle of a task that was just started, as the wire form of the tool call's result."""
         created_at = await self._tasks.created_at(principal.owner, task_id)
         handle = self._handles.make(principal, task_id, created_at)
-        return {"resultType": "task", **self._tasks.just_created(handle)}
+        return {"resultType": "task", **self._tasks.new_task(handle)}
 
     async def get(self, ctx: Context, params: TaskParams) -> Wire:
-        """Answer tasks/get. Raises MCPError as `_opened` and `detailed` do."""
-        caller, handle = self._opened(ctx, params)
+        """Answer tasks/get. Raises MCPError as `_open_handle` and `detailed` do."""
+        caller, handle = self._open_handle(ctx, params)
         return {"resultType": "complete", **await self.detailed(caller, handle)}
 
     async def update(self, ctx: Context, params: TaskUpdateParams) -> Wire:
         """Answer tasks/update. The input is ignored, because none was asked for."""
-        self._opened(ctx, params)
+        self._open_handle(ctx, params)
         return {"resultType": "complete"}
 
     async def cancel(self, ctx: Context, params: TaskParams) -> Wire:
         """Answer tasks/cancel. A running task is marked as cancelled; a final one is unchanged.
 
-        Raises MCPError: -32603 if the mark cannot be stored, and as `_opened` does.
+        Raises MCPError: -32603 if the mark cannot be stored, and as `_open_handle` does.
         """
-        caller, handle = self._opened(ctx, params)
+        caller, handle = self._open_handle(ctx, params)
         try:
             await self._tasks.cancel(caller, handle)
         except StoreUnavailable as exc:
@@ -87,14 +87,14 @@ class TasksExtension:
         require_client_extension(ctx, EXTENSION)
 
     def open(self, principal: Principal, text: str) -> TaskHandle | None:
-        """Return the handle; None if it was not made for a tenant of `principal`, or has expired."""
+        """Return the handle; None if it has expired, or was made for another tenant than those of `principal`."""
         return self._handles.open(principal, text)
 
     async def detailed(self, caller: Caller, handle: TaskHandle) -> Wire:
         """Return the task as tasks/get shows it. Raises MCPError if it cannot be read and a retry will not help."""
         return await self._tasks.detailed(caller, handle)
 
-    def _opened(self, ctx: Context, params: TaskParams) -> tuple[Caller, TaskHandle]:
+    def _open_handle(self, ctx: Context, params: TaskParams) -> tuple[Caller, TaskHandle]:
         """Return the caller and the handle of a request.
 
         Raises MCPError for an old protocol revision, an undeclared extension, a wrong Mcp-Name header or an invalid

@@ -51,7 +51,7 @@ def task_uri(task_id: str) -> str:
 
 
 def task_id_in(uri: str) -> str | None:
-    """Return the task id in a resource URI; None if the URI is not one of a task."""
+    """Return the task id in the resource URI of a task; None for any other URI."""
     match = _URI.fullmatch(uri)
     return match[1] if match and is_plain_id(match[1]) else None
 
@@ -96,7 +96,7 @@ class TaskResources:
     async def complete(self, ctx: Context, params: CompleteRequestParams) -> Completion:
         """Return the caller's task ids that begin with the argument's value.
 
-        There are none for another template, nor while the backend refuses the caller's token.
+        Return none for another template, or while the backend refuses the caller's token.
         """
         reference, principal = params.ref, self._context.caller(ctx).principal
         if not isinstance(reference, ResourceTemplateReference) or str(reference.uri) != TEMPLATE:

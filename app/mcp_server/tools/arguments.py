@@ -42,7 +42,7 @@ def _timeout(value: float | None) -> float | None:
 
 
 def _wait(value: float) -> float:
-    """Return the wait, cut to the longest: a caller who asks for more is answered sooner and may ask again."""
+    """Return the wait, cut to MAX_WAIT_SECONDS: a caller who asks for more is answered sooner and may ask again."""
     if value < 0:
         raise PydanticCustomError("wait", f"must be a number from 0 to {MAX_WAIT_SECONDS}")
     return min(value, MAX_WAIT_SECONDS)
@@ -116,7 +116,7 @@ Confirm = Annotated[
 
 
 HIDDEN_BY_DEFAULT = frozenset({"confirm"})
-"""Arguments that tools/list shows only to callers whose team has costly generations confirmed."""
+"""Arguments that tools/list shows only to callers whose team requires consent to costly generations."""
 
 
 class Arguments(BaseModel):
@@ -164,7 +164,7 @@ class GenerateArguments(SpendingArguments):
 
 
 class GenerateFromImageArguments(SpendingArguments):
-    """A video between images."""
+    """A video that begins or ends with an image."""
 
     prompt: Prompt
     start_image_url: FirstFrame = ""
@@ -177,14 +177,14 @@ class GenerateFromImageArguments(SpendingArguments):
 
 
 class _ExtendingArguments(SpendingArguments):
-    """The arguments that both extensions have."""
+    """The arguments that both extend tools have."""
 
     prompt: NextPrompt
     end_image_url: LastFrame = ""
     callback_url: Callback = None
 
     def purchase_arguments(self) -> dict[str, Any]:
-        """Omit an empty callback_url, because earlier releases had no such argument, and their keys are still valid."""
+        """Omit an empty callback_url: earlier releases had no such argument, and idempotency keys outlive a release."""
         arguments = super().purchase_arguments()
         return arguments if self.callback_url else {key: arguments[key] for key in arguments if key != "callback_url"}
 

@@ -67,8 +67,8 @@ def _by_outcome(lookup: Lookup) -> tuple[list[RenderedTask], list[str], dict[str
 def _result(objects: Sequence[bytes], outcome: OutcomeView) -> Json:
     """Return the structured content. `objects` are tasks as JSON objects without their closing braces."""
     # The outcome has only valid ids and sentences of this service, so the fastest encoder can be used.
-    rest = pydantic_core.to_json(outcome)
-    return Json(b"".join((b'{"tasks":[', b"},".join(objects), b"}]," if objects else b"],", rest[1:])))
+    outcome_json = pydantic_core.to_json(outcome)
+    return Json(b"".join((b'{"tasks":[', b"},".join(objects), b"}]," if objects else b"],", outcome_json[1:])))
 
 
 def _counts(states: list[TaskState]) -> StateCounts:

@@ -91,7 +91,7 @@ class RequestContext(Protocol):
         ...
 
     def slow_down(self, ctx: Context) -> None:
-        """Read the connection's next request a little later, because this one exceeds a limit."""
+        """Delay reading the connection's next request, because this one exceeds a limit."""
         ...
 
     def placeholder_for(self, ctx: Context, value: Json) -> Any:
@@ -148,7 +148,7 @@ class ToolCallHandler:
         if tool is None:
             names = ", ".join(self._listed_names(ctx))
             raise MCPError(INVALID_PARAMS, f"There is no such tool; the tools are {names}.")
-        responses = {name: _plain(response) for name, response in (params.input_responses or {}).items()}
+        responses = {name: _without_model(response) for name, response in (params.input_responses or {}).items()}
         return await self._handle(ctx, tool, params.arguments or {}, _round(ctx, responses, params.request_state))
 
     def _listed_names(self, ctx: Context) -> list[str]:
@@ -184,6 +184,7 @@ class ToolCallHandler:
     async def _handle(
         self, ctx: Context, tool: BoundTool, raw_arguments: Mapping[str, Any], this_round: Round
     ) -> dict[str, Any]:
+        """Handle one call, and record it in the call log."""
         caller, started = self._context.caller(ctx), time.perf_counter()
         record = self._record(ctx, tool, caller)
         self._call_log.call_started()
@@ -212,6 +213,10 @@ class ToolCallHandler:
         return {"resultType": "input_required", "_meta": self._result_meta, **request}
 
     async def _result(self, ctx: Context, caller: Caller, answer: ToolResult | LumaError) -> dict[str, Any]:
+        """Return an answer in wire form, or the handle of the started task if the client accepts one.
+
+        Raises RateLimited if the caller's memory quota does not allow the answer.
+        """
         if isinstance(answer, LumaError):
             return wire_result(error_text(answer), {"error": error_view(answer)}, is_error=True)
         if answer.started is not None and self._handles.accepts_handle(ctx):
@@ -225,6 +230,7 @@ class ToolCallHandler:
     async def _answer(
         self, tool: BoundTool, call: Call, raw_arguments: Mapping[str, Any], record: CallRecord
     ) -> ToolResult | LumaError:
+        """Return the tool's result, or the error of a failed call. Set the outcome in `record`. Raises InputNeeded."""
         principal = call.caller.principal
         try:
             if principal.limits:
@@ -232,7 +238,7 @@ class ToolCallHandler:
             if tool.scope not in principal.scopes:
                 raise self._backend.error(Forbidden)  # noqa: TRY301 - answered like the errors of handlers
             if call.narrowing.hides(tool.name, is_billable=tool.is_billable):
-                raise self._backend.error(LeftOut)  # noqa: TRY301 - the same
+                raise self._backend.error(LeftOut)  # noqa: TRY301 - answered like the errors of handlers
             answer = await tool.handle(call, read_arguments(tool.arguments, raw_arguments))
         except LumaError as exc:
             record.outcome = exc.code.value
@@ -274,7 +280,8 @@ def _round(ctx: Context, responses: Any, state: Any) -> Round:
     return Round(can_ask, responses if is_valid else {}, state if is_valid else None)
 
 
-def _plain(response: Any) -> Any:
+def _without_model(response: Any) -> Any:
+    """Return a response as a dict, if the SDK has parsed it into a pydantic model."""
     return response.model_dump(by_alias=True) if isinstance(response, BaseModel) else response
 
 

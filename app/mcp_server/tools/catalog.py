@@ -1,4 +1,4 @@
-"""The tools, in the order in which they are listed; everything that describes them is generated from here.
+"""The tools, in the order in which they are listed. All descriptions of the tools are generated from this list.
 
 Descriptions are templates that are filled with the name and the facts of the backend.
 """
@@ -132,7 +132,7 @@ def _usage_tool() -> LumaTool:
 
 
 def _generation_tools() -> tuple[LumaTool, ...]:
-    """Return the two that start something new."""
+    """Return the two tools that start a new video."""
     return (
         LumaTool(
             name="luma_generate_video",
@@ -164,7 +164,7 @@ def _generation_tools() -> tuple[LumaTool, ...]:
 
 
 def _extension_tools() -> tuple[LumaTool, ...]:
-    """Return the two that continue an earlier video."""
+    """Return the two tools that continue an earlier video."""
     return (
         LumaTool(
             name="luma_extend_video",
@@ -198,7 +198,7 @@ def _extension_tools() -> tuple[LumaTool, ...]:
 
 
 def _reference_tools() -> tuple[LumaTool, ...]:
-    """Return the two that answer from what is known here."""
+    """Return the two tools whose results are fixed texts and tables."""
     return (
         LumaTool(
             name="luma_list_aspect_ratios",

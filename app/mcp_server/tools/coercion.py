@@ -37,7 +37,7 @@ _MAX_QUOTED_LENGTH = 100
 MAX_IDS = 1_001
 """Lists are cut to this length before validation, which takes a microsecond for each wrong item.
 
-It is above the largest batch, so that a list that was cut is refused as too long.
+The limit is above the largest batch, so validation still refuses a list that was cut as too long.
 """
 
 
@@ -53,7 +53,7 @@ def coerce_arguments(model: type[BaseModel], raw_arguments: Mapping[str, Any], *
             if value is not None or model.model_fields[name].is_required():
                 arguments[name] = coercers[name](value)
         elif is_billable and name not in ADDED_BY_CLIENTS:
-            raise InvalidRequest(_unknown(model, name))
+            raise InvalidRequest(_unknown_argument(model, name))
     return arguments
 
 
@@ -63,10 +63,10 @@ def nearest(model: type[BaseModel], name: str) -> str | None:
     return close[0] if close else None
 
 
-def _unknown(model: type[BaseModel], name: str) -> str:
-    known = ", ".join(one for one in model.model_fields if one not in HIDDEN_BY_DEFAULT)
-    close = nearest(model, name)
-    hint = f" Did you mean `{close}`?" if close else ""
+def _unknown_argument(model: type[BaseModel], name: str) -> str:
+    known = ", ".join(argument for argument in model.model_fields if argument not in HIDDEN_BY_DEFAULT)
+    similar = nearest(model, name)
+    hint = f" Did you mean `{similar}`?" if similar else ""
     quoted = (
         f"`{name}`" if name.isascii() and name.isidentifier() and len(name) <= _MAX_QUOTED_LENGTH else "An argument"
     )
@@ -84,10 +84,10 @@ def _coercer(name: str, field: FieldInfo) -> Callable[[Any], Any]:
     annotation: Any = field.annotation
     if NoneType in get_args(annotation):
         (annotation,) = (choice for choice in get_args(annotation) if choice is not NoneType)
-    kind: Any = get_origin(annotation) or annotation
-    if kind in (str, Literal) and field.default in (None, ""):
+    base_type: Any = get_origin(annotation) or annotation
+    if base_type in (str, Literal) and field.default in (None, ""):
         return partial(_text, default=field.default)
-    return {bool: _boolean, float: _number, list: _texts}.get(kind, _unchanged)
+    return {bool: _boolean, float: _number, list: _texts}.get(base_type, _unchanged)
 
 
 def _unchanged(value: Any) -> Any:
@@ -100,7 +100,7 @@ def _one_id(value: Any) -> Any:
 
 
 def _text(value: Any, *, default: str | None) -> Any:
-    """Return `default`, which means no value, for the texts in NO_VALUE. None of them is an id, a URL or a time."""
+    """Return `default`, which means no value, for the texts in NO_VALUE. No id, URL or time is such a text."""
     return default if isinstance(value, str) and value.strip().lower() in NO_VALUE else value
 
 

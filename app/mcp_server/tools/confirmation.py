@@ -18,7 +18,11 @@ from app.ports.sealing import Sealer
 from app.services.purchases.service import GenerationRequest
 
 PURPOSE = "confirm"
+"""The purpose for which the states of questions are sealed."""
+
 NAME = "confirm"
+"""The name of the question, and of the field in its form."""
+
 QUESTION_SECONDS = 600.0
 """A response that comes later is ignored, and the question is asked again."""
 
@@ -33,7 +37,10 @@ class Confirmation:
     """Decides whether a generation may be submitted, must be confirmed first, or is refused."""
 
     def __init__(self, backend: BackendDescription, sealer: Sealer, wall_clock: Callable[[], float]) -> None:
-        """Ask by the price of `backend`. `sealer` seals the states of questions. `wall_clock` returns unix seconds."""
+        """Compare thresholds with the price of `backend`. `sealer` seals the states of questions.
+
+        `wall_clock` returns unix seconds.
+        """
         self._backend = backend
         self._sealer = sealer
         self._wall_clock = wall_clock
@@ -56,7 +63,7 @@ class Confirmation:
             raise Forbidden(
                 self._backend.say(UNCONFIRMED.format(price=self._price_text, limit=self._limit_text(limit)))
             )
-        number = self._question_number(call, request)
+        number = self._answered_question(call, request)
         if number is None:
             raise self._question(call, request, limit)
         if not _is_accepted(call.round.responses.get(NAME)):
@@ -70,10 +77,10 @@ class Confirmation:
     def _limit_text(self, limit: int) -> str:
         return str(Money(limit, self._price.unit if self._price is not None else ""))
 
-    def _question_number(self, call: Call, request: GenerationRequest) -> str | None:
+    def _answered_question(self, call: Call, request: GenerationRequest) -> str | None:
         """Return the number of the question to which this call responds.
 
-        None if it responds to none, to that of another generation or idempotency key, or too late.
+        None if the call has no response, or one that is late, or for another generation or idempotency key.
         """
         if call.round.state is None or NAME not in call.round.responses:
             return None

@@ -16,7 +16,7 @@ from app.ports.auth import Caller
 READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
 STATIC = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 BILLABLE = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
-
+"""READ_ONLY tools read from the backend, STATIC tools do not call the backend, and BILLABLE tools may spend money."""
 
 Progress = Callable[[float, float, str], Awaitable[None]]
 """Sends a progress notification: progress, total, message. Does nothing unless the client asked for progress."""
@@ -59,7 +59,7 @@ class Call:
     Attributes:
         request_id: the id of the call in the log.
         round: the responses to questions of earlier rounds.
-        narrowing: the tools that the settings of the connection leave out.
+        narrowing: which tools the settings of the client's connection leave out.
 
     """
 
@@ -94,7 +94,7 @@ class LumaTool:
     def published(self, *, with_confirm: bool = False) -> Tool:
         """Return the tool as tools/list shows it.
 
-        `with_confirm` adds the argument `confirm`, for callers whose team has costly generations confirmed.
+        `with_confirm` adds the argument `confirm`, for callers whose team requires it for costly generations.
         """
         return Tool(
             name=self.name,
@@ -118,7 +118,7 @@ class BoundTool:
 
 
 def bind(tools: Sequence[LumaTool], handlers: Mapping[str, Handler]) -> dict[str, BoundTool]:
-    """Return the bound tools by name, in the order of `tools`. Raises ValueError unless the names are the same."""
+    """Return the bound tools by name, in the order of `tools`. Raises ValueError if tools and handlers do not match."""
     names = {tool.name for tool in tools}
     if names != handlers.keys():
         raise ValueError(

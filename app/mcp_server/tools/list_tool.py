@@ -18,6 +18,7 @@ from app.services.purchases.submitted_tasks import Page, PagePosition, Submitted
 from app.services.tasks.lookup import TaskService
 
 PURPOSE = "list"
+"""The purpose for which cursors are sealed."""
 
 NO_TIME = "`since` is no time: write it as ISO 8601, such as 2026-11-01 or 2026-11-01T12:00:00Z."
 NO_CURSOR = "`cursor` is not one of this caller's: pass next_cursor of the last answer unchanged, or leave it out."
@@ -55,11 +56,11 @@ class ListTool:
         )
         view: SubmissionsView = {
             "tasks": [_view(purchase) for purchase in page.purchases],
-            "next_cursor": self._cursor(principal.owner, page),
+            "next_cursor": self._next_cursor(principal.owner, page),
         }
         return tool_result(_text(view), view)
 
-    def _cursor(self, tenant: str, page: Page) -> str | None:
+    def _next_cursor(self, tenant: str, page: Page) -> str | None:
         if page.next is None:
             return None
         return self._sealer.seal(PURPOSE, {"at": page.next[0], "attempt": page.next[1]}, tenant)
@@ -84,7 +85,7 @@ def _view(purchase: Purchase) -> SubmissionView:
 
 
 def _member(principal: Principal, name: str | None) -> str | None:
-    """Return the member name to filter by; None for all. Raises InvalidRequest if it is none, or there is no team."""
+    """Return the member name to filter by; None for all. Raises InvalidRequest if it is invalid, or without a team."""
     if not name:
         return None
     if principal.team is None:
@@ -96,14 +97,14 @@ def _member(principal: Principal, name: str | None) -> str | None:
 
 
 def _text(view: SubmissionsView) -> str:
-    lines = [_line(one) for one in view["tasks"]]
+    lines = [_line(submission) for submission in view["tasks"]]
     if view["next_cursor"] is not None:
         lines.append(f"There are more: cursor={view['next_cursor']}")
     return "\n".join(lines) or NONE_FOUND
 
 
-def _line(one: SubmissionView) -> str:
-    fields = (one.get("task_id", "-"), one["state"], one["action"], one["submitted_at"], one.get("member", ""))
+def _line(view: SubmissionView) -> str:
+    fields = (view.get("task_id", "-"), view["state"], view["action"], view["submitted_at"], view.get("member", ""))
     return " ".join(fields).rstrip()
 
 

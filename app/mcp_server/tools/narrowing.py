@@ -1,4 +1,4 @@
-"""Narrowing: the settings of a client that leave tools out. They never add one."""
+"""Narrowing: the settings of a client that leave tools out. They never add a tool."""
 
 from dataclasses import dataclass
 

@@ -50,7 +50,7 @@ def line_at(task: RenderedTask, now: float, polling: PollingPolicy) -> bytes:
 def single_task_result(task: RenderedTask, now: float, polling: PollingPolicy) -> tuple[Json, Json]:
     """Return the result for a single task: the text for the model, and the full form.
 
-    The full form has `ask_again_in_seconds`, which is null for a final task; the text says it for running tasks only.
+    The full form has `ask_again_in_seconds`, which is null for a final task. The text has it for a running task only.
     """
     wait = ask_again_after([task], now, polling)
     lines = [line_at(task, now, polling)]

@@ -92,7 +92,7 @@ class BatchView(TasksView, OutcomeView):
 
 
 class SubmittedView(SingleTaskView):
-    """A generation that was just started; with the Tasks extension, its final state."""
+    """A generation that was just started. With the Tasks extension, tasks/get later returns its final state instead."""
 
     expected_seconds: NotRequired[float]
     message: NotRequired[str]
@@ -229,13 +229,13 @@ def details_view(task: Task) -> dict[str, object]:
     """
     video = task.video
     sizes = (video.width, video.height, video.thumbnail_url) if video is not None else (None, None, None)
-    has_age = not task.is_final and task.created_at is not None
+    is_aging = not task.is_final and task.created_at is not None
     members = {
         **dict(zip(("video_width", "video_height", "thumbnail_url"), sizes, strict=True)),
         "prompt": task.prompt,
         "created_at": _iso_or_none(task.created_at),
         "finished_at": _iso_or_none(task.finished_at),
-        "elapsed_seconds": None if has_age else task.elapsed_seconds,
+        "elapsed_seconds": None if is_aging else task.elapsed_seconds,
         "expires_at": _iso_or_none(expires_at(task)),
     }
     return {name: value for name, value in members.items() if value is not None}

@@ -1,6 +1,6 @@
 """The JSON schemas that tools/list publishes: those of pydantic, reduced to keywords that all gateways accept.
 
-Each is computed once, which takes 20 ms, and must not be changed.
+Each schema is computed once, which takes 20 ms. Callers must not change it.
 """
 
 import json
@@ -26,7 +26,7 @@ def input_schema(model: type[BaseModel], *, with_confirm: bool = False) -> Schem
     published for billable tools only, because other tools ignore unknown arguments, and a client that validates calls
     would not send them.
     """
-    schema: Schema = _without_null(_plain(model.model_json_schema()))
+    schema: Schema = _without_null(_with_published_keywords(model.model_json_schema()))
     schema.pop("description", None)
     if not issubclass(model, SpendingArguments):
         del schema["additionalProperties"]
@@ -44,18 +44,18 @@ def output_schema(result: Any) -> Schema:
     Clients validate the structured content of errors against the schema too. Definitions that are used once are
     inlined.
     """
-    schema: Schema = _plain(TypeAdapter(result | ErrorResult).json_schema())
-    definitions = {name: _undescribed(one) for name, one in schema.pop("$defs", {}).items()}
-    whole = {
+    schema: Schema = _with_published_keywords(TypeAdapter(result | ErrorResult).json_schema())
+    definitions = {name: _undescribed(definition) for name, definition in schema.pop("$defs", {}).items()}
+    wrapped = {
         "type": "object",
         "properties": {"result": schema},
         "required": ["result"],
         "additionalProperties": False,
         "$defs": definitions,
     }
-    while once := [name for name in definitions if json.dumps(whole).count(f'"#/$defs/{name}"') == 1]:
-        _inline(whole, once[0], definitions.pop(once[0]))
-    return whole if definitions else {key: value for key, value in whole.items() if key != "$defs"}
+    while used_once := [name for name in definitions if json.dumps(wrapped).count(f'"#/$defs/{name}"') == 1]:
+        _inline(wrapped, used_once[0], definitions.pop(used_once[0]))
+    return wrapped if definitions else {key: value for key, value in wrapped.items() if key != "$defs"}
 
 
 def _inline(schema: Any, name: str, definition: Schema) -> None:
@@ -73,12 +73,17 @@ def _undescribed(definition: Schema) -> Schema:
     return {key: value for key, value in definition.items() if key != "description"}
 
 
-def _plain(schema: Any) -> Any:
+def _with_published_keywords(schema: Any) -> Any:
+    """Return `schema` without the keywords in _NOT_PUBLISHED. A property with such a name, a dict, is kept."""
     if isinstance(schema, list):
-        return [_plain(item) for item in schema]
+        return [_with_published_keywords(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    return {key: _plain(value) for key, value in schema.items() if key not in _NOT_PUBLISHED or isinstance(value, dict)}
+    return {
+        key: _with_published_keywords(value)
+        for key, value in schema.items()
+        if key not in _NOT_PUBLISHED or isinstance(value, dict)
+    }
 
 
 def _without_null(schema: Any) -> Any:

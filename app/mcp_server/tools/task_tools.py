@@ -31,7 +31,7 @@ class TaskTools:
         self._wall_clock = wall_clock
 
     async def get_tasks_batch(self, call: Call, arguments: TasksArguments) -> ToolResult:
-        """Return many tasks. Raises the error of the caller's account if there is nothing else to return."""
+        """Return many tasks. If no id has another result, raise the error of the caller's account."""
         lookup = await self._find(call, arguments.task_ids, arguments.wait_seconds)
         _raise_caller_error(lookup)
         return batch_result(lookup, self._wall_clock(), self._backend, is_full=arguments.detail == "full")
@@ -58,7 +58,7 @@ class TaskTools:
 
 
 def _raise_caller_error(lookup: Lookup) -> None:
-    """Raise the first error if all ids have one and it is of the caller's account."""
+    """Raise the first error if every id has an error, and the first is one of _CALLER_ERRORS."""
     faults = [answer for answer in lookup.answers.values() if isinstance(answer, LumaError)]
     if len(faults) == len(lookup.answers) and isinstance(faults[0], _CALLER_ERRORS):
         raise faults[0]

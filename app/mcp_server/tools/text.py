@@ -15,7 +15,7 @@ def summary_line(outcome: OutcomeView) -> str:
 
 
 def unanswered_lines(missing: list[str], faults: Mapping[str, LumaError], backend_name: str) -> list[str]:
-    """Return the last lines of a batch result: unknown ids, then each error once, with its ids."""
+    """Return the last lines of a batch result: the unknown ids, then a line for each error with its ids."""
     lines = [f"unknown to {backend_name}, check these ids: " + " ".join(missing)] if missing else []
     reasons: dict[str, list[str]] = {}
     for task_id, error in faults.items():
@@ -30,8 +30,8 @@ def task_line(task: Task) -> str:
 
 def error_text(error: LumaError) -> str:
     """Return a failed call as a sentence that begins with its code."""
-    wait = f" Try again in {error.advised_wait_seconds:g} s." if error.advised_wait_seconds is not None else ""
-    return f"{error.code.value}: {error}{wait}"
+    advice = f" Try again in {error.advised_wait_seconds:g} s." if error.advised_wait_seconds is not None else ""
+    return f"{error.code.value}: {error}{advice}"
 
 
 def _final_line(task: Task) -> str:

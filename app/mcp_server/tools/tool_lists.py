@@ -1,6 +1,6 @@
 """The list of tools that a caller sees. It depends on the caller's scopes and on the connection's narrowing.
 
-The argument `confirm` is included for callers whose team has costly generations confirmed.
+Callers see the argument `confirm` if their team requires the user's consent to costly generations.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class ToolLists:
             if tool.scope in scopes and not narrowing.hides(tool.name, is_billable=tool.is_billable)
         )
 
-    def listed(self, caller: Principal, narrowing: Narrowing) -> ListToolsResult:
+    def list_result(self, caller: Principal, narrowing: Narrowing) -> ListToolsResult:
         """Return the result of tools/list for `caller`."""
         return self._cached_list(self.names(caller.scopes, narrowing), with_confirm=caller.asks_above is not None)
 

@@ -17,7 +17,7 @@ class ToolResult:
         result: the structured content, as JSON.
         stats: the lookup statistics, for the log.
         seen: the number of tasks in the result, by state, for the log.
-        started: the id of a task that the call started; None if it started none.
+        started: the id of the task that the call started, or None.
 
     """
 

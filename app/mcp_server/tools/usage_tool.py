@@ -46,12 +46,12 @@ class UsageTool:
         view: UsageView = {
             "unit": self._unit,
             "since": utc_text(usage.since),
-            "caller": _spent(usage.caller),
-            "budgets": [_budget(use) for use in usage.budgets],
-            "rate_limits": [_rate_limit(use) for use in limits],
+            "caller": _spent_view(usage.caller),
+            "budgets": [_budget_view(use) for use in usage.budgets],
+            "rate_limits": [_rate_limit_view(use) for use in limits],
         }
         if usage.team is not None:
-            view["team"] = _spent(usage.team)
+            view["team"] = _spent_view(usage.team)
         return tool_result(self._text(view), view)
 
     def _text(self, view: UsageView) -> str:
@@ -62,15 +62,15 @@ class UsageTool:
         else:
             lines.append(self._backend.say(NO_BALANCE))
         lines += [
-            f"{one['of']} budget a {one['window']}: {one['left']:g} left of {one['limit']:g} {unit}, "
-            f"renews {one['renews_at']}" + (", soft" if "soft" in one else "")
-            for one in view["budgets"]
+            f"{budget['of']} budget a {budget['window']}: {budget['left']:g} left of {budget['limit']:g} {unit}, "
+            f"renews {budget['renews_at']}" + (", soft" if "soft" in budget else "")
+            for budget in view["budgets"]
         ]
-        lines += [_rate_limit_text(one) for one in view["rate_limits"]]
+        lines += [_rate_limit_text(rate_limit) for rate_limit in view["rate_limits"]]
         return "\n".join(lines)
 
 
-def _spent(spent: Spent) -> SpentView:
+def _spent_view(spent: Spent) -> SpentView:
     return {
         "generations": spent.generations,
         "spent": spent.spent / MILLIONTHS,
@@ -82,7 +82,7 @@ def _spent_text(spent: SpentView) -> str:
     return f"{spent['generations']} videos, {spent['spent']:g} spent, {spent['reserved']:g} reserved"
 
 
-def _rate_limit(use: LimitUse) -> RateLimitView:
+def _rate_limit_view(use: LimitUse) -> RateLimitView:
     view: RateLimitView = {
         "of": use.level.value,
         "counts": use.kind.value,
@@ -100,7 +100,7 @@ def _rate_limit_text(view: RateLimitView) -> str:
     return f"{view['of']} limit of {view['counts']}: {left} left of {view['limit']}{renews}"
 
 
-def _budget(use: WindowUse) -> BudgetView:
+def _budget_view(use: WindowUse) -> BudgetView:
     spender = use.budget.spender
     view: BudgetView = {
         "of": "key" if spender.key is not None else "member" if spender.member is not None else "team",

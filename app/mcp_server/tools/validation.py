@@ -37,8 +37,8 @@ def _sentence(model: type[Arguments], error: ErrorDetails, raw_arguments: Mappin
     name = _name(error["loc"])
     match error["type"] if error["loc"] else "name":  # an error without a location is a name that is not valid text
         case "missing":
-            first = islice(raw_arguments, _MAX_COMPARED)
-            similar = next((other for other in first if nearest(model, other) == error["loc"][0]), "")
+            first_names = islice(raw_arguments, _MAX_COMPARED)
+            similar = next((other for other in first_names if nearest(model, other) == error["loc"][0]), "")
             hint = f" The call has `{similar}` in its place." if _PLAIN_NAME.fullmatch(similar) else ""
             return f"{name} is required.{hint}"
         case "too_long":
@@ -46,13 +46,13 @@ def _sentence(model: type[Arguments], error: ErrorDetails, raw_arguments: Mappin
         case "too_short":
             return f"{name} is empty: give at least one id."
         case kind:
-            return f"{name} {_EXPECTED.get(kind) or _pydantic_words(error)}."
+            return f"{name} {_RULES.get(kind) or _pydantic_words(error)}."
 
 
 _NO_ID = f"is not an id: 1 to {MAX_ID_LENGTH} visible ASCII characters without spaces"
 
 
-_EXPECTED: dict[str, str] = {
+_RULES: dict[str, str] = {
     "name": NO_TEXT,
     "unwritable": NO_TEXT,
     "string_type": "must be a string",
@@ -64,6 +64,7 @@ _EXPECTED: dict[str, str] = {
     "float_type": "must be a number",
     "finite_number": "must be a number",
 }
+"""The predicate of the error sentence for each error type."""
 
 
 def _pydantic_words(error: ErrorDetails) -> str:
@@ -75,7 +76,7 @@ def _name(location: tuple[int | str, ...]) -> str:
     """Return the argument's path for a sentence. A name that is not a plain identifier is not quoted."""
     if not location:
         return "The name of an argument"
-    name, *rest = location
+    name, *indexes = location
     if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
         return "An argument"
-    return f"`{name}{''.join(f'[{index}]' for index in rest if isinstance(index, int))}`"
+    return f"`{name}{''.join(f'[{index}]' for index in indexes if isinstance(index, int))}`"

@@ -33,7 +33,7 @@ class VideoTools:
         media_url: str | None,
         own_hosts: frozenset[str],
     ) -> None:
-        """Submit with `videos`. Results say by `polling` when to ask about the task.
+        """Submit with `videos`. Results advise when to ask about the task, by `polling`.
 
         `owned` checks that a caller may extend a video. `confirmation` asks the user before costly generations.
 
@@ -55,14 +55,14 @@ class VideoTools:
             loop=arguments.loop,
             enhancement=arguments.enhancement,
             timeout_seconds=arguments.timeout,
-            callback_url=self._url(arguments.callback_url, "callback_url"),
+            callback_url=self._optional_url(arguments.callback_url, "callback_url"),
         )
         return await self._start(call, command, "luma_generate_video", arguments)
 
     async def generate_video_from_image(self, call: Call, arguments: GenerateFromImageArguments) -> ToolResult:
         """Start a video that begins or ends with an image. Raises InvalidRequest without an image."""
-        start_image_url = self._url(arguments.start_image_url, "start_image_url")
-        end_image_url = self._url(arguments.end_image_url, "end_image_url")
+        start_image_url = self._optional_url(arguments.start_image_url, "start_image_url")
+        end_image_url = self._optional_url(arguments.end_image_url, "end_image_url")
         if start_image_url is None and end_image_url is None:
             raise InvalidRequest(
                 "Give `start_image_url`, `end_image_url` or both; without images use luma_generate_video."
@@ -75,31 +75,31 @@ class VideoTools:
             start_image_url=start_image_url,
             end_image_url=end_image_url,
             timeout_seconds=arguments.timeout,
-            callback_url=self._url(arguments.callback_url, "callback_url"),
+            callback_url=self._optional_url(arguments.callback_url, "callback_url"),
         )
         return await self._start(call, command, "luma_generate_video_from_image", arguments)
 
     async def extend_video(self, call: Call, arguments: ExtendArguments) -> ToolResult:
         """Continue a finished video by its id."""
-        end_image_url = self._url(arguments.end_image_url, "end_image_url")
+        end_image_url = self._optional_url(arguments.end_image_url, "end_image_url")
         command = ExtendVideo(
             arguments.prompt,
             video_id=arguments.video_id,
             end_image_url=end_image_url,
-            callback_url=self._url(arguments.callback_url, "callback_url"),
+            callback_url=self._optional_url(arguments.callback_url, "callback_url"),
         )
         await self._owned.check(call.caller, command)
         return await self._start(call, command, "luma_extend_video", arguments)
 
     async def extend_video_from_url(self, call: Call, arguments: ExtendFromUrlArguments) -> ToolResult:
         """Continue a finished video by its URL."""
-        video_url = self._checked(arguments.video_url, "video_url")
-        end_image_url = self._url(arguments.end_image_url, "end_image_url")
+        video_url = self._checked_url(arguments.video_url, "video_url")
+        end_image_url = self._optional_url(arguments.end_image_url, "end_image_url")
         command = ExtendVideo(
             arguments.prompt,
             video_url=video_url,
             end_image_url=end_image_url,
-            callback_url=self._url(arguments.callback_url, "callback_url"),
+            callback_url=self._optional_url(arguments.callback_url, "callback_url"),
         )
         await self._owned.check(call.caller, command)
         return await self._start(call, command, "luma_extend_video_from_url", arguments)
@@ -114,17 +114,17 @@ class VideoTools:
         )
         request = self._confirmation.require(call, request, is_confirmed=arguments.confirm)
         purchase = await self._videos.start(call.caller, request)
-        wait, usual = self._polling.first_question_seconds, self._polling.expected_seconds
-        started = "Already started by an earlier call with this key" if purchase.replayed else "Started"
+        wait, expected = self._polling.first_question_seconds, self._polling.expected_seconds
+        beginning = "Already started by an earlier call with this key" if purchase.replayed else "Started"
         message = (
-            f"{started}; it usually takes about {usual:g} s. Ask luma_get_tasks_batch in {wait} s, or at once with "
-            "wait_seconds, about all your tasks in one call. Do not submit it again."
+            f"{beginning}; it usually takes about {expected:g} s. Ask luma_get_tasks_batch in {wait} s, or at once "
+            "with wait_seconds, about all your tasks in one call. Do not submit it again."
         )
         view: SubmittedView = {
             "task_id": purchase.task_id,
             "state": "pending",
             "ask_again_in_seconds": wait,
-            "expected_seconds": usual,
+            "expected_seconds": expected,
             "message": message,
         }
         if purchase.replayed:
@@ -136,9 +136,9 @@ class VideoTools:
             started=purchase.task_id,
         )
 
-    def _url(self, value: str | None, argument: str) -> str | None:
+    def _optional_url(self, value: str | None, argument: str) -> str | None:
         """Return a URL that may be sent to the backend; None for an empty one. Raises InvalidRequest."""
-        return self._checked(value, argument) if value else None
+        return self._checked_url(value, argument) if value else None
 
-    def _checked(self, value: str, argument: str) -> str:
+    def _checked_url(self, value: str, argument: str) -> str:
         return check_public_url(value, argument, own_prefix=self._media_url, own_hosts=self._own_hosts)

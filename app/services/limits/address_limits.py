@@ -1,7 +1,7 @@
 """Rate limits per network address, for requests without authentication.
 
-Many addresses together are limited too. So that a crowd of strangers cannot lock out everybody, networks whose requests
-have led to something lately are not held to that limit.
+All addresses together are limited too. A crowd of strangers cannot lock out everybody, because that second limit does
+not refuse requests of trusted networks: those with a successful request in the last 30 days.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ TRUSTED_SECONDS = 30 * 86_400.0
 
 
 class AddressLimit:
-    """Counts events per address and in total in fixed windows, in this process only."""
+    """Counts requests per address and in total in fixed windows, in this process only."""
 
     def __init__(  # noqa: PLR0913 - two limits with their windows
         self,
@@ -30,9 +30,9 @@ class AddressLimit:
         *,
         total_seconds: float | None = None,
     ) -> None:
-        """Allow `per_address` events of one address in each window of `seconds`, and `in_all` events together.
+        """Allow `per_address` requests of one address in each window of `seconds`, and `in_all` requests together.
 
-        The events of trusted networks count too, and are not refused by the second limit.
+        Requests of trusted networks count towards `in_all`, but only `per_address` refuses them.
 
         `total_seconds` is the window of `in_all`; None means `seconds`. `clock` is monotonic. `on_refusal` is called
         for each refusal.
@@ -49,9 +49,9 @@ class AddressLimit:
         self._window_ends = self._total_ends = -1.0
 
     def take(self, address: str) -> float | None:
-        """Count an event of `address` and return None. Over a limit, return the seconds until the next window.
+        """Count a request of `address` and return None. If a limit is reached, return the seconds to its next window.
 
-        Refused events are not counted, so refusals of one address do not use up the total.
+        Refused requests are not counted, so refusals of one address do not use up the total.
         """
         now = self._clock()
         if now >= self._window_ends:
@@ -72,11 +72,11 @@ class AddressLimit:
         return None
 
     def trust(self, address: str) -> None:
-        """Record that a request of `address` succeeded, which a stranger could not have sent."""
+        """Trust the network of `address`: a request from there succeeded that a stranger could not have sent."""
         self._trusted[network_of(address)] = None
 
     def give_back(self, address: str) -> None:
-        """Take back one counted event of `address`."""
+        """Subtract one counted request of `address`."""
         network = network_of(address)
         if self._counts.get(network, 0) > 0:
             self._counts[network] -= 1

@@ -10,7 +10,7 @@ from app.services.limits.request_rate import RequestRate
 
 READS_PER_SECOND, MAX_READS = 5.0, 60
 CHANGES_PER_SECOND, MAX_CHANGES = 1.0, 60
-"""Rate and burst of one team. After each change, every replica reads its teams again."""
+"""Rate and burst of one team. After each change, every replica reads the keys in its cache again."""
 
 PLACES = Shares(places=2, per_tenant=1, unaccepted=2)
 """Maximum number of concurrent requests.

@@ -16,7 +16,9 @@ UNACCEPTED_PURCHASES = 12
 """Maximum number of concurrent submissions. Their limiter is separate, so they never wait behind reads."""
 
 SPARE_CONNECTIONS = 4
-"""Connections in each pool beyond the concurrency limit: calls fail if connections being closed fill the pool."""
+"""Connections in each pool beyond the concurrency limit. A connection counts until it is closed, and a call fails if
+the pool is full.
+"""
 
 STORE_READS = Shares(places=12, per_tenant=4, unaccepted=6)
 """Maximum number of concurrent reads of the store. The values of 200 tasks take a few MB until they are unpacked."""

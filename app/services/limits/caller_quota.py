@@ -62,7 +62,8 @@ class CallerQuota:
         self._on_change = on_change
         self._limits = limits
         self._unreserved = limits.total - limits.total // 4
-        self._most_for_unaccepted = limits.total - limits.total // 8
+        self._max_in_use_for_unaccepted = limits.total - limits.total // 8
+        """Amount of all callers together up to which an unaccepted caller may take."""
         self._unreserved_for_unaccepted = limits.unaccepted - limits.unaccepted // 4
         self._is_accepted = is_accepted
         self._on_refusal = on_refusal
@@ -77,11 +78,11 @@ class CallerQuota:
         if is_accepted and owner in self._unaccepted:
             self._unaccepted_in_use -= self._unaccepted.pop(owner)
         held = self._held.get(owner, 0) + amount
-        is_unreserved = self.in_use + amount <= self._unreserved and (
+        fits_without_reserve = self.in_use + amount <= self._unreserved and (
             is_accepted or self._unaccepted_in_use + amount <= self._unreserved_for_unaccepted
         )
         if held > self._limits.per_caller or not (
-            is_unreserved or self._may_use_reserve(held, amount, is_accepted=is_accepted)
+            fits_without_reserve or self._may_use_reserve(held, amount, is_accepted=is_accepted)
         ):
             self._on_refusal()
             return False
@@ -99,7 +100,7 @@ class CallerQuota:
         limits = self._limits
         return amount == 0 or (
             (held == amount or held <= limits.per_caller // SMALL_SHARE)
-            and self.in_use + amount <= (limits.total if is_accepted else self._most_for_unaccepted)
+            and self.in_use + amount <= (limits.total if is_accepted else self._max_in_use_for_unaccepted)
             and (is_accepted or self._unaccepted_in_use + amount <= limits.unaccepted)
         )
 

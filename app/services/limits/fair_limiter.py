@@ -53,7 +53,7 @@ class FairLimiter:
         return _Place(self, tenant)
 
     def take_at_once(self, tenant: str) -> bool | None:
-        """Take a place without waiting. Return whether it counts as an accepted tenant's; None if none is free."""
+        """Take a place and return whether it counts as an accepted tenant's. Return None if the tenant has to wait."""
         state = self._tenants.get(tenant)
         if state is not None and (state.queue or state.running >= self._shares.per_tenant):
             return None
@@ -111,8 +111,8 @@ class FairLimiter:
 
         A tenant without running or queued calls is deleted.
         """
-        waits = bool(state.queue) and state.running < self._shares.per_tenant
-        if not waits:
+        can_use_place = bool(state.queue) and state.running < self._shares.per_tenant
+        if not can_use_place:
             for turns in self._turns.values():
                 turns.pop(tenant, None)
             if not state.queue and not state.running:
@@ -123,7 +123,7 @@ class FairLimiter:
         turns = self._turns[accepted]
         if tenant not in turns:
             turns[tenant] = None
-            if not accepted and state.running:  # it was served before, so newer tenants go first
+            if not accepted and state.running:  # the tenant was served before, so newer ones go first
                 turns.move_to_end(tenant, last=False)
 
     def _grant_next(self) -> bool:
@@ -134,7 +134,7 @@ class FairLimiter:
                 tenant, _ = turns.popitem(last=not accepted)
                 state = self._tenants[tenant]
                 granted = state.queue.popleft()
-                if not granted.cancelled():  # a call may be cancelled whose task has not run since
+                if not granted.cancelled():  # a cancelled call stays in the queue until its asyncio task runs
                     granted.set_result(accepted)
                     self._grant(state, accepted=accepted)
                     self._last_turn = accepted

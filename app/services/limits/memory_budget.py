@@ -1,8 +1,8 @@
 """One memory budget for requests and connections, so that their limits do not add up.
 
 A request takes its memory from the budget, or is refused. A connection's memory is its unprocessed input and its unsent
-output. Connections may use the memory that requests leave, and at least an eighth of the budget. If they exceed it,
-connections are closed: each time, of the owner whose connections hold most, the one that has held memory longest.
+output. Connections may use the memory that requests leave, and at least an eighth of the budget. If they use more,
+connections are closed one after the other: the oldest connection of the owner whose connections hold the most.
 
 All tokens that the backend has not accepted, and connections without a token, share at most half of the budget.
 """
@@ -27,14 +27,14 @@ class Holder(Protocol):
     """A connection that holds memory."""
 
     def held_bytes(self) -> int:
-        """Return the bytes that it holds now."""
+        """Return the bytes that the connection holds now."""
 
     def make_room(self) -> None:
         """Close the connection."""
 
 
 @dataclass(slots=True)
-class _Share:
+class _OwnerConnections:
     """The connections of one owner, oldest first, with their bytes."""
 
     total: int = 0
@@ -57,16 +57,17 @@ class MemoryBudget(CallerQuota):
         on_refusal: Callable[[], None] = lambda: None,
         on_connection_closed: Callable[[], None] = lambda: None,
     ) -> None:
-        """Limit all to `limit` bytes. `is_accepted` returns whether the backend has accepted an owner's token lately.
+        """Limit requests and connections together to `limit` bytes.
 
-        `on_refusal` is called for each refused request, and `on_connection_closed` for each closed connection.
+        `is_accepted` returns whether the backend has accepted an owner's token lately. `on_refusal` is called for each
+        refused request, and `on_connection_closed` for each closed connection.
         """
         for_requests = limit - limit // SHARE_OF_CONNECTIONS
         limits = QuotaLimits(for_requests, limit // SHARE_OF_ONE_CALLER, for_requests // 2)
         super().__init__(limits, is_accepted, on_refusal)
         self._limit = limit
         self._on_connection_closed = on_connection_closed
-        self._shares: dict[str, _Share] = {}
+        self._by_owner: dict[str, _OwnerConnections] = {}
         self._owners: dict[Holder, str] = {}
         self.held = 0
 
@@ -78,15 +79,15 @@ class MemoryBudget(CallerQuota):
         return is_taken
 
     def hold(self, connection: Holder, owner: str, amount: int) -> None:
-        """Record the bytes that a connection holds now. `owner` is NOBODY if it has no token.
+        """Record the bytes that a connection holds now. `owner` is NOBODY for a connection without a token.
 
-        Connections, maybe this one, are closed if all together hold too much.
+        If all connections together hold too much, some are closed, maybe also this one.
         """
         name = owner if owner and self._is_accepted(owner) else NOBODY
         if self._owners.get(connection, name) != name:
             self.release(connection)
         self._owners[connection] = name
-        self._set(self._shares.setdefault(name, _Share()), connection, amount)
+        self._set(self._by_owner.setdefault(name, _OwnerConnections()), connection, amount)
         self._make_room()
 
     def release(self, connection: Holder) -> None:
@@ -94,27 +95,27 @@ class MemoryBudget(CallerQuota):
         name = self._owners.pop(connection, None)
         if name is None:
             return
-        share = self._shares[name]
-        self._set(share, connection, 0)
-        del share.connections[connection]
-        if not share.connections:
-            del self._shares[name]
+        group = self._by_owner[name]
+        self._set(group, connection, 0)
+        del group.connections[connection]
+        if not group.connections:
+            del self._by_owner[name]
 
-    def _set(self, share: _Share, connection: Holder, amount: int) -> None:
-        more = amount - share.connections.get(connection, 0)
-        share.connections[connection] = amount
-        share.total += more
-        self.held += more
+    def _set(self, group: _OwnerConnections, connection: Holder, amount: int) -> None:
+        change = amount - group.connections.get(connection, 0)
+        group.connections[connection] = amount
+        group.total += change
+        self.held += change
 
     def _make_room(self) -> None:
-        while (nobody := self._shares.get(NOBODY)) and nobody.total + self._unaccepted_in_use > self._limit // 2:
+        while (nobody := self._by_owner.get(NOBODY)) and nobody.total + self._unaccepted_in_use > self._limit // 2:
             self._close_one_of(nobody)
-        while self._shares and self.held + self.in_use > self._limit:
-            self._close_one_of(max(self._shares.values(), key=lambda share: share.total))
+        while self._by_owner and self.held + self.in_use > self._limit:
+            self._close_one_of(max(self._by_owner.values(), key=lambda group: group.total))
 
-    def _close_one_of(self, share: _Share) -> None:
-        """Close the oldest connection of a share. If it holds less than recorded, count it as the newest instead."""
-        connection, recorded = next(iter(share.connections.items()))
+    def _close_one_of(self, group: _OwnerConnections) -> None:
+        """Close the owner's oldest connection. If it holds less than recorded, count it as the newest instead."""
+        connection, recorded = next(iter(group.connections.items()))
         held = connection.held_bytes()
         owner = self._owners[connection]
         self.release(connection)
@@ -123,4 +124,4 @@ class MemoryBudget(CallerQuota):
             connection.make_room()
         elif held:
             self._owners[connection] = owner
-            self._set(self._shares.setdefault(owner, _Share()), connection, held)
+            self._set(self._by_owner.setdefault(owner, _OwnerConnections()), connection, held)

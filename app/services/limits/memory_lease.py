@@ -24,4 +24,4 @@ class MemoryLease:
 
 
 MEMORY_LEASE: ContextVar[MemoryLease | None] = ContextVar("luma_mcp_memory_lease", default=None)
-"""The lease of the current request; None where memory is not counted, as over stdio."""
+"""The lease of the current request; None if memory is not counted, as over stdio."""

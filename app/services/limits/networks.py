@@ -4,7 +4,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that are counted: a provider's customer usually has all addresses behind them."""
+"""Length of the prefix under which IPv6 addresses are counted: one customer usually has all addresses of a /64."""
 
 MAX_ADDRESS_LENGTH = 64
 """Characters. A proxy may pass on any text as the client's address; a longer text is no IP address."""
@@ -21,11 +21,11 @@ def network_of(address: str | None) -> str:
 @lru_cache(1024)
 def _network(address: str) -> str:
     try:
-        found = ip_address(address)
+        ip = ip_address(address)
     except ValueError:
         return UNKNOWN
-    if not isinstance(found, IPv6Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ip_network((int(found), IPV6_PREFIX), strict=False))
+    if not isinstance(ip, IPv6Address):
+        return str(ip)
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return str(ip_network((int(ip), IPV6_PREFIX), strict=False))

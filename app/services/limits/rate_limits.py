@@ -28,7 +28,7 @@ MAX_CACHED_SECONDS = 60.0
 """Longest time for which a refusal is repeated from memory. Redis may have lost the windows meanwhile."""
 
 MAX_CACHED = 10_000
-"""Size of the caches of limits that refuse, and of callers that were refused; about 300 bytes an entry."""
+"""Size of the cache of limits that are reached, and of the cache of refused callers; about 300 bytes an entry."""
 
 FLOOD_REFUSALS = 10
 """Refused calls after which a caller gets 429 for whole HTTP requests, as long as the limit refuses."""
@@ -119,9 +119,9 @@ class RateLimits:
         raise self._refusal(principal, over, now)
 
     def refuse_flood(self, principal: Principal) -> float | None:
-        """Return None if the caller has fewer than FLOOD_REFUSALS refused calls.
+        """Refuse an HTTP request of a caller with FLOOD_REFUSALS refused calls, until its limit has room again.
 
-        Otherwise count and log the refusal, and return the seconds to wait.
+        A refusal is counted and logged, and the seconds to wait are returned. Otherwise return None.
         """
         flood = self._floods.get(_name(principal))
         if flood is None or flood.refusals < FLOOD_REFUSALS or (wait := flood.until - self._clock()) <= 0:
@@ -138,12 +138,12 @@ class RateLimits:
         return wait
 
     async def usage(self, principal: Principal) -> list[LimitUse]:
-        """Return the use of the limits of calls and generations. The numbers are None while Redis fails."""
+        """Return the use of the caller's limits. `used` is None while Redis fails."""
         limits = principal.limits
-        found = await self._ask_redis(lambda: self._limiter.usage(principal.owner, limits)) if limits else []
-        if found is None:
-            return [LimitUse(one.kind, one.level, one.maximum, used=None) for one in limits]
-        return found
+        uses = await self._ask_redis(lambda: self._limiter.usage(principal.owner, limits)) if limits else []
+        if uses is None:
+            return [LimitUse(limit.kind, limit.level, limit.maximum, used=None) for limit in limits]
+        return uses
 
     def in_flight_refusal(self, refusal: InFlightLimitReached) -> RateLimited:
         """Return the error for a caller whose generation the database has refused, and count it."""
@@ -160,11 +160,11 @@ class RateLimits:
         return None
 
     async def _ask_redis(self, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """Return the result of `ask`, a call of the limiter; None if Redis fails, or has failed shortly before.
+        """Return the result of `ask`, a call of the limiter; None if Redis fails, or in the pause after a failure.
 
         A failure is reported, and starts a pause of COOLDOWN_SECONDS.
         """
-        if not self._try_redis():
+        if not self._may_ask_redis():
             return None
         try:
             result = await ask()
@@ -176,8 +176,11 @@ class RateLimits:
         self._resume_at = None
         return result
 
-    def _try_redis(self) -> bool:
-        """Return whether the call may use Redis: not in the pause after a failure. At its end, one call tries it."""
+    def _may_ask_redis(self) -> bool:
+        """Return False in the pause after a failure, else True.
+
+        When the pause ends, one call gets True, and a new pause begins for the others.
+        """
         if self._resume_at is None:
             return True
         now = self._clock()

@@ -19,7 +19,7 @@ PERIOD_SECONDS = 60.0
 """Period of the limit, and time for which a refused token is cached."""
 
 TRIAL_SECONDS = 1.0
-"""Interval at which one unknown token of a network over its limit is checked."""
+"""Interval of trials: a trial is the check of one unknown token of a network over its limit."""
 
 MAX_ADDRESSES = 10_000
 MAX_TOKENS = 10_000
@@ -43,8 +43,8 @@ class RefusedTokens:
         """Allow `limit` refused tokens a minute from one address. `clock` is monotonic, in seconds.
 
         `hash_token` returns the keyed hash of a token. `is_exempt` is called with a token and its hash, and returns
-        whether the token was accepted in this process, or has a form that this service never refuses. `on_throttled` is
-        called for each token that is not to be checked.
+        whether the token was accepted in this process, or can be refused by the backend only. `on_throttled` is called
+        for each token that is not to be checked.
         """
         self._limit = limit
         self._interval = PERIOD_SECONDS / limit
@@ -55,13 +55,14 @@ class RefusedTokens:
         self._spent_until: LRUCache[str, float] = LRUCache(MAX_ADDRESSES)
         """By network: the theoretical arrival time of GCRA, at which its refused tokens no longer count."""
         self._trial_at: LRUCache[str, float] = LRUCache(MAX_ADDRESSES)
+        """By network: the time of the next trial."""
         self._refused: TTLCache[str, None] = TTLCache(MAX_TOKENS, PERIOD_SECONDS, timer=clock)
         self._log_throttle = LogThrottle(clock)
 
     def throttle(self, address: str | None, token: str) -> float | None:
         """Return None if `token` is to be checked. Otherwise count and log it, and return the seconds for Retry-After.
 
-        A token that is checked because of its address's trial uses up the trial of this second.
+        If the network is over its limit, a token that is neither known nor exempt uses up the trial of this second.
         """
         if not self._spent_until:
             return None

@@ -30,9 +30,9 @@ class SlidingWindow:
         self._total = sum(self._counts.values())
 
     def use(self, now_ms: int) -> tuple[int, int]:
-        """Return the number of counted calls, and the milliseconds until the oldest counts no more; 0 without calls.
+        """Return the number of counted calls, and the milliseconds until the oldest no longer counts; 0 without calls.
 
-        Nothing is dropped, so a clock that goes back counts what it would have counted.
+        No bucket is dropped, so the result stays right if the clock goes back afterwards.
         """
         bucket = now_ms // self._width
         oldest = max(newest := next(reversed(self._counts), 0), bucket) - BUCKETS
@@ -73,6 +73,6 @@ class SlidingWindow:
 
 
 def limit_use(limit: RateLimit, window: SlidingWindow, now_ms: int) -> LimitUse:
-    """Return the use of a limit, whose calls are counted in `window`."""
+    """Return the use of a limit. `window` has the counts of its calls."""
     used, renews_in_ms = window.use(now_ms)
     return LimitUse(limit.kind, limit.level, limit.maximum, used, renews_in_ms / 1000 if used else None)

@@ -1,6 +1,7 @@
-"""Caches the status of each token: accepted, refused or unknown. Callers use it to spare calls with refused tokens.
+"""Caches the status of each token: accepted, refused or unknown.
 
-They also withhold cached results from a refused token, until the backend accepts it again.
+Other services send no calls with a token that was just refused, and withhold cached results from a refused token until
+the backend accepts it again.
 """
 
 import math
@@ -13,7 +14,8 @@ REFUSED_SECONDS = 1.5
 """Time after a refusal during which no call is sent for the token. A single 401 may be an error of the backend."""
 
 VERIFY_SECONDS = 300.0
-"""Minimum between two verifications of a refused token: calls that only find out whether it may get cached results.
+"""Minimum between two verifications of a refused token. A verification is a call to the backend that only finds out
+whether the token may get cached results.
 
 The minimum is waived once when the backend accepts any token that it had refused. Its refusals were then wrong, so each
 refused token is verified once more.
@@ -60,9 +62,9 @@ class TokenStatusCache:
         return subject in self._accepted
 
     def was_refused(self, subject: str) -> bool:
-        """Return whether the backend has refused the token, which was not accepted since.
+        """Return whether the backend has refused the token and not accepted it since.
 
-        Callers withhold cached results while this is True.
+        Cached results are withheld while this is True.
         """
         return subject in self._refused_with_results or subject in self._refused
 
@@ -72,7 +74,7 @@ class TokenStatusCache:
         return refusal is not None and self._clock() < refusal.refused_at + REFUSED_SECONDS
 
     def try_start_verification(self, subject: str) -> bool:
-        """Reserve a verification of the token for the caller. Return whether the caller is to verify it now.
+        """Return whether to verify the token now. If so, the verification is reserved for the call that asked.
 
         For a refused token, the next verification is then possible after VERIFY_SECONDS, or as soon as the backend
         accepts any token that it had refused. For other tokens, nothing is reserved and True is returned.

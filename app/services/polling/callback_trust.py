@@ -1,6 +1,6 @@
 """Detects whether callbacks arrive. While they do, tasks that expect one are polled rarely, otherwise on schedule.
 
-Submissions carry a callback URL in both cases, so the next callback that arrives restores trust.
+Submissions carry a callback URL even while no callbacks arrive, so the next one that arrives restores trust.
 """
 
 import hashlib
@@ -16,13 +16,15 @@ from app.services.key_namespace import KeyNamespace
 
 MISSES_BEFORE_FIRST_CALLBACK = 1
 MISSES_AFTER_FIRST_CALLBACK = 2
-"""Consecutive tasks without a callback at which trust in callbacks is lost."""
+"""Number of consecutive tasks without a callback after which callbacks are no longer trusted to arrive."""
 
 LATE_SECONDS = 30.0
 """Time after the end of a task from which its callback counts as missing."""
 
 KEPT_SECONDS = 30 * 24 * 3600.0
-"""Time to live of the mark in the store that trust is lost, for `luma-mcp check`. A callback removes it."""
+"""Time to live of the mark in the store which says that trust is lost. `luma-mcp check` reads the mark, and a callback
+removes it.
+"""
 
 log = logging.getLogger(__name__)
 

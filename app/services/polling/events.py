@@ -12,10 +12,10 @@ class TaskEvent:
     """An event about tasks of one tenant.
 
     Attributes:
-        changed: tasks whose state changed between two reads.
-        missing: tasks that the backend did not know in a read.
-        reported_finished: tasks whose end a callback reported. A read must confirm it. Its JSON name is `hinted`, which
-            replicas of earlier releases read.
+        changed: ids of tasks whose state changed between two reads.
+        missing: ids of tasks that were missing from the backend's answer to a read.
+        reported_finished: ids of tasks whose end a callback reported and a read must confirm. The JSON name is
+            `hinted`, which replicas of earlier releases read.
 
     """
 

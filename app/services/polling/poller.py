@@ -44,7 +44,7 @@ JITTER = 0.1
 """Largest random delay of a read, as a fraction of the pause before it. It keeps replicas from reading in step."""
 
 MAX_WATCHED = 1000
-"""Tasks that one leader reads for other replicas, in addition to its own."""
+"""Maximum number of tasks that one leader reads for other replicas, in addition to its own."""
 
 MAX_AWAITED = 6_000
 MAX_AWAITED_PER_CALLER = 1_200
@@ -60,7 +60,7 @@ TOO_MANY_AWAITED = (
 )
 
 MAX_PAUSE_SECONDS = 60.0
-"""Longest pause after unexpected exceptions. The pause starts at LOOK_SECONDS and doubles with each in a row."""
+"""Longest pause after unexpected exceptions. It starts at LOOK_SECONDS and doubles with each consecutive exception."""
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,9 @@ class TenantPoller:
         self._lease_key = deps.keys.key(caller.principal.owner, "watcher")
         self._interest_key = deps.keys.key(caller.principal.owner, "awaited")
         self._holder = secrets.token_hex(8).encode()
+        """The value of the lease while this poller holds it."""
         self._not_before: dict[str, float] = {}
+        """By task id: unix time of the earliest next read, for the tasks of the last read."""
         self._stopping = False
         self._running = asyncio.get_running_loop().create_task(self._run())
 
@@ -165,7 +167,7 @@ class TenantPoller:
     async def _run(self) -> None:
         pause = LOOK_SECONDS
         try:
-            while not self._stopping:  # not only cancellation, which a client library may swallow
+            while not self._stopping:  # a client library may swallow the cancellation
                 try:
                     await self._step()
                     pause = LOOK_SECONDS
@@ -189,14 +191,16 @@ class TenantPoller:
 
     async def _refresh(self) -> None:
         """Update the watched tasks from the cache and the stored snapshots, which other replicas write too."""
-        tasks, snapshots = await self._stored(self._unsettled())
+        tasks, snapshots = await self._load_stored(self._unsettled())
         for task_id, snapshot in snapshots.items():
             if snapshot is not None:
                 self._update_snapshot(task_id, snapshot)
         for task_id, task in tasks.items():
             self._update_answer(task_id, task)
 
-    async def _stored(self, task_ids: Sequence[str]) -> tuple[dict[str, RenderedTask], dict[str, TaskSnapshot | None]]:
+    async def _load_stored(
+        self, task_ids: Sequence[str]
+    ) -> tuple[dict[str, RenderedTask], dict[str, TaskSnapshot | None]]:
         """Return the cached tasks, and the snapshot of each task that is not final; None if there is no snapshot."""
         if not task_ids:
             return {}, {}
@@ -270,11 +274,11 @@ class TenantPoller:
             awaited = await self._deps.coordination.members(self._interest_key, MAX_WATCHED)
         except StoreUnavailable:
             return {}
-        _, snapshots = await self._stored([task_id for task_id in awaited if task_id not in self._watched])
+        _, snapshots = await self._load_stored([task_id for task_id in awaited if task_id not in self._watched])
         return snapshots
 
     async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:
-        """Read the tasks in `known`, store and apply the results, and publish the changes since these snapshots."""
+        """Read the tasks in `known`, the snapshots before the read. Store and apply the results, publish changes."""
         early_reads_from = self._deps.wall_clock() + EARLY_READ_SECONDS
         for watched in self._watched.values():
             if watched.early_read_at is not None:
@@ -296,7 +300,7 @@ class TenantPoller:
         await self._publish(TaskEvent(self._caller.principal.owner, changed=changed, missing=missing))
 
     async def _read_backend(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
-        """Read the tasks at the backend. An unexpected exception is logged and treated as a BackendError of each."""
+        """Read the tasks at the backend. After an unexpected exception, which is logged, each gets a BackendError."""
         try:
             return await self._deps.read(self._caller, task_ids)
         except Exception as exc:  # noqa: BLE001 - other callers share this poller

@@ -29,7 +29,7 @@ class PollerRegistry:
 
     @asynccontextmanager
     async def watching(self, caller: Caller, task_ids: Sequence[str]) -> AsyncIterator[Subscription]:
-        """Poll `task_ids`, which are distinct, inside `async with`. The poller then continues if other calls share it.
+        """Poll `task_ids`, which are distinct, inside `async with`. On exit, stop the poller if it has no other calls.
 
         Raises RateLimited if too many tasks are awaited.
         """

@@ -16,10 +16,10 @@ class WatchedTask:
         since: when the first call began to wait.
         subscriptions: number of calls that wait for the task.
         snapshot: the last snapshot; None before the first one.
-        answer: the last result, of which None means a missing task; meaningful only if `answered` is true.
+        answer: the last result; None means that the task is missing. Meaningful only if `answered` is true.
         answered: whether there is a result.
         early_read_at: time at which to read the task before its schedule, because a callback reported its end or
-            another replica found it missing; None without such an event.
+            another replica found it missing; None if the schedule applies.
         early_reads_from: no early read is scheduled before this time.
         is_missing_elsewhere: whether another replica found the task missing. This replica then reads it itself.
 

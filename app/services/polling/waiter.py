@@ -80,38 +80,39 @@ class TaskWaiter:
         """Return one result for each distinct id, in the order of `task_ids`, once all are settled or time is up.
 
         During the wait, only the poller reads the backend. Tasks without a result after `wait_seconds` are read once.
-        Raises RateLimited if too many calls wait already, or wait for too many tasks, and Unauthorized if the caller's
-        key ends during the wait.
+        Raises RateLimited if too many calls wait already, or wait for too many tasks, Unauthorized if the caller's key
+        ends during the wait, and another LumaError if the key can no longer be checked.
         """
         principal = caller.principal
         denied = await self._tasks.access.denied(principal, task_ids) if principal.team is not None else {}
-        wanted = [task_id for task_id in dict.fromkeys(task_ids) if task_id not in denied]
+        allowed = [task_id for task_id in dict.fromkeys(task_ids) if task_id not in denied]
         if denied:
-            lookup = await self._find(caller, wanted, wait_seconds, report) if wanted else Lookup({}, LookupStats())
-            found = {**lookup.answers, **denied}
-            return Lookup({task_id: found[task_id] for task_id in dict.fromkeys(task_ids)}, lookup.stats)
-        return await self._find(caller, wanted, wait_seconds, report)
+            lookup = await self._find(caller, allowed, wait_seconds, report) if allowed else Lookup({}, LookupStats())
+            answers = {**lookup.answers, **denied}
+            return Lookup({task_id: answers[task_id] for task_id in dict.fromkeys(task_ids)}, lookup.stats)
+        return await self._find(caller, allowed, wait_seconds, report)
 
     async def _find(
-        self, caller: Caller, wanted: Sequence[str], wait_seconds: float, report: ProgressCallback
+        self, caller: Caller, task_ids: Sequence[str], wait_seconds: float, report: ProgressCallback
     ) -> Lookup:
+        """Find distinct tasks that the caller may read."""
         principal = caller.principal
         if self._tasks.was_refused(principal.subject):
-            await self._tasks.find(caller, wanted[:1])  # verifies the token again, if that is due
+            await self._tasks.find(caller, task_ids[:1])  # verifies the token again, if that is due
             if self._tasks.was_refused(principal.subject):
-                return Lookup(dict.fromkeys(wanted, self._backend.error(Unauthorized)), LookupStats())
-        cached = await self._cache.get_many(principal.owner, wanted)
+                return Lookup(dict.fromkeys(task_ids, self._backend.error(Unauthorized)), LookupStats())
+        cached = await self._cache.get_many(principal.owner, task_ids)
         answers: dict[str, TaskResult] = {key: task for key, task in cached.tasks.items() if task.is_final}
-        running = [task_id for task_id in wanted if task_id not in answers]
+        running = [task_id for task_id in task_ids if task_id not in answers]
         if running:
             with self._places.place(principal.subject, TOO_MANY_WAITING):
                 async with self._pollers.watching(caller, running) as subscription:
                     await self._wait(caller, subscription, wait_seconds, len(answers), report)
                     answers |= subscription.answers()
         stats = LookupStats(cached.local_hits, cached.shared_hits, joined=len(running))
-        if unseen := [task_id for task_id in wanted if task_id not in answers]:
-            answers |= (await self._tasks.find(caller, unseen)).answers
-        return Lookup({task_id: answers[task_id] for task_id in wanted}, stats)
+        if unanswered := [task_id for task_id in task_ids if task_id not in answers]:
+            answers |= (await self._tasks.find(caller, unanswered)).answers
+        return Lookup({task_id: answers[task_id] for task_id in task_ids}, stats)
 
     async def _wait(
         self,
@@ -121,15 +122,18 @@ class TaskWaiter:
         finished: int,
         report: ProgressCallback,
     ) -> None:
-        """Wait until all tasks are settled or the time is over. Raises Unauthorized if the caller's key has ended."""
-        interval = PROGRESS_SECONDS if caller.current is None else CHECK_SECONDS
-        began, reported = self._clock(), -PROGRESS_STEP_SECONDS
+        """Wait until all tasks are settled or the time is over. `finished` tasks had ended before the wait.
+
+        Raises Unauthorized if the caller's key has ended, and another LumaError if it cannot be checked.
+        """
+        interval = PROGRESS_SECONDS if caller.current is None else CHECK_SECONDS  # None: only the backend can check
+        began, progress = self._clock(), -PROGRESS_STEP_SECONDS
         total = finished + subscription.count
         while (
             not (subscription.settled or self._is_closing) and (remaining := began + wait_seconds - self._clock()) > 0
         ):
-            reported = max(round(self._clock() - began, 3), reported + PROGRESS_STEP_SECONDS)
-            await report(reported, finished + subscription.settled_count, total)
+            progress = max(round(self._clock() - began, 3), progress + PROGRESS_STEP_SECONDS)
+            await report(progress, finished + subscription.settled_count, total)
             subscription.changed.clear()
             await wait_for_event(subscription.changed, min(remaining, interval), self._sleep)
             if not await caller.has_unchanged_access():

@@ -75,12 +75,12 @@ class _KnownSubmission:
 
     Attributes:
         task_id: the task that the submission started.
-        is_recorded: whether the database has a callback for that task.
+        has_callback: whether a callback for that task was recorded in the database.
 
     """
 
     task_id: str
-    is_recorded: bool
+    has_callback: bool
 
 
 class Callbacks:
@@ -101,9 +101,9 @@ class Callbacks:
     ) -> None:
         """Issue URLs under `base_url`, which has no slash at its end. `wall_clock` returns unix seconds.
 
-        `database_limits` limits concurrent operations on `purchases`: its `callbacks` those of received callbacks, its
-        `purchases` those of calls. `ticket_seconds` is the lifetime of tickets. It equals that of idempotency keys,
-        because as long as a key is valid, a callback can reveal the task of a purchase whose outcome is unknown.
+        `database_limits` limits concurrent operations on `purchases`: its limiter `callbacks` is for received
+        callbacks, and its limiter `purchases` is for tool calls. `ticket_seconds` is the lifetime of tickets. It equals
+        the lifetime of idempotency keys: while a key is valid, a callback can reveal the task of an unknown outcome.
         """
         self._base_url = base_url
         self._sealer = sealer
@@ -164,7 +164,7 @@ class Callbacks:
         if payload is None:
             return CallbackOutcome.UNKNOWN_TICKET
         callback_id = _callback_id(payload)
-        if (known := self._known.get(callback_id)) is not None and (known.is_recorded or known.task_id != task_id):
+        if (known := self._known.get(callback_id)) is not None and (known.has_callback or known.task_id != task_id):
             return CallbackOutcome.REPEATED if known.task_id == task_id else CallbackOutcome.OTHER_TASK
         operation = partial(self._record, callback_id, task_id)
         purchase, is_first = await self._database_limits.callbacks.run(payload.tenant, operation)
@@ -172,7 +172,7 @@ class Callbacks:
             await self._publish_reported_finished(payload.tenant, task_id)
         if purchase is None or purchase.task_id is None:
             return CallbackOutcome.EARLY
-        self._known[callback_id] = _KnownSubmission(purchase.task_id, is_recorded=purchase.task_id == task_id)
+        self._known[callback_id] = _KnownSubmission(purchase.task_id, has_callback=purchase.task_id == task_id)
         if purchase.task_id != task_id:
             return CallbackOutcome.OTHER_TASK
         if not is_first:
@@ -183,7 +183,7 @@ class Callbacks:
     async def _record(self, callback_id: str, task_id: str) -> tuple[Purchase | None, bool]:
         """Record a callback. Return its purchase, and whether this is the first callback about the purchase's task.
 
-        The purchase is None if none has this callback id. As long as the purchase has no task, only the task id is
+        The purchase is None if the callback id is unknown. As long as the purchase has no task, only the task id is
         stored.
         """
         purchase = await self._purchases.of_callback(callback_id)
@@ -250,7 +250,7 @@ class Callbacks:
     async def _clear_callback_expectation(self, tenant: str, task_id: str) -> TaskSnapshot | None:
         """Store that the task expects no callback, so that it is polled on schedule.
 
-        Return its former snapshot; None without one, in which case nothing is stored.
+        Return its former snapshot. If it has no snapshot, store nothing and return None.
         """
         snapshot = (await self._snapshots.get_many(tenant, [task_id])).get(task_id)
         if snapshot is not None:

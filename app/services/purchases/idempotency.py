@@ -146,9 +146,11 @@ class PurchaseService:
         self._unaccepted = unaccepted
         self._backend = backend
         self._keys_in_use: dict[KeyName, asyncio.Event] = {}
+        """By key: the event that is set when the call that attempts to buy with the key has ended."""
         self._calls: Counter[str] = Counter()
-        self._unrecorded = LogThrottle(clock)
-        self._invalid = LogThrottle(clock)
+        """Number of concurrent calls with a key, by caller."""
+        self._unrecorded_log = LogThrottle(clock)
+        self._invalid_log = LogThrottle(clock)
         self._faults = ThrottledExceptionLog(
             log,
             "An unexpected exception occurred after a purchase may have been sent. Its caller is told that its outcome "
@@ -168,10 +170,11 @@ class PurchaseService:
     ) -> PurchaseResult:
         """Return the task, submitted now or by an earlier call with the same key.
 
-        `send` is called at most once; `callback_id` identifies its callback. `run_shielded` runs what must not be
-        cancelled with the call. Raises what `send` and `reconcile` raise. Nothing is submitted if it raises RateLimited
-        because of a limit of this process, or InternalError because the database does not answer or the key cannot be
-        checked.
+        `send` is called at most once; `callback_id` identifies the callback of its submission. `run_shielded` runs what
+        must not be cancelled with the call.
+
+        Raises what `send` and `reconcile` raise. Also raises RateLimited because of a limit of this process, or
+        InternalError because the database does not answer or the key cannot be checked: then nothing was submitted.
         """
         if not self._unaccepted.may_record(request.caller):
             self._refusals.unknown_outcomes()
@@ -223,7 +226,7 @@ class PurchaseService:
             if new.charge is not None:
                 await self._writer.write(Outcome(new, PurchaseState.REFUSED, is_recorded=False))
                 raise InternalError(REFUSED_WITHOUT_LEDGER, retry_after_seconds=5.0) from exc
-            if (count := self._unrecorded.count()) is not None:
+            if (count := self._unrecorded_log.count()) is not None:
                 log.warning(
                     "%d purchases without an idempotency key were sent although the database %s. They are recorded "
                     "when it answers",
@@ -251,7 +254,7 @@ class PurchaseService:
     async def _buy_with_key(self, call: _Call, run_shielded: RunShielded) -> PurchaseResult:
         """Attempt the purchase until its key has an outcome. In this process, one call per key attempts at a time.
 
-        An attempt that may have claimed the key continues if its caller disconnects. A call that only waits ends.
+        An attempt that may have recorded the purchase continues if its caller disconnects. A call that only waits ends.
         """
         give_up_at, pause, key = self._clock() + MAX_WAIT_SECONDS, FIRST_PAUSE_SECONDS, call.new.keys[0]
         while (released := self._keys_in_use.get(key)) is not None:
@@ -276,7 +279,10 @@ class PurchaseService:
         return RateLimited(STILL_UNDER_WAY)
 
     async def _attempt(self, call: _Call) -> PurchaseResult | None:
-        """Buy if the key is free, or return the earlier result; None while another call with the key is in flight."""
+        """Buy if the key is free, or return the earlier result; None while another call with the key is in flight.
+
+        `claim` records the purchase as the holder of its key, or returns the purchase that holds the key already.
+        """
         try:
             earlier = await self._turns.run(call.new.caller, partial(self._purchases.claim, call.new))
             if earlier is not None:
@@ -287,13 +293,13 @@ class PurchaseService:
             # The claim may have been stored, or may be stored later. A refused row of the same attempt releases the
             # key, or prevents a later insertion. If the backend has not accepted the token, the row is deleted instead:
             # made-up tokens could otherwise fill the database in an outage.
-            state = None if self._unaccepted.deletes_unbought(call.new.caller) else PurchaseState.REFUSED
+            state = None if self._unaccepted.must_delete_unbought(call.new.caller) else PurchaseState.REFUSED
             await self._writer.write(Outcome(call.new, state, is_recorded=False))
             raise
         return await self._buy_as_holder(call)
 
     async def _buy_as_holder(self, call: _Call) -> PurchaseResult:
-        """Buy. The call holds the key. If release 1.0 bought a video with it, return that one."""
+        """Buy with the key, which the call holds. If release 1.0 has bought with this key, return that task instead."""
         key = call.request.idempotency_key
         if key is not None and (earlier := await self._bought_by_earlier_release(call, key)) is not None:
             return earlier
@@ -319,8 +325,8 @@ class PurchaseService:
         """Return the task of the purchase that holds the key, or replace that purchase and buy.
 
         Return None while that purchase is in flight, or if another call has taken its key over.
-        Raises InvalidRequest if its arguments are others, OutcomeUnknown if its outcome is unknown and the caller has
-        not allowed a retry, and InternalError if its row has no valid task id.
+        Raises InvalidRequest if that purchase has other arguments, OutcomeUnknown if its outcome is unknown and the
+        caller has not allowed a retry, and InternalError if its row has no valid task id.
         """
         decision = decide(earlier, {name.request_hash for name in call.new.keys}, self._key_lives_seconds)
         if decision is Decision.OUTCOME_UNKNOWN:
@@ -348,7 +354,7 @@ class PurchaseService:
         Raises InternalError, and logs the fault, if another program has changed the id in the row.
         """
         if earlier.task_id is None:
-            if (count := self._invalid.count()) is not None:
+            if (count := self._invalid_log.count()) is not None:
                 log.error(
                     "Purchase %s has no valid task id in the database (%d such replays since the last such line). Its "
                     "key is refused with internal_error. Find out who else writes to the database",
@@ -382,7 +388,7 @@ class PurchaseService:
             task_id = await send()
         except LumaError as exc:
             if not isinstance(exc, _MAY_HAVE_BOUGHT):
-                is_deleted = isinstance(exc, Unauthorized) or self._unaccepted.deletes_unbought(new.caller)
+                is_deleted = isinstance(exc, Unauthorized) or self._unaccepted.must_delete_unbought(new.caller)
                 await write(None if is_deleted else PurchaseState.REFUSED)
                 raise
         except Exception as exc:  # noqa: BLE001 - the submission may have been sent

@@ -66,9 +66,9 @@ class LegacyIdempotencyKeys:
     async def task_of(
         self, owners: Sequence[str], idempotency_key: str, fingerprint: str, *, retry_unknown: bool
     ) -> str | None:
-        """Return the task that release 1.0 bought with the key, for any name in `owners`; None if the key may buy.
+        """Return the task that release 1.0 bought with the key for any of `owners`; None if the call may buy now.
 
-        With `retry_unknown`, the key may buy if release 1.0 recorded no outcome. Raises InvalidRequest for other
+        With `retry_unknown`, the call may also buy if release 1.0 recorded no outcome. Raises InvalidRequest for other
         arguments, OutcomeUnknown if a video may have been bought or the reservation is not valid, and StoreUnavailable.
         """
         if not self._may_exist or self._all_have_expired():
@@ -89,22 +89,22 @@ class LegacyIdempotencyKeys:
 
 
 def _task_in(stored: bytes, key: str, fingerprint: str, *, retry_unknown: bool) -> str | None:
-    """Return the task of a stored reservation; None if the key may buy. Raises as `task_of` does."""
+    """Return the task of a stored reservation; None if the call may buy now. Raises as `task_of` does."""
     try:
-        found = _Reservation.model_validate_json(stored)
+        reservation = _Reservation.model_validate_json(stored)
     except ValidationError:
         raise OutcomeUnknown(UNKNOWN_BEFORE) from None
-    if found.filed_under not in (None, key):  # somebody copied it here from another key
+    if reservation.filed_under not in (None, key):  # somebody copied the reservation from another key
         raise OutcomeUnknown(UNKNOWN_BEFORE)
-    if found.state == "freed":
+    if reservation.state == "freed":
         return None
-    if found.fingerprint != fingerprint:
+    if reservation.fingerprint != fingerprint:
         raise InvalidRequest(OTHER_ARGUMENTS)
-    if found.state == "done":
-        if found.task_id is None or not is_plain_id(found.task_id):
+    if reservation.state == "done":
+        if reservation.task_id is None or not is_plain_id(reservation.task_id):
             raise OutcomeUnknown(UNKNOWN_BEFORE)
-        return found.task_id
-    if found.state == "held" or retry_unknown:
+        return reservation.task_id
+    if reservation.state == "held" or retry_unknown:
         return None
     raise OutcomeUnknown(UNKNOWN_BEFORE)
 

@@ -23,10 +23,12 @@ TOO_MANY_WAIT = (
 )
 
 RETRY_SECONDS = 2.0
-"""Pause before a retry if the backend refused with RateLimited and no time. Nothing was started, so it is safe."""
+"""Pause before a retry if the backend refused a submission and named no time. Nothing was started by then, so a retry
+is safe.
+"""
 
 MAX_NUMBERED = 50
-"""Limit of team credentials with a number in the metric of free places."""
+"""Number of team credentials that the metric of free places can distinguish."""
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +70,8 @@ class ConcurrencyLimiter:
     async def run(self, caller: Principal, credentials: Sequence[Credential], send: Send) -> str:
         """Call `send` with one of `credentials` when there is a free place, and return its result.
 
-        `send` is called again only if the backend refused it with RateLimited. Raises RateLimited if too many calls
-        wait or if the wait is too long, and whatever else `send` raises.
+        `send` is called again only after the backend refused the submission with RateLimited. Raises RateLimited if too
+        many calls wait or if the wait is too long, and whatever else `send` raises.
         """
         give_up_at = self._clock() + MAX_WAIT_SECONDS
         queue = self._queue_of(caller.owner, credentials)
@@ -80,7 +82,7 @@ class ConcurrencyLimiter:
         try:
             accepted = await self._take_place(queue, caller.subject)
             try:
-                return await self._send(credentials, send, give_up_at, is_shared=caller.team is not None)
+                return await self._send(credentials, send, give_up_at, is_of_team=caller.team is not None)
             finally:
                 queue.limiter.give_back(caller.subject, accepted=accepted)
         finally:
@@ -118,23 +120,23 @@ class ConcurrencyLimiter:
             if not place.done():
                 place.cancel()
 
-    def _count(self, credential: Credential, change: int, *, is_shared: bool) -> None:
-        """Count the start (1) or end (-1) of a submission. `is_shared`: a team's credential, which has a metric."""
+    def _count(self, credential: Credential, change: int, *, is_of_team: bool) -> None:
+        """Count the start (1) or end (-1) of a submission. `is_of_team`: a team's credential, which has a metric."""
         self._running[credential.id] += change
         running = self._running[credential.id]
         if not running:
             del self._running[credential.id]
-        if not is_shared or (credential.id not in self._numbers and len(self._numbers) >= MAX_NUMBERED):
+        if not is_of_team or (credential.id not in self._numbers and len(self._numbers) >= MAX_NUMBERED):
             return
         if (number := self._numbers.get(credential.id)) is None:
             number = self._numbers[credential.id] = len(self._numbers) + 1
             log.info("Credential %s of a team is number %d in the metric of free places", credential.id[:16], number)
         self._on_free_places(number, max(self._backend.policy.generations_at_once - running, 0))
 
-    async def _send(self, credentials: Sequence[Credential], send: Send, give_up_at: float, *, is_shared: bool) -> str:
+    async def _send(self, credentials: Sequence[Credential], send: Send, give_up_at: float, *, is_of_team: bool) -> str:
         while True:
             credential = min(credentials, key=lambda one: self._running[one.id])
-            self._count(credential, 1, is_shared=is_shared)
+            self._count(credential, 1, is_of_team=is_of_team)
             try:
                 return await send(credential)
             except RateLimited as exc:
@@ -142,7 +144,7 @@ class ConcurrencyLimiter:
                 if self._clock() + pause >= give_up_at:
                     raise
             finally:
-                self._count(credential, -1, is_shared=is_shared)
+                self._count(credential, -1, is_of_team=is_of_team)
             await self._sleep(pause)
 
 

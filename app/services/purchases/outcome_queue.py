@@ -21,7 +21,7 @@ class Outcome:
     """The outcome of a purchase.
 
     Attributes:
-        purchase: the purchase as it was claimed.
+        purchase: the purchase as it was before its submission.
         state: the new state; None if nothing was bought, so that the row is deleted.
         task_id: the task that was started; None if none is known.
         is_recorded: whether the purchase itself is in the database. False if that is not certain.
@@ -46,6 +46,7 @@ class OutcomeQueue:
         self._quota = CallerQuota(limits, is_accepted)
         self._is_accepted = is_accepted
         self._groups: tuple[OrderedDict[str, deque[Outcome]], ...] = (OrderedDict(), OrderedDict())
+        """The callers' queues: of callers without an accepted token, then of callers with one."""
         self._next_group = 0
 
     def __len__(self) -> int:
@@ -77,7 +78,7 @@ class OutcomeQueue:
         self._quota.give_back(outcome.purchase.caller)
 
     def put_back(self, outcome: Outcome) -> None:
-        """Return an outcome that was taken and could not be written. Its place is still taken."""
+        """Put an outcome that was taken and could not be written at the head of its caller's queue again."""
         self._queue_of(outcome.purchase.caller).appendleft(outcome)
 
     def _queue_of(self, caller: str) -> deque[Outcome]:

@@ -55,7 +55,7 @@ class PurchaseRequest:
 
     @property
     def key_owners(self) -> Iterable[str]:
-        """The owner of the idempotency key under each secret key. A member has the same name under all of them."""
+        """The name of the idempotency key's owner under each secret key. A member has the same name under all."""
         return self.owners if self.member is None else repeat(self.member)
 
 

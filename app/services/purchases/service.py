@@ -126,10 +126,10 @@ class VideoService:
             await self._limits.check(caller.principal, LimitKind.GENERATIONS)
             return await self._submit(caller, generation.command, url)
 
-        async def reconcile(earlier: str) -> str | None:
+        async def reconcile(earlier_callback_id: str) -> str | None:
             if self._callbacks is None:
                 return None
-            return await self._callbacks.find_task(self._backend, caller, earlier, generation.command)
+            return await self._callbacks.find_task(self._backend, caller, earlier_callback_id, generation.command)
 
         async def run_shielded(purchase: Coroutine[Any, Any, B]) -> B:
             return await self._run_shielded(caller.principal, callback_id, purchase)
@@ -178,11 +178,11 @@ class VideoService:
 
     async def _submit(self, caller: Caller, command: Command, url: str | None) -> str:
         credentials = await caller.credentials.all()
-        sent = command if url is None else replace(command, callback_url=url)
+        command_to_send = command if url is None else replace(command, callback_url=url)
 
         async def send(credential: Credential) -> str:
             await self._check_may_still_spend(caller)
-            return await self._backend.submit(credential, sent)
+            return await self._backend.submit(credential, command_to_send)
 
         task_id = await self._limiter.run(caller.principal, credentials, send)
         try:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class SharedDatabase:
-    """Stores the id of this process's database in Redis unless one is there, and compares the two."""
+    """Compares the id of this process's database with the id in Redis, or stores it there if Redis has none."""
 
     def __init__(
         self,

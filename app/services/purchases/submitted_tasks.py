@@ -70,13 +70,13 @@ class SubmittedTasks:
             member_name=member_name,
         )
         try:
-            found = await self._reads.run(principal.subject, read)
+            purchases = await self._reads.run(principal.subject, read)
         except DatabaseBusy:
             raise RateLimited(TOO_MANY_READS, retry_after_seconds=5.0) from None
         except DatabaseUnavailable as exc:
             raise InternalError(NO_DATABASE, retry_after_seconds=5.0) from exc
-        page = found[:limit]
-        return Page(page, (page[-1].created_at, page[-1].attempt) if len(found) > limit else None)
+        page = purchases[:limit]
+        return Page(page, (page[-1].created_at, page[-1].attempt) if len(purchases) > limit else None)
 
     async def beginning_with(self, principal: Principal, prefix: str) -> list[str]:
         """Return at most 100 ids of tasks that the caller may see and that begin with `prefix`.

@@ -23,7 +23,7 @@ class UnacceptedPurchases:
         self._unknown: deque[tuple[float, str]] = deque()
         self._unknown_of: Counter[str] = Counter()
 
-    def deletes_unbought(self, tenant: str) -> bool:
+    def must_delete_unbought(self, tenant: str) -> bool:
         """Return whether rows of the tenant's purchases that bought nothing are to be deleted."""
         return not self.is_accepted(tenant)
 

@@ -38,7 +38,7 @@ class PurchaseWriter:
         self._unwritten = unwritten
         self._closing = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
-        self._delays, self._losses = LogThrottle(clock), LogThrottle(clock)
+        self._delay_log, self._loss_log = LogThrottle(clock), LogThrottle(clock)
 
     async def write(self, outcome: Outcome) -> None:
         """Write the outcome now or later. Never raises DatabaseUnavailable.
@@ -54,7 +54,7 @@ class PurchaseWriter:
             self._write_later(outcome)
 
     async def aclose(self) -> None:
-        """Try once more to write the queued outcomes. If lost, a purchase stays `sent` and its key is refused."""
+        """Try once more to write the queued outcomes. If one is lost, its purchase stays `sent`, its key refused."""
         self._closing.set()
         if self._writing is not None:
             await asyncio.wait([self._writing])
@@ -68,7 +68,7 @@ class PurchaseWriter:
 
     def _write_later(self, outcome: Outcome) -> None:
         if not self._unwritten.add(outcome):
-            if (lost := self._losses.count()) is not None:
+            if (lost := self._loss_log.count()) is not None:
                 log.error(
                     "%d outcomes of purchases were lost: the database does not answer, and the queue of outcomes, "
                     "or the share of a caller, is full. Recorded purchases stay `sent`, and their idempotency keys "
@@ -83,7 +83,7 @@ class PurchaseWriter:
         await self._write_all()
         if not self._unwritten:
             return
-        if self._delays.count() is not None:
+        if self._delay_log.count() is not None:
             log.warning(
                 "The database does not answer. The outcomes of %d purchases, and later ones, are queued in memory "
                 "until it does. Start the database before you stop this process, which would lose them",
@@ -110,6 +110,6 @@ class PurchaseWriter:
         if outcome.state is None:
             await self._purchases.delete_unbought(attempt)
             return
-        if not outcome.is_recorded:
+        if not outcome.is_recorded:  # a row that was stored after all stays, and gets its outcome below
             await self._purchases.record(outcome.purchase, outcome.state, outcome.task_id)
         await self._purchases.record_outcome(attempt, outcome.state, outcome.task_id)

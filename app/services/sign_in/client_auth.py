@@ -77,10 +77,10 @@ class ClientAuthenticator:
             raise OAuthError("invalid_client", str(exc)) from None
         except DocumentUnavailable as exc:
             raise OAuthError("temporarily_unavailable", str(exc)) from None
-        found = self._assertions.verify(proof.assertion, keys, client.id)
-        if found is None:
+        verified = self._assertions.verify(proof.assertion, keys, client.id)
+        if verified is None:
             raise OAuthError("invalid_client", "The client's assertion is not valid: check its key, audience and time.")
-        assertion_id, seconds = found
+        assertion_id, seconds = verified
         digest = (await self._mint.load()).digest(f"{client.id} {assertion_id}")
         if not await self._clients.use_assertion(digest, seconds):
             raise OAuthError("invalid_client", "The client's assertion was used before: sign a new one each time.")

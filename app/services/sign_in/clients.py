@@ -31,7 +31,7 @@ class ClientRefused(Exception):
 
 
 class TooManyRequests(Exception):
-    """A rate limit of a network address is reached. `retry_after_seconds` is the time until it may try again."""
+    """A network address has reached a rate limit. It may try again after `retry_after_seconds`."""
 
     def __init__(self, retry_after_seconds: float) -> None:
         super().__init__("too many requests")
@@ -85,9 +85,9 @@ class ClientRegistry:
     async def find(self, client_id: str, address: str) -> OAuthClient:
         """Return the client with this id.
 
-        The document of a client that has one is fetched and stored, unless the stored one is fresh. If a limit or an
-        outage prevents the fetch, the stale one is used. Raises ClientRefused, TooManyRequests and
-        DatabaseUnavailable.
+        If the id is the URL of a metadata document, the document is fetched and stored, unless the stored document is
+        fresh. If a limit or an outage prevents the fetch, the stale document is used. Raises ClientRefused,
+        TooManyRequests and DatabaseUnavailable.
         """
         known = await self.known(client_id)
         if not self._documents.is_document_id(client_id):
@@ -106,7 +106,7 @@ class ClientRegistry:
         return await self._fetch(client_id, known)
 
     async def keys(self, client: OAuthClient, address: str) -> Mapping[str, Any]:
-        """Return the client's public keys, a JSON Web Key Set. A fetch of them counts like one of a document.
+        """Return the client's public keys, a JSON Web Key Set. A fetch of keys counts like a fetch of a document.
 
         Raises DocumentRefused, DocumentUnavailable and TooManyRequests.
         """
@@ -138,8 +138,8 @@ class ClientRegistry:
         """
         redirects = _redirects(metadata.get("redirect_uris"))
         auth = _auth(metadata.get("token_endpoint_auth_method"))
-        given = metadata.get("client_name")
-        name = visible_name(given if isinstance(given, str) else None, shown_host(redirects[0]))
+        client_name = metadata.get("client_name")
+        name = visible_name(client_name if isinstance(client_name, str) else None, shown_host(redirects[0]))
         mint, secret = await self._mint.load(), None
         client = OAuthClient(f"lmc_{secrets.token_urlsafe(16)}", name, redirects, Registration.DYNAMIC, auth)
         fingerprint = _fingerprint(client) if auth is ClientAuth.NONE else None
@@ -151,11 +151,11 @@ class ClientRegistry:
         return NewClient(replace(registered, redirect_uris=redirects), secret, registered.id == client.id)
 
 
-def _redirects(given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list) or not 0 < len(given) <= MAX_REDIRECTS:
+def _redirects(uris: Any) -> tuple[str, ...]:
+    if not isinstance(uris, list) or not 0 < len(uris) <= MAX_REDIRECTS:
         raise OAuthError("invalid_redirect_uri", f"redirect_uris must be a list of 1 to {MAX_REDIRECTS} URIs.")
     checked = []
-    for number, uri in enumerate(given, 1):
+    for number, uri in enumerate(uris, 1):
         if not isinstance(uri, str):
             raise OAuthError("invalid_redirect_uri", f"Redirect URI {number} is not a string.")
         try:

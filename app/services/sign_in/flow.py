@@ -109,14 +109,14 @@ class SignInFlow:
     async def consent(self, request: AuthorizationRequest, browser: Browser) -> Consent:
         """Return the contents of the consent page for `request` in this browser."""
         person = None if request.login else await self.person(browser)
-        known = self._vault.open(person) if person is not None else None
+        secrets = self._vault.open(person) if person is not None else None
         content = {
             "request": request_content(request),
-            "person": person.id if person is not None and known is not None else None,
+            "person": person.id if person is not None and secrets is not None else None,
             "until": self._wall_clock() + CONSENT_SECONDS,
         }
         sealed = self._sealer.seal(_CONSENT, content, browser.secret)
-        return Consent(sealed, known.label if known is not None else None)
+        return Consent(sealed, secrets.label if secrets is not None else None)
 
     async def deny(self, sealed: str, browser: Browser) -> Step:
         """Return the redirect to the client after the person declined. Raises FlowEnded."""
@@ -125,18 +125,18 @@ class SignInFlow:
         return Step(self._requests.error_url(request.redirect_uri, request.state, error))
 
     async def approve(self, sealed: str, browser: Browser, *, read_only: bool) -> Step:
-        """Return the redirect after the person agreed, with `read_only` to the scope `read` alone.
+        """Return the redirect after the person agreed. With `read_only`, the client gets the scope `read` alone.
 
         It leads to the client if the browser is still signed in to the account that the page showed, else to the login.
         Raises FlowEnded and LoginUnavailable.
         """
-        request, shown = self._unseal_consent(sealed, browser)
+        request, shown_person_id = self._unseal_consent(sealed, browser)
         if read_only:
             request = replace(request, scopes=request.scopes & {Scope.READ} or frozenset({Scope.READ}))
-        person = await self.person(browser) if shown is not None else None
-        if person is not None and person.id == shown and await self._logins.check(person, is_suspect=True):
+        person = await self.person(browser) if shown_person_id is not None else None
+        if person is not None and person.id == shown_person_id and await self._logins.check(person, is_suspect=True):
             return await self._issue_code(request, person)
-        return await self._begin_login({"request": request_content(request), "person": shown}, browser)
+        return await self._begin_login({"request": request_content(request), "person": shown_person_id}, browser)
 
     async def begin_account_login(self, browser: Browser) -> Step:
         """Return the redirect to the login for the account page. Raises LoginUnavailable."""
@@ -150,17 +150,17 @@ class SignInFlow:
         return await self._begin_login({"request": None, "person": None, "invitation": invitation}, browser)
 
     async def check_return(self, query: Mapping[str, str], browser: Browser) -> None:
-        """Raise FlowEnded unless this service has begun, in this browser, the login that `query` returns from.
+        """Raise FlowEnded unless the login that `query` returns from was begun by this service in this browser.
 
-        The database is not asked, because anybody can make up a `state`.
+        The `state` in `query` is checked without the database, because anybody can make one up.
         """
         if not (await self._mint.load()).is_state(query.get("state", ""), browser.secret):
             raise FlowEnded(_NOT_BEGUN)
 
     async def finish_login(self, query: Mapping[str, str], browser: Browser, account_url: str) -> Step:
-        """Record the login, and return the redirect to the client, or to the account page if that began the login.
+        """Record the login, and return the redirect to the client; to the account page if no client began the login.
 
-        `query` is that of the redirect from the upstream. Raises FlowEnded, LoginRefused, LoginUnavailable and
+        `query` comes with the redirect from the upstream. Raises FlowEnded, LoginRefused, LoginUnavailable and
         JoinRefused.
         """
         mint = await self._mint.load()
@@ -189,7 +189,7 @@ class SignInFlow:
         return replace(await self._issue_code(request, person), session=session)
 
     async def person(self, browser: Browser) -> Person | None:
-        """Return the person who is signed in with a browser; None if nobody is."""
+        """Return the person who is signed in with this browser; None if nobody is signed in."""
         if browser.session is None:
             return None
         mint = await self._mint.load()
@@ -197,8 +197,8 @@ class SignInFlow:
 
     def label(self, person: Person) -> str:
         """Return the account's name for the person, such as an email address; the subject if it cannot be unsealed."""
-        known = self._vault.open(person)
-        return known.label if known is not None else person.subject
+        secrets = self._vault.open(person)
+        return secrets.label if secrets is not None else person.subject
 
     def csrf_token(self, browser: Browser) -> str:
         """Return a new anti-CSRF token for the forms of a page in this browser, valid for SESSION_SECONDS."""

@@ -14,7 +14,7 @@ PAGE_SIZE = 500
 
 @dataclass(frozen=True, slots=True)
 class ListedGrant:
-    """A grant with the name of its person's account; None if another secret key has sealed it."""
+    """A grant. `label` is the name of its person's account; None if it was sealed under another secret key."""
 
     grant: Grant
     label: str | None
@@ -28,10 +28,12 @@ class GrantAdministration:
         self._grants = grants
         self._vault = vault
 
-    async def alive(self, person: str | None) -> list[ListedGrant]:
+    async def active(self, person: str | None) -> list[ListedGrant]:
         """Return the grants that have not ended, newest first: all, or those of a person, by id or by name."""
-        found = [listed async for listed in self._each() if person in (None, listed.grant.person_id, listed.label)]
-        return sorted(found, key=lambda listed: listed.grant.created_at, reverse=True)
+        listed_grants = [
+            listed async for listed in self._each() if person in (None, listed.grant.person_id, listed.label)
+        ]
+        return sorted(listed_grants, key=lambda listed: listed.grant.created_at, reverse=True)
 
     async def end(self, grant_id: str, actor: Actor) -> Grant:
         """Revoke a grant. Raises NotThere."""
@@ -40,7 +42,7 @@ class GrantAdministration:
         return grant
 
     async def end_all(self, person_id: str, actor: Actor) -> list[Grant]:
-        """Revoke every grant of the person with this id, and sign their browsers out. Raises NotThere without any."""
+        """Revoke the grants of the person with this id, and sign their browsers out. Raises NotThere if none exists."""
         if not (grants := await self._grants.revoke_all(person_id, actor)):
             raise NotThere(f"The person {person_id} has no grants. Look at the list of grants.")
         return grants
@@ -49,6 +51,6 @@ class GrantAdministration:
         after = ""
         while page := await self._grants.page(PAGE_SIZE, after):
             for grant, person in page:
-                known = self._vault.open(person)
-                yield ListedGrant(grant, known.label if known is not None else None)
+                secrets = self._vault.open(person)
+                yield ListedGrant(grant, secrets.label if secrets is not None else None)
             after = page[-1][0].id

@@ -67,8 +67,8 @@ class KnownToken:
 
     Attributes:
         ends_at: monotonic time of its expiry.
-        epoch: that of the teams when it was looked up.
-        noted_at: monotonic time of the last use that was passed to `note_use`.
+        directory_generation: the generation of the directory of teams when the token was looked up.
+        noted_at: monotonic time of the last use that was passed to `note_use`. The caller of `note_use` sets it.
 
     """
 
@@ -104,6 +104,7 @@ class GrantCache:
         self._version: int | None = None
         self._confirmed_at = clocks.monotonic()
         self._generation = 0
+        """Number of times that the cached tokens were dropped."""
         self._tokens: LRUCache[str, KnownToken] = LRUCache(MAX_TOKENS)
         self._unknown: TTLCache[str, None] = TTLCache(MAX_TOKENS, UNKNOWN_SECONDS, clocks.monotonic)
         self._lookups = asyncio.Semaphore(MAX_LOOKUPS)
@@ -127,7 +128,7 @@ class GrantCache:
         if known is not None and (
             self._clock() >= known.ends_at or known.directory_generation != self._callers.directory_generation()
         ):
-            del self._tokens[digest]  # a refresh that was repeated may have renewed it, or a team has changed
+            del self._tokens[digest]  # a repeated refresh may have renewed the token, or a team has changed
             return None
         return known
 
@@ -181,9 +182,10 @@ class GrantCache:
         return KnownToken(holder.grant.id, caller, read_at + holder.expires_at - holder.read_at, directory_generation)
 
     async def _follow(self) -> None:
-        asked_at = self._clock()
+        """Read the version of grants, and drop all cached tokens if it has changed."""
+        read_began_at = self._clock()
         version = await self._grants.version()
-        self._confirmed_at = asked_at
+        self._confirmed_at = read_began_at
         if version != self._version:
             self._generation += 1
             self._tokens.clear()

@@ -1,4 +1,4 @@
-"""The way of an invited person from the link to the login. The invitation is used up when they return from there."""
+"""Leads an invited person from the link to the login. The return from the login uses the invitation up."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ class Joining:
         sealer: ContentSealer,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Look up in `invitations`, in the `turns` of pages, and sign people in with `flow`."""
+        """Look up invitations in `invitations`, within the limits of `turns`, and sign people in with `flow`."""
         self._invitations = invitations
         self._turns = turns
         self._mint = mint
@@ -40,7 +40,7 @@ class Joining:
         self._wall_clock = wall_clock
 
     async def shown(self, code: str, browser: Browser) -> tuple[Invitation, str]:
-        """Return the invitation with a code, and what the form of its page holds. Raises JoinRefused."""
+        """Return the invitation with a code, and the sealed text for the form on its page. Raises JoinRefused."""
         if not INVITATION.is_well_formed(code):
             raise JoinRefused(ENDED)
         digest = (await self._mint.load()).digest(code)
@@ -50,7 +50,7 @@ class Joining:
         return invitation, self._sealer.seal(_JOIN, content, browser.secret)
 
     async def agreed(self, sealed: str, browser: Browser) -> Step:
-        """Return the way to the login after the person has agreed. Raises JoinRefused and LoginUnavailable."""
+        """Return the redirect to the login after the person has agreed. Raises JoinRefused and LoginUnavailable."""
         content = self._sealer.unseal(_JOIN, sealed, browser.secret) if len(sealed) <= MAX_SEALED_LENGTH else None
         if content is None or content["until"] <= self._wall_clock():
             raise JoinRefused(STALE)

@@ -22,11 +22,11 @@ class LazyTokenMint:
         self.loaded: TokenMint | None = None
 
     async def load(self) -> TokenMint:
-        """Return the mint, after loading it if necessary. Concurrent loads are one. Raises DatabaseUnavailable."""
+        """Return the mint, loaded if necessary. Concurrent calls share one load. Raises DatabaseUnavailable."""
         if self.loaded is None:
             if self._loading is None or self._loading.done():
                 self._loading = asyncio.create_task(self._make())
-            loading = self._loading  # another load may begin before this one goes on
+            loading = self._loading  # another call may replace `_loading` before this one resumes
             await asyncio.wait([loading])
             self.loaded = loading.result()
         return self.loaded

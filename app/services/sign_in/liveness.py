@@ -13,7 +13,7 @@ CHECK_INTERVAL_SECONDS = 600.0
 """Minimum between two checks of a login. Clients refresh about once an hour."""
 
 SUSPECT_INTERVAL_SECONDS = 30.0
-"""The same if there is a reason to check: a new client, or a credential that the backend has refused."""
+"""Minimum if there is a reason to check: a new client, or a credential that the backend has refused."""
 
 SUSPECTS_SECONDS = 2.0
 """Interval at which suspect logins are checked."""
@@ -49,13 +49,13 @@ class LoginCheck:
         """
         interval = SUSPECT_INTERVAL_SECONDS if is_suspect else CHECK_INTERVAL_SECONDS
         if self._wall_clock() - person.checked_at < interval or not await self._store.people.claim_check(person):
-            return True
-        if (known := self._vault.open(person)) is None:
+            return True  # the last check is recent, or another replica has just begun one
+        if (secrets := self._vault.open(person)) is None:
             return False
-        liveness, renewed = await self._upstream.check_liveness(known)
+        liveness, renewed = await self._upstream.check_liveness(secrets)
         if liveness is Liveness.DEAD:
             await self._end(person)
-        elif renewed != known:
+        elif renewed != secrets:
             await self._store.people.replace_sealed(person, self._vault.seal(person.id, renewed))
         return liveness is not Liveness.DEAD
 
@@ -83,7 +83,7 @@ class SuspectLogins:
         self._faults = ThrottledExceptionLog(log, "Logins whose credential was refused could not be checked")
 
     def enqueue(self, person_id: str) -> None:
-        """Queue the login of a person for a check. If the queue is full, it is checked at the next refresh."""
+        """Queue the login of a person for a check. If the queue is full, the next refresh checks the login."""
         if len(self._suspects) < MAX_SUSPECTS:
             self._suspects.add(person_id)
 

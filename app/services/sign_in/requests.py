@@ -52,8 +52,8 @@ class RequestCheck:
         try:
             return CheckedRequest(self._request(query, client, redirect_uri, repeated=repeated), client)
         except OAuthError as exc:
-            kept = state if state is None or len(state) <= MAX_STATE_LENGTH else None
-            raise RequestRefused(self.error_url(redirect_uri, kept, exc)) from None
+            returned_state = state if state is None or len(state) <= MAX_STATE_LENGTH else None
+            raise RequestRefused(self.error_url(redirect_uri, returned_state, exc)) from None
 
     def _request(
         self, query: Mapping[str, str], client: OAuthClient, redirect_uri: str, *, repeated: bool
@@ -98,16 +98,16 @@ class RequestCheck:
         return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
 
 
-def _redirect_uri(given: str | None, client: OAuthClient) -> str:
+def _redirect_uri(requested: str | None, client: OAuthClient) -> str:
     """Return the redirect URI of a request. Raises ClientRefused unless the client has registered it."""
-    if given is None and len(client.redirect_uris) == 1:
+    if requested is None and len(client.redirect_uris) == 1:
         return client.redirect_uris[0]
-    if given is None or not client.redirects_to(given):
+    if requested is None or not client.redirects_to(requested):
         raise ClientRefused(
             "The app asks for a redirect to an address that it has not registered, so nothing was sent there. "
             f"{_AGAIN} If that does not help, remove this server from the app and add it anew."
         )
-    return given
+    return requested
 
 
 def request_content(request: AuthorizationRequest) -> dict[str, Any]:

@@ -65,17 +65,17 @@ class TokenService:
         """
         self._check_resource(resource)
         mint = await self._mint.load()
-        found = await self._store.steps.code(mint.digest(code)) if CODE.is_well_formed(code) else None
-        if found is None:
+        issued = await self._store.steps.code(mint.digest(code)) if CODE.is_well_formed(code) else None
+        if issued is None:
             raise OAuthError("invalid_grant", _BAD_CODE)
-        if found.grant_id is not None:
-            await self._end(found.grant_id, RevokeReason.CODE)
+        if issued.grant_id is not None:
+            await self._end(issued.grant_id, RevokeReason.CODE)
             raise OAuthError("invalid_grant", _BAD_CODE)
-        if found.is_expired or found.client_id != client.id or redirect_uri not in (None, found.redirect_uri):
+        if issued.is_expired or issued.client_id != client.id or redirect_uri not in (None, issued.redirect_uri):
             raise OAuthError("invalid_grant", _BAD_CODE)
-        if not matches_challenge(verifier, found.challenge):
+        if not matches_challenge(verifier, issued.challenge):
             raise OAuthError("invalid_grant", "The code_verifier does not fit the code_challenge of this sign-in.")
-        return await self._redeem(mint, client, found, _scopes_at(resource, found.scopes))
+        return await self._redeem(mint, client, issued, _scopes_at(resource, issued.scopes))
 
     async def _redeem(
         self, mint: TokenMint, client: OAuthClient, code: AuthorizationCode, scopes: frozenset[Scope]
@@ -108,11 +108,11 @@ class TokenService:
         mint = await self._mint.load()
         grant_id = mint.grant_of(token)
         for _ in range(MAX_ATTEMPTS):
-            found = await self._store.grants.grant(grant_id) if grant_id is not None else None
-            if found is None or found[0].client_id != client.id:
+            grant_and_time = await self._store.grants.grant(grant_id) if grant_id is not None else None
+            if grant_and_time is None or grant_and_time[0].client_id != client.id:
                 self._telemetry.refreshed("invalid")
                 raise OAuthError("invalid_grant", _BAD_REFRESH)
-            grant, now = found
+            grant, now = grant_and_time
             judgement = judge_refresh(grant, mint.digest(token), now, self._lifetimes.grace)
             if judgement in (RefreshJudgement.ENDED, RefreshJudgement.REPLAYED):
                 await self._refuse(grant, judgement)
@@ -157,9 +157,9 @@ class TokenService:
         if ACCESS.is_well_formed(token):
             holder = await self._store.grants.access(mint.digest(token))
             grant_id = holder.grant.id if holder is not None else None
-        found = await self._store.grants.grant(grant_id) if grant_id is not None else None
-        if found is not None and found[0].client_id == client.id:
-            await self._end(found[0].id, RevokeReason.CLIENT)
+        grant_and_time = await self._store.grants.grant(grant_id) if grant_id is not None else None
+        if grant_and_time is not None and grant_and_time[0].client_id == client.id:
+            await self._end(grant_and_time[0].id, RevokeReason.CLIENT)
 
     async def _end(self, grant_id: str, reason: RevokeReason) -> None:
         if await self._store.grants.revoke(grant_id, reason) is not None:
@@ -174,7 +174,7 @@ class TokenService:
 
 
 def _scopes_at(resource: str | None, granted: frozenset[Scope]) -> frozenset[Scope]:
-    """Return the scopes for an access token at a resource. Raises OAuthError if none of the granted ones counts."""
+    """Return the granted scopes that are valid at a resource. Raises OAuthError if there are none."""
     if not (scopes := scopes_at(resource, granted)):
         raise OAuthError("invalid_scope", "The read-only endpoint needs the scope read, which was not granted.")
     return scopes

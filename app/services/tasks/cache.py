@@ -29,7 +29,7 @@ class CacheHits:
     """Tasks found in the cache.
 
     Attributes:
-        tasks: by id, in the order asked.
+        tasks: the tasks by id, in the order of the request.
         local_hits: number of tasks found in this process.
         shared_hits: number of tasks found in the store.
 
@@ -43,8 +43,8 @@ class CacheHits:
 class TaskCache:
     """Caches final tasks in this process, bounded in bytes, and all tasks in the store, running ones for seconds.
 
-    A task is rendered when it is put. Both levels hold the rendered bytes. A stored value without a valid signature
-    for its key is a miss.
+    A task is rendered when it is put. Both levels hold the rendered bytes. A stored value that cannot be unsealed with
+    its key is a miss.
     """
 
     def __init__(  # noqa: PLR0913 - two levels, a policy and a clock
@@ -103,8 +103,8 @@ class TaskCache:
             self._reads.give_back(tenant, accepted=accepted)
         if not local:
             return CacheHits(shared, 0, len(shared))
-        found = local | shared
-        in_order = {task_id: found[task_id] for task_id in task_ids if task_id in found}
+        tasks = local | shared
+        in_order = {task_id: tasks[task_id] for task_id in task_ids if task_id in tasks}
         return CacheHits(in_order, len(local), len(shared))
 
     async def _wait_for_turn(self, tenant: str) -> bool | None:
@@ -131,8 +131,8 @@ class TaskCache:
         rendered, values, ttl_seconds = {}, {}, {}
         for task in tasks:
             key, ttl = self._sealed.key(tenant, task.id), time_to_live(task, now, self._policy)
-            one = rendered[task.id] = self._render(task)._replace(fresh_until=now + ttl)
-            if (value := self._sealed.seal(key, pack_task(one))) is not None:
+            rendered_task = rendered[task.id] = self._render(task)._replace(fresh_until=now + ttl)
+            if (value := self._sealed.seal(key, pack_task(rendered_task))) is not None:
                 values[key], ttl_seconds[key] = value, ttl
         copies = {self._sealed.key(tenant, task.id): task for task in rendered.values() if task.is_final}
         self._copies.put_many(copies, sum(map(_weigh, copies.values())))
@@ -150,26 +150,26 @@ class TaskCache:
     ) -> dict[str, RenderedTask]:
         """Return the tasks of all valid and fresh values, by id. Count invalid values."""
         oldest = self._wall_clock() - CLOCKS_DIFFER_SECONDS
-        found: dict[str, RenderedTask] = {}
+        fresh: dict[str, RenderedTask] = {}
         final: dict[str, RenderedTask] = {}
-        for key, task_id, value, form in zip(
+        for key, task_id, value, packed in zip(
             keys, task_ids, values, self._sealed.unseal_each(keys, values), strict=True
         ):
-            if form is None:
+            if packed is None:
                 if value is not None:
                     self._telemetry.value_refused()
                 continue
             try:
-                task = unpack_task(task_id, form)
+                task = unpack_task(task_id, packed)
             except Malformed:
                 self._telemetry.value_refused()
                 continue
             if task is not None and task.fresh_until >= oldest:
-                found[task_id] = task
+                fresh[task_id] = task
                 if task.is_final:
                     final[key] = task
         self._cache_if_read_before(final)
-        return found
+        return fresh
 
     def _cache_if_read_before(self, final: dict[str, RenderedTask]) -> None:
         """Cache final tasks in this process if it has read them from the store before.

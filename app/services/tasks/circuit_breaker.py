@@ -127,7 +127,9 @@ class _OutageLog:
 
     def __init__(self) -> None:
         self._failing: set[str] = set()
+        """Causes whose last operation failed."""
         self._logged: set[str] = set()
+        """Causes that were logged in this outage."""
         self._began: deque[float] = deque(maxlen=FREQUENT_OUTAGES)
         self._is_frequent = False
         self._failed_at = 0.0

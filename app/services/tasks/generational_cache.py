@@ -47,9 +47,9 @@ class GenerationalCache(Generic[K, V]):
         self._young_weight += weight
 
     def _fill_from_old(self, keys: Sequence[K], values: list[V | None]) -> None:
-        """Fill None in `values` from the older generation, and move the entries found to the younger one."""
-        found = list(map(self._old.get, keys))
-        used = {key: value for key, value in zip(keys, found, strict=True) if value is not None}
+        """Replace None in `values` from the older generation, and move the entries found to the younger generation."""
+        old_values = list(map(self._old.get, keys))
+        used = {key: value for key, value in zip(keys, old_values, strict=True) if value is not None}
         if used:
-            values[:] = [new if new is not None else old for new, old in zip(values, found, strict=True)]
+            values[:] = [new if new is not None else old for new, old in zip(values, old_values, strict=True)]
             self.put_many(used, sum(map(self._weigh, used.values())))

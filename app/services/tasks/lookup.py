@@ -1,6 +1,6 @@
 """Looks up tasks: first in the cache, then among fetches in flight, then at the backend."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.domain.errors import LumaError, RateLimited, Unauthorized
@@ -73,25 +73,25 @@ class TaskService:
             return await self._find(caller, task_ids)
         allowed = [task_id for task_id in task_ids if task_id not in denied]
         lookup = await self._find(caller, allowed) if allowed else Lookup({}, LookupStats())
-        found = {**lookup.answers, **denied}
-        return Lookup({task_id: found[task_id] for task_id in dict.fromkeys(task_ids)}, lookup.stats)
+        answers = {**lookup.answers, **denied}
+        return Lookup({task_id: answers[task_id] for task_id in dict.fromkeys(task_ids)}, lookup.stats)
 
     async def _find(self, caller: Caller, task_ids: Sequence[str]) -> Lookup:
-        wanted = dict.fromkeys(task_ids)
+        distinct_ids = list(dict.fromkeys(task_ids))
         principal = caller.principal
         if self._token_status.was_refused(principal.subject) and (
-            error := await self._verify_refused_token(caller, wanted)
+            error := await self._verify_refused_token(caller, distinct_ids)
         ):
-            return Lookup(dict.fromkeys(wanted, error), LookupStats())
-        cached = await self._cache.get_many(principal.owner, list(wanted))
-        if len(cached.tasks) == len(wanted):
+            return Lookup(dict.fromkeys(distinct_ids, error), LookupStats())
+        cached = await self._cache.get_many(principal.owner, distinct_ids)
+        if len(cached.tasks) == len(distinct_ids):
             return Lookup(cached.tasks, LookupStats(cached.local_hits, cached.shared_hits))
-        absent = [task_id for task_id in wanted if task_id not in cached.tasks]
+        absent = [task_id for task_id in distinct_ids if task_id not in cached.tasks]
         calls = _Calls()
         fetched, joined = await self._fetch_or_join(caller, absent, calls)
         stats = LookupStats(cached.local_hits, cached.shared_hits, joined, len(absent) - joined, calls.count)
-        found = cached.tasks | fetched
-        return Lookup({task_id: found[task_id] for task_id in wanted}, stats)
+        answers = cached.tasks | fetched
+        return Lookup({task_id: answers[task_id] for task_id in distinct_ids}, stats)
 
     def was_refused(self, subject: str) -> bool:
         """Return whether the backend has refused the token and has not accepted it since.
@@ -100,13 +100,14 @@ class TaskService:
         """
         return self._token_status.was_refused(subject)
 
-    async def _verify_refused_token(self, caller: Caller, wanted: Iterable[str]) -> LumaError | None:
+    async def _verify_refused_token(self, caller: Caller, task_ids: Sequence[str]) -> LumaError | None:
         """Verify a refused token with a read of one of the ids. Return None if the backend accepts it again.
 
-        Otherwise return the error for the caller: Unauthorized, or the reason why the token could not be verified. No
-        read is made right after a refusal, nor for cached ids alone more often than `try_start_verification` allows.
+        Otherwise return the error for the caller: Unauthorized, or the reason why the token could not be verified.
+        Right after a refusal, nothing is read. If all ids are cached, one is read as often as `try_start_verification`
+        allows.
         """
-        subject, task_ids = caller.principal.subject, list(wanted)
+        subject = caller.principal.subject
         if self._token_status.just_refused(subject):
             return self._backend.description.error(Unauthorized)
         cached = (await self._cache.get_many(caller.principal.owner, task_ids)).tasks
@@ -151,10 +152,10 @@ class TaskService:
     ) -> tuple[dict[str, TaskResult], int]:
         """Return the results of fetches in flight, and `refusal` for `new_keys`, which would need a new fetch."""
         refused = set(new_keys)
-        joined = [key for key in keys if key not in refused]
-        results, _ = await self._flights.get_many(joined, _unreachable_fetch) if joined else ({}, 0)
+        in_flight = [key for key in keys if key not in refused]
+        results, _ = await self._flights.get_many(in_flight, _unreachable_fetch) if in_flight else ({}, 0)
         refusal.with_traceback(None)
-        return {key[1]: refusal if key in refused else results[key] for key in keys}, len(joined)
+        return {key[1]: refusal if key in refused else results[key] for key in keys}, len(in_flight)
 
     async def _fetch(self, caller: Caller, task_ids: Sequence[str], calls: _Calls) -> dict[str, TaskResult]:
         owner = caller.principal.owner

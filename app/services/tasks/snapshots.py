@@ -37,7 +37,7 @@ class TaskSnapshots:
         wall_clock: Callable[[], float],
         monotonic_clock: Callable[[], float],
     ) -> None:
-        """Share snapshots through `store`, signed by `sealed_values`. `wall_clock` returns unix seconds."""
+        """Share snapshots through `store`, sealed by `sealed_values`. `wall_clock` returns unix seconds."""
         self._store = store
         self._sealed = sealed_values
         self._render = render
@@ -45,7 +45,7 @@ class TaskSnapshots:
         self._local: TTLCache[str, TaskSnapshot] = TTLCache(MAX_NEW, GRACE_SECONDS, timer=monotonic_clock)
 
     async def put_many(self, tenant: str, snapshots: Sequence[TaskSnapshot]) -> None:
-        """Store `snapshots` for SNAPSHOT_LIFE_SECONDS. New tasks' are also kept in this process."""
+        """Store `snapshots` for SNAPSHOT_LIFE_SECONDS. Those of new tasks are also kept in this process."""
         now = self._wall_clock()
         by_key = {self._sealed.key(tenant, snapshot.task.id): snapshot for snapshot in snapshots}
         for key, snapshot in by_key.items():
@@ -68,20 +68,20 @@ class TaskSnapshots:
         """Return the snapshots found, by task id."""
         keys = [self._sealed.key(tenant, task_id) for task_id in task_ids]
         values = await self._store.get_many(keys)
-        forms = self._sealed.unseal_each(keys, values)
-        found = {
-            task_id: self._unpack(task_id, form) or self._local.get(key)
-            for task_id, key, form in zip(task_ids, keys, forms, strict=True)
+        unsealed = self._sealed.unseal_each(keys, values)
+        snapshots = {
+            task_id: self._unpack(task_id, packed) or self._local.get(key)
+            for task_id, key, packed in zip(task_ids, keys, unsealed, strict=True)
         }
-        return {task_id: snapshot for task_id, snapshot in found.items() if snapshot is not None}
+        return {task_id: snapshot for task_id, snapshot in snapshots.items() if snapshot is not None}
 
     async def recently_submitted(self, tenant: str, task_ids: Sequence[str]) -> Mapping[str, RenderedTask]:
         """Return the last known state of those tasks that were submitted less than GRACE_SECONDS ago."""
         snapshots, now = await self.get_many(tenant, task_ids), self._wall_clock()
         return {task_id: snapshot.task for task_id, snapshot in snapshots.items() if is_in_grace(snapshot, now)}
 
-    def _unpack(self, task_id: str, form: bytes | None) -> TaskSnapshot | None:
+    def _unpack(self, task_id: str, packed: bytes | None) -> TaskSnapshot | None:
         try:
-            return unpack_snapshot(task_id, form, self._wall_clock()) if form is not None else None
+            return unpack_snapshot(task_id, packed, self._wall_clock()) if packed is not None else None
         except Malformed:
             return None

@@ -1,7 +1,7 @@
 """The stored format of rendered tasks and of snapshots: a fixed header, then the JSON.
 
-The JSON is not parsed again when a value is read. The value's signature proves that a replica of this service wrote it,
-and the backend's adapter has sanitized the task before.
+The JSON is not parsed again when a value is read. A replica of this service has sealed the value, and the backend's
+adapter has sanitized the task before.
 """
 
 import struct
@@ -45,16 +45,16 @@ def pack_task(task: RenderedTask) -> bytes | None:
     return b"".join((header, head, line, rest))
 
 
-def unpack_task(task_id: str, form: bytes) -> RenderedTask | None:
+def unpack_task(task_id: str, packed: bytes) -> RenderedTask | None:
     """Return the task; None if the value has another version. Raises Malformed."""
-    if form[:1] != _VERSION_BYTE:
+    if packed[:1] != _VERSION_BYTE:
         return None
-    if len(form) < _TASK_BYTES:
+    if len(packed) < _TASK_BYTES:
         raise Malformed
-    _, state, fresh_until, created, finished, head, line, rest = _TASK.unpack_from(form)
-    line_at = _TASK_BYTES + head
-    rest_at = line_at + line
-    if rest_at + rest != len(form) or state >= len(_STATES):
+    _, state, fresh_until, created, finished, head_length, line_length, rest_length = _TASK.unpack_from(packed)
+    line_at = _TASK_BYTES + head_length
+    rest_at = line_at + line_length
+    if rest_at + rest_length != len(packed) or state >= len(_STATES):
         raise Malformed
     return RenderedTask(
         task_id,
@@ -62,9 +62,9 @@ def unpack_task(task_id: str, form: bytes) -> RenderedTask | None:
         created if created == created else None,  # noqa: PLR0124 - isnan takes twice as long
         finished if finished == finished else None,  # noqa: PLR0124
         fresh_until,
-        form[_TASK_BYTES:line_at],
-        form[line_at:rest_at],
-        form[rest_at:],
+        packed[_TASK_BYTES:line_at],
+        packed[line_at:rest_at],
+        packed[rest_at:],
     )
 
 
@@ -75,16 +75,16 @@ def pack_snapshot(snapshot: TaskSnapshot, until: float) -> bytes | None:
     return _SNAPSHOT.pack(VERSION, snapshot.expects_callback, until, *times) + task if task is not None else None
 
 
-def unpack_snapshot(task_id: str, form: bytes, now: float) -> TaskSnapshot | None:
+def unpack_snapshot(task_id: str, packed: bytes, now: float) -> TaskSnapshot | None:
     """Return the snapshot; None if it has expired or has another version. Raises Malformed."""
-    if form[:1] != _VERSION_BYTE:
+    if packed[:1] != _VERSION_BYTE:
         return None
-    if len(form) < _SNAPSHOT.size:
+    if len(packed) < _SNAPSHOT.size:
         raise Malformed
-    _, expects_callback, until, *times = _SNAPSHOT.unpack_from(form)
+    _, expects_callback, until, *times = _SNAPSHOT.unpack_from(packed)
     if until + CLOCKS_DIFFER_SECONDS < now:
         return None
-    task = unpack_task(task_id, form[_SNAPSHOT.size :])
+    task = unpack_task(task_id, packed[_SNAPSHOT.size :])
     submitted_at, read_at, changed_at = map(_time, times)
     return TaskSnapshot(task, submitted_at, read_at, changed_at, expects_callback) if task is not None else None
 

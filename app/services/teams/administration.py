@@ -33,7 +33,13 @@ class KeyEnded(AdministrationRefused):
 
 @dataclass(frozen=True, slots=True)
 class TeamAdmin:
-    """A caller who administers a team, and the caller's entry in the audit log."""
+    """A caller who administers a team.
+
+    Attributes:
+        holder: the caller's key, with its member and team.
+        actor: the caller's name in the audit log.
+
+    """
 
     holder: KeyHolder
     actor: Actor
@@ -53,9 +59,9 @@ class TeamAdmin:
 
     def require_scopes(self, scopes: frozenset[Scope]) -> None:
         """Raise NotPermitted if `scopes` has a scope that the caller's key lacks."""
-        if beyond := scopes - self.holder.key.scopes:
+        if missing := scopes - self.holder.key.scopes:
             raise NotPermitted(
-                f"Your key does not have {written_scopes(beyond)}, so you cannot hold a new key that does. Ask the "
+                f"Your key does not have {written_scopes(missing)}, so you cannot hold a new key that does. Ask the "
                 "operator of this service."
             )
 
@@ -139,7 +145,7 @@ class TeamAdministration:
         return await self._directory.teams.add_member(admin.team.name, name, admin.actor)
 
     async def stop_member(self, admin: TeamAdmin, member_id: str, *, is_stopped: bool) -> Member:
-        """Stop or resume the spending of the member with this id. To resume needs the right to spend."""
+        """Stop or resume the spending of the member with this id. Resuming requires the right to spend."""
         if not is_stopped:
             admin.require_spending()
         member = await self.member(admin, member_id)
@@ -184,14 +190,14 @@ class TeamAdministration:
         return await self._directory.keys.revoke(key_id, admin.actor)
 
     async def block_key(self, admin: TeamAdmin, key_id: str, *, is_blocked: bool) -> KeyHolder:
-        """Block a key, so that it is refused, or unblock it. To unblock needs the right to spend."""
+        """Block a key, so that it is refused, or unblock it. Unblocking requires the right to spend."""
         if not is_blocked:
             admin.require_spending()
         await self._own_key(admin, key_id)
         return await self._directory.keys.block(key_id, admin.actor, is_blocked=is_blocked)
 
     async def stop_key(self, admin: TeamAdmin, key_id: str, *, is_stopped: bool) -> KeyHolder:
-        """Stop or resume the spending with a key. To resume needs the right to spend."""
+        """Stop or resume the spending with a key. Resuming requires the right to spend."""
         if not is_stopped:
             admin.require_spending()
         await self._own_key(admin, key_id)

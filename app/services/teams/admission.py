@@ -38,7 +38,7 @@ class TeamAdmission:
     ) -> None:
         """Admit a person who has a membership. A person without one gets a personal team, up to `max_personal` in all.
 
-        `on_full` is called for each person who gets none because of that; not if `max_personal` is 0.
+        `on_full` is called for each person who gets no team because the limit is reached; not if `max_personal` is 0.
         """
         self._memberships = memberships
         self._people = people
@@ -81,7 +81,7 @@ class TeamAdmission:
     async def _join(self, person: Person, invitation: str) -> None:
         """Use an invitation. Raises JoinRefused if it has ended, or would have no effect because a claim names a team.
 
-        An invitation into the team that a claim names lets a person in again who was removed from it.
+        One exception: a person who was removed from the team that a claim names may return by an invitation into it.
         """
         team = await self._memberships.find_named_team(person)
         if team is not None and not await self._leads_back(person, team, invitation):
@@ -95,5 +95,5 @@ class TeamAdmission:
         """Return whether an invitation is into `team`, from which the person was removed."""
         if not await self._memberships.is_former(person, team):
             return False
-        found = await self._invitations.find(invitation)
-        return found is not None and found.team.id == team.id
+        open_invitation = await self._invitations.find(invitation)
+        return open_invitation is not None and open_invitation.team.id == team.id

@@ -44,15 +44,15 @@ class BudgetAdministration:
     async def set(
         self, admin: TeamAdmin, owner: BudgetOwner, window: Window, limit: Limit
     ) -> tuple[OwnedUse, str | None]:
-        """Set a budget. Return it, and the secret that signs its alerts, which is None without alerts.
+        """Set a budget. Return it, and the secret that signs its alerts, or None if the budget has no alert URL.
 
         Raises NotAllowed if the backend names no price or the team has MAX_BUDGETS, and OtherSecretKey.
         """
         if self._price is None:
             raise NotAllowed(NO_PRICE)
-        found = await self.budgets(admin)
-        is_new = not any(one.owner == owner and one.use.budget.window is window for one in found)
-        if is_new and len(found) >= MAX_BUDGETS:
+        existing = await self.budgets(admin)
+        is_new = not any(one.owner == owner and one.use.budget.window is window for one in existing)
+        if is_new and len(existing) >= MAX_BUDGETS:
             raise NotAllowed(f"A team has at most {MAX_BUDGETS} budgets. Remove one that is not used any more.")
         alert = secret = None
         if limit.alert_url is not None:
@@ -62,9 +62,9 @@ class BudgetAdministration:
         return await self._budgets.set(owner, terms, admin.actor), secret
 
     async def increase(self, admin: TeamAdmin, owner: BudgetOwner, window: Window, by: int, until: date) -> OwnedUse:
-        """Raise a budget by `by` millionths until the end of the day `until` in the team's time zone.
+        """Increase a budget by `by` millionths until the end of the day `until` in the team's time zone.
 
-        The raise replaces an earlier one.
+        The increase replaces an earlier one.
         """
         return await self._budgets.increase(owner, window, by=by, until=until, actor=admin.actor)
 

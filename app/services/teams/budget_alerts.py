@@ -13,7 +13,7 @@ POLL_SECONDS = 5.0
 
 BATCH_SIZE = 20
 PER_TEAM = 2
-"""Alerts of one team that a process sends at the same time, so that its receivers hold up no other team's."""
+"""Number of alerts of one team that a process sends concurrently: its slow receivers must not delay other teams."""
 
 LEASE_SECONDS = 60.0
 """Lease of an alert. If its process dies meanwhile, another process sends it after the lease.

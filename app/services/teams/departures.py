@@ -15,14 +15,14 @@ from app.ports.sign_in_store import People
 from app.services.teams.people import newcomer_of
 
 PAGE_SIZE = 500
-"""People that one SQL statement reads."""
+"""Number of people that one SQL statement reads."""
 
 
 class TeamDepartures:
-    """Ends memberships together with what acts for them: keys, and the grants of people."""
+    """Ends memberships, together with the keys of the member and the grants of the person."""
 
     def __init__(self, directory: Directory, people: People, vault: PersonVault, secrets: SecretMaker) -> None:
-        """Change `directory`. `people` are those who have signed in; `vault` opens what their logins have named."""
+        """Change `directory`. `people` are those who have signed in; `vault` unseals the secrets of their logins."""
         self._directory = directory
         self._people = people
         self._vault = vault
@@ -59,14 +59,16 @@ class TeamDepartures:
         """Delete personal teams, and return them."""
         departures = self._directory.departures
         bound = {team.id: await departures.bound_people(team.id) for team in teams}
-        wanted, hash_of = frozenset[str]().union(*bound.values()), await self._secrets.member_hash()
-        acting: dict[str, str] = {}
+        all_bound, hash_of = frozenset[str]().union(*bound.values()), await self._secrets.member_hash()
+        sign_in_ids: dict[str, str] = {}  # of the people who act for one of the teams, by their id in the directory
         async for person in self._everybody():
-            newcomer = newcomer_of(_plain(person), hash_of)
-            if newcomer.person_id in wanted and await self._named_team(person) is None:
-                acting[newcomer.person_id] = person.id
+            person_id = newcomer_of(_person_for_ids(person), hash_of).person_id
+            if person_id in all_bound and await self._named_team(person) is None:
+                sign_in_ids[person_id] = person.id
         return [
-            await departures.delete_personal(team.name, [acting[one] for one in bound[team.id] if one in acting], actor)
+            await departures.delete_personal(
+                team.name, [sign_in_ids[one] for one in bound[team.id] if one in sign_in_ids], actor
+            )
             for team in teams
         ]
 
@@ -77,19 +79,19 @@ class TeamDepartures:
         """
         hash_of = await self._secrets.member_hash()
         async for person in self._everybody():
-            newcomer = newcomer_of(_plain(person), hash_of)
+            newcomer = newcomer_of(_person_for_ids(person), hash_of)
             if newcomer.member_id(team.id) != member.id:
                 continue
             named = await self._named_team(person)
-            found = await self._directory.people.find(newcomer.person_id) if named is None else None
-            acts_for = found.team if found is not None else named
-            return person.id if acts_for is not None and acts_for.id == team.id else None
+            bound = await self._directory.people.find(newcomer.person_id) if named is None else None
+            own_team = bound.team if bound is not None else named
+            return person.id if own_team is not None and own_team.id == team.id else None
         return None
 
     async def _named_team(self, person: SignedInPerson) -> Team | None:
-        """Return the team that the login of a person has named, which counts before all others.
+        """Return the team that the login of a person has named. It has precedence over the person's other teams.
 
-        Return None unless the login has named exactly one existing team, or if its secrets cannot be decrypted.
+        Return None if the login has named no existing team or several, or if its secrets cannot be unsealed.
         """
         secrets = self._vault.open(person)
         names = secrets.teams if secrets is not None else None
@@ -104,6 +106,6 @@ class TeamDepartures:
             after = page[-1].id
 
 
-def _plain(person: SignedInPerson) -> Person:
-    """Return a person with the fields that ids are made of."""
+def _person_for_ids(person: SignedInPerson) -> Person:
+    """Return the directory's Person, with only the fields that ids are made of."""
     return Person(person.issuer, person.subject, name="", teams=())

@@ -28,7 +28,7 @@ MAX_WAITING = 200
 """Limits of look-ups through `run_lookup`: concurrent ones, and all including those that wait."""
 
 REFRESH_BATCH = 500
-"""Known keys that one query reads again after a change."""
+"""Number of known keys that one query reads again after a change."""
 
 OUTAGE_SECONDS = 60.0
 """Time for which known keys are accepted while the version cannot be read. A database failover takes less."""
@@ -54,8 +54,8 @@ class KnownKey:
 
     Attributes:
         read_at: the monotonic time at which the holder was read.
-        caller: the Caller for this key; None until it is created at the first use.
-        noted_at: the monotonic time of the last use that was passed to `note_use`.
+        caller: the Caller for this key. The authenticator sets it at the first use; None before.
+        noted_at: the monotonic time of the last use that was passed to `note_use`. The caller of `note_use` sets it.
 
     """
 
@@ -70,7 +70,7 @@ class KnownKey:
 
 
 class DirectoryCache:
-    """Key holders and credentials.
+    """A cache of the holders of team keys, and of the credentials of teams.
 
     When the version of the directory changes, known keys are read again and all other entries are dropped. Known keys
     are found without a look-up, so they do not wait behind made-up ones. In an outage of the database, cached entries
@@ -147,13 +147,13 @@ class DirectoryCache:
 
     async def credentials(self, team_id: str) -> tuple[Credential, ...]:
         """Return the team's credentials for the backend; empty if it has none. Raises DatabaseUnavailable."""
-        known = self._credentials.get(team_id)
-        if known is not None:
-            return known
+        cached = self._credentials.get(team_id)
+        if cached is not None:
+            return cached
         generation = self._generation
-        found = await self._directory.credentials.of_team(team_id)
-        unsealed = (self._decrypt(one) for one in found if one.backend == self._backend)
-        usable = tuple(one for one in unsealed if one is not None)
+        sealed = await self._directory.credentials.of_team(team_id)
+        decrypted = (self._decrypt(credential) for credential in sealed if credential.backend == self._backend)
+        usable = tuple(credential for credential in decrypted if credential is not None)
         if generation == self._generation:
             self._credentials[team_id] = usable
         return usable
@@ -177,15 +177,15 @@ class DirectoryCache:
         generation = self._generation
         holders = await self._directory.keys.key_holders(digests)
         now = self._clock()
-        found = {digest: KnownKey(holder, now) for digest, holder in holders.items()}
+        keys = {digest: KnownKey(holder, now) for digest, holder in holders.items()}
         if generation == self._generation:
-            self._keys.update(found)
-            self._unknown.update(dict.fromkeys(digest for digest in digests if digest not in found))
-        return found
+            self._keys.update(keys)
+            self._unknown.update(dict.fromkeys(digest for digest in digests if digest not in keys))
+        return keys
 
     async def _follow(self) -> None:
-        """Read the version. If it changed, read the known keys again; until then, their old state is used."""
-        asked_at = self._clock()
+        """Read the version. If it has changed, read the known keys again. During that read, their old state is used."""
+        read_began_at = self._clock()
         version = await self._directory.facts.version()
         if version != self._version:
             self._generation += 1
@@ -193,7 +193,7 @@ class DirectoryCache:
             self._credentials.clear()
             await self._refresh(list(self._keys))
         self._version = version
-        self._confirmed_at = asked_at
+        self._confirmed_at = read_began_at
 
     async def _refresh(self, digests: Sequence[str]) -> None:
         for start in range(0, len(digests), REFRESH_BATCH):

@@ -1,7 +1,6 @@
 """JSON documents of teams, members, keys and credentials, for `luma-mcp … --json` and administration over HTTP.
 
-Times are in UTC, as `2026-11-26T15:30:00Z`. No documents but `NewKeyDocument` and
-`NewInvitationDocument` hold a secret.
+Times are in UTC, as `2026-11-26T15:30:00Z`. Only `NewKeyDocument` and `NewInvitationDocument` contain a secret.
 """
 
 from typing_extensions import TypedDict
@@ -86,7 +85,7 @@ class InvitationDocument(TypedDict):
 
 
 class NewInvitationDocument(InvitationDocument):
-    """A new invitation, whose link is shown this once."""
+    """A new invitation with its link, which is shown only once."""
 
     link: str
 

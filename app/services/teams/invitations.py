@@ -21,7 +21,7 @@ class InvitationMaker:
     """Makes invitations with their links."""
 
     def __init__(self, invitations: Invitations, secrets: SecretMaker, page: str | None) -> None:
-        """Record in `invitations`. Links lead to `page`; None if nobody can sign in to a team."""
+        """Record in `invitations`. Links lead to the URL `page`, which is None if nobody can sign in to a team."""
         self._invitations = invitations
         self._secrets = secrets
         self._page = page
@@ -49,13 +49,13 @@ class InvitationAdministration:
     async def invite(self, admin: TeamAdmin, expires_seconds: int, note: str) -> tuple[str, Invitation]:
         """Make an invitation. Return its link and the invitation.
 
-        A person who joins may read and generate. Raises NotPermitted if the caller's key has not these scopes, and
+        A person who joins may read and generate. Raises NotPermitted if the caller's key lacks one of these scopes, and
         NotAllowed if the team has too many members and open invitations.
         """
         admin.require_spending()
-        if beyond := PASSTHROUGH_SCOPES - admin.holder.key.scopes:
+        if missing := PASSTHROUGH_SCOPES - admin.holder.key.scopes:
             raise NotPermitted(
-                f"Your key does not have {written_scopes(beyond)}, which a person who joins gets. Ask the operator of "
+                f"Your key does not have {written_scopes(missing)}, which a person who joins gets. Ask the operator of "
                 "this service."
             )
         name = admin.team.name

@@ -37,30 +37,30 @@ class KeyLookups(Generic[T]):
 
         Raises AuthenticationUnavailable if too many wait, and what `read` raises.
         """
-        found = self._waiting.get(digest)
-        if found is None:
+        future = self._waiting.get(digest)
+        if future is None:
             if len(self._waiting) >= MAX_WAITING:
                 self._on_refusal()
                 self._waiting.pop(next(iter(self._waiting))).set_exception(AuthenticationUnavailable(TOO_MANY_LOOKUPS))
-            found = self._waiting[digest] = asyncio.get_running_loop().create_future()
-            found.add_done_callback(_retrieve_exception)
+            future = self._waiting[digest] = asyncio.get_running_loop().create_future()
+            future.add_done_callback(_retrieve_exception)
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_all())
-        return await asyncio.shield(found)
+        return await asyncio.shield(future)
 
     async def _read_all(self) -> None:
         while self._waiting:
             waiting, self._waiting = self._waiting, {}
             try:
-                found = await self._read(list(waiting))
+                values = await self._read(list(waiting))
             except Exception as exc:  # noqa: BLE001 - it is raised in all callers
-                for one in waiting.values():
-                    one.set_exception(exc)
+                for future in waiting.values():
+                    future.set_exception(exc)
             else:
-                for digest, one in waiting.items():
-                    one.set_result(found.get(digest))
+                for digest, future in waiting.items():
+                    future.set_result(values.get(digest))
 
 
-def _retrieve_exception(found: "asyncio.Future[T | None]") -> None:
-    if not found.cancelled():
-        found.exception()  # avoids asyncio's warning if every caller has disconnected
+def _retrieve_exception(future: "asyncio.Future[T | None]") -> None:
+    if not future.cancelled():
+        future.exception()  # avoids asyncio's warning if every caller has disconnected

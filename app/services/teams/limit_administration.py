@@ -31,10 +31,10 @@ class LimitAdministration:
 
         Raises NotAllowed if MAX_LIMITED other owners in the team have limits.
         """
-        found = await self.limits(admin)
-        if len(found) >= MAX_LIMITED and owner not in [one.owner for one in found]:
+        existing = await self.limits(admin)
+        if len(existing) >= MAX_LIMITED and owner not in [one.owner for one in existing]:
             raise NotAllowed(
-                f"At most {MAX_LIMITED} members and keys of a team have limits. Remove those of one first."
+                f"At most {MAX_LIMITED} members and keys of a team have limits. Remove the limits of another one first."
             )
         return await self._limits.set(owner, limits, admin.actor)
 

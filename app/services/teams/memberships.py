@@ -87,15 +87,16 @@ class Memberships:
     async def find_or_join(self, person: Person) -> Membership:
         """Return the membership of `person`, who is added to the team at the first call.
 
-        Raises AccessRefused unless the person names exactly one existing team, and AuthenticationUnavailable.
+        Raises AccessRefused if the person has no team, was removed from the one that a claim names, or if claims name
+        several and the person has joined none. Also raises AuthenticationUnavailable.
         """
         self.check()
         key = hashlib.sha256(repr(person).encode()).digest()  # shorter than a person with many teams
-        if (found := self._current(key)) is None:
-            found = await self._cache.run_lookup(lambda: self._look_up(key, person))
-        if isinstance(found.membership, str):
-            raise AccessRefused(found.membership)
-        return found.membership
+        if (cached := self._current(key)) is None:
+            cached = await self._cache.run_lookup(lambda: self._look_up(key, person))
+        if isinstance(cached.membership, str):
+            raise AccessRefused(cached.membership)
+        return cached.membership
 
     async def read(self, person: Person) -> Membership:
         """Return the membership of `person` as it is in the database now, without the cache.
@@ -103,13 +104,13 @@ class Memberships:
         Raises NoTeam, AccessRefused and AuthenticationUnavailable.
         """
         self.check()
-        found = await self._cache.run_lookup(lambda: self._read(person))
-        if isinstance(found, str):
-            raise NoTeam(found) if found == self._no_team else AccessRefused(found)
-        return found
+        membership = await self._cache.run_lookup(lambda: self._read(person))
+        if isinstance(membership, str):
+            raise NoTeam(membership) if membership == self._no_team else AccessRefused(membership)
+        return membership
 
     async def find_named_team(self, person: Person) -> Team | None:
-        """Return the team that a claim names, which has precedence; None unless it is exactly one existing team.
+        """Return the team that a claim names, which has precedence; None if claims name no existing team or several.
 
         Raises AuthenticationUnavailable.
         """
@@ -129,18 +130,21 @@ class Memberships:
         return newcomer_of(person, member_hash)
 
     def _current(self, key: bytes) -> _CachedMembership | None:
-        found = self._cached.get(key)
-        return found if found is not None and found.generation == self._cache.generation else None
+        cached = self._cached.get(key)
+        return cached if cached is not None and cached.generation == self._cache.generation else None
 
     async def _look_up(self, key: bytes, person: Person) -> _CachedMembership:
         """Read and cache the membership, unless another call has done so meanwhile."""
-        if (found := self._current(key)) is None:
+        if (cached := self._current(key)) is None:
             generation = self._cache.generation
-            found = self._cached[key] = _CachedMembership(generation, await self._read(person))
-        return found
+            cached = self._cached[key] = _CachedMembership(generation, await self._read(person))
+        return cached
 
     async def _read(self, person: Person) -> Membership | str:
-        """Read the membership: by the claim if it names one team, else by invitation, else in a personal team."""
+        """Read the membership: in the team that a claim names, else in a joined team, else in a personal team.
+
+        Return the sentence that refuses the person if there is none.
+        """
         newcomer = self.newcomer(person)
         named = await self._find_named(person)
         if len(named) == 1:
@@ -148,11 +152,11 @@ class Memberships:
             if member.removed_at is not None:
                 return REMOVED.format(team=named[0].name)
             return await self._with_limits(member, named[0])
-        found = await self._people.find(newcomer.person_id)
-        if found is None or (named and found.is_personal):
+        bound = await self._people.find(newcomer.person_id)
+        if bound is None or (named and bound.is_personal):
             return SEVERAL_TEAMS if named else self._no_team
         return await self._with_limits(
-            found.member, found.team, is_personal=found.is_personal, is_joined=not found.is_personal
+            bound.member, bound.team, is_personal=bound.is_personal, is_joined=not bound.is_personal
         )
 
     async def _find_named(self, person: Person) -> list[Team]:

@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 class TeamDirectory(Generic[T]):
     """The directory of teams in a serving process, with its cache. It is opened in the background.
 
-    T is the type of the digest of team keys. It needs the pepper, which is read when the directory is opened.
+    T is the type of the digest function for team keys. That function needs the pepper, a secret in the database, which
+    is read when the directory is opened.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class TeamDirectory(Generic[T]):
         open_directory: Callable[[], Awaitable[T]],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """Follow the directory with `cache`. `open_directory` opens it and returns the digest of team keys.
+        """Follow the directory with `cache`. `open_directory` opens it and returns the digest function for team keys.
 
         If `open_directory` raises an exception, such as DatabaseUnavailable or CannotOpen, it is called again after
         RETRY_SECONDS.
@@ -47,7 +48,7 @@ class TeamDirectory(Generic[T]):
         )
 
     def digest(self) -> T | None:
-        """Return the digest of team keys; None until the directory has been opened."""
+        """Return the digest function for team keys; None until the directory has been opened."""
         return self._digest
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""People who sign in, as the directory of teams knows people."""
+"""Converts people who have signed in to the types of the directory of teams."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def directory_person(issuer: str, subject: str, secrets: PersonSecrets) -> Perso
 
 def newcomer_of(person: Person, hash_of: MemberHash) -> Newcomer:
     """Return the ids and the name that `person` has as a member of teams."""
-    about = f"{person.issuer} {person.subject}"  # The hashed text is unambiguous: only the subject may have blanks.
+    identity = f"{person.issuer} {person.subject}"  # The hashed text is unambiguous: only the subject may have blanks.
     return Newcomer(
-        hash_of(f"person {about}")[:32], person.name, lambda team_id: hash_of(f"member {team_id} {about}")[:32]
+        hash_of(f"person {identity}")[:32], person.name, lambda team_id: hash_of(f"member {team_id} {identity}")[:32]
     )

@@ -36,9 +36,9 @@ class PersonTeamView:
     Attributes:
         team: its name; None for a person without one.
         problem: a sentence for a person without a team; None otherwise.
-        is_personal: whether the person puts in the team's credential.
-        is_joined: whether the person may leave the team.
-        hints: the ends of the credentials in use; empty where none is, or the team is not personal.
+        is_personal: whether this is the person's own team, whose credential the person puts in.
+        is_joined: whether the person has joined the team by an invitation, and so may leave it.
+        hints: the last characters of each credential in use; empty for a team that is not personal.
 
     """
 
@@ -117,6 +117,6 @@ class PersonAccount:
             raise NotAllowed(str(exc)) from None
 
     async def _membership(self, person: Person) -> Membership:
-        if (known := self._vault.open(person)) is None:
+        if (secrets := self._vault.open(person)) is None:
             raise AccessRefused("Your login cannot be read any more. Sign in again.")
-        return await self._memberships.read(directory_person(person.issuer, person.subject, known))
+        return await self._memberships.read(directory_person(person.issuer, person.subject, secrets))

@@ -22,7 +22,7 @@ POLL_SECONDS = 30.0
 """Interval at which the database is read for overdue reservations."""
 
 BATCH_SIZE = 100
-"""Overdue reservations that are read at once."""
+"""Maximum number of overdue reservations that are read at once."""
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,12 @@ class Settlement:
         self._ledger = ledger
         self._sleep = sleep
         self._ended: dict[tuple[str, str], bool] = {}
+        """Whether an ended task completed and is charged, by team id and task id."""
         self._wake = asyncio.Event()
         self._faults = ThrottledExceptionLog(log, "Purchases of teams could not be settled: they become overdue")
 
     def enqueue(self, team_id: str, tasks: Sequence[Task]) -> None:
-        """Queue those of a team's tasks that have ended."""
+        """Queue the tasks among `tasks` that have ended. All are of the same team."""
         for task in tasks:
             if task.is_final and len(self._ended) < MAX_ENDED:
                 self._ended[team_id, task.id] = task.state is TaskState.COMPLETED
@@ -101,7 +102,7 @@ class OverdueReservations:
             try:
                 await self.read_overdue()
             except DatabaseUnavailable:
-                pass  # they stay overdue
+                pass  # the reservations stay overdue
             except Exception as exc:  # noqa: BLE001 - an exception must not end the loop
                 self._faults.note(exc)
 

@@ -31,10 +31,13 @@ from app.web.middleware.trusted_host import AllowList, TrustedHostMiddleware
 
 
 class AdminRequestMatcher:
-    """A predicate of requests for administration: those on the admin port, or without one those below ADMIN_PATH."""
+    """A predicate that selects the requests for administration.
+
+    With an admin port, these are all requests on that port; otherwise the requests below ADMIN_PATH.
+    """
 
     def __init__(self, port: int | None, prefix: str) -> None:
-        """`port` is the admin port; None if administration has no port of its own.
+        """`port` is the separate port of administration, or None.
 
         `prefix` is the path of the public URL, or empty.
         """
@@ -51,7 +54,7 @@ class AdminRequestMatcher:
 
 @dataclass(frozen=True, slots=True)
 class AdminApp:
-    """The application of /admin/v1, and the predicate of its requests."""
+    """The application of /admin/v1, and the predicate that selects its requests."""
 
     app: ASGIApp
     is_admin_request: AdminRequestMatcher
@@ -61,7 +64,7 @@ def admin_app(settings: Settings, assembly: Assembly, administration: Administra
     """Return the application of `administration`. `prefix` is the path of the public URL, or empty."""
     port = settings.admin if isinstance(settings.admin, int) else None
     app = _app(assembly, administration, prefix)
-    return AdminApp(_guarded(settings, assembly, app), AdminRequestMatcher(port, prefix))
+    return AdminApp(_with_checks(settings, assembly, app), AdminRequestMatcher(port, prefix))
 
 
 def _app(assembly: Assembly, administration: Administration, prefix: str) -> ASGIApp:
@@ -80,17 +83,17 @@ def _app(assembly: Assembly, administration: Administration, prefix: str) -> ASG
     return app
 
 
-def _guarded(settings: Settings, assembly: Assembly, app: ASGIApp) -> ASGIApp:
-    """Wrap `app` in the checks of host, origin and token that /mcp has. CORS preflight requests are not answered."""
-    refused = assembly.metrics.refused
-    counted = RequestMemoryMiddleware(app, assembly.request_memory, refused)
+def _with_checks(settings: Settings, assembly: Assembly, app: ASGIApp) -> ASGIApp:
+    """Wrap `app` in the same checks of host, origin and token as /mcp. CORS preflight requests are not answered."""
+    on_refusal = assembly.metrics.refused
+    counted = RequestMemoryMiddleware(app, assembly.request_memory, on_refusal)
     challenges = Challenges(None, ("keys",), assembly.backend.description)
     authenticated = BearerAuthMiddleware(
         counted, assembly.authenticator, challenges, assembly.metrics, assembly.refused_tokens
     )
     hosts, origins = AllowList(settings.hosts()), AllowList(settings.origins())
     return RequestIdMiddleware(
-        TrustedHostMiddleware(authenticated, authenticated, hosts=hosts, origins=origins, on_refusal=refused)
+        TrustedHostMiddleware(authenticated, authenticated, hosts=hosts, origins=origins, on_refusal=on_refusal)
     )
 
 

@@ -32,23 +32,22 @@ from app.web.admin.fields import (
     WholeNumber,
 )
 
-MAX_LISTED = 1_000
-LISTED = 100
-"""The largest page, and the default."""
+MAX_PAGE_SIZE = 1_000
+DEFAULT_PAGE_SIZE = 100
 
 DAY_SECONDS = 86_400
 M = TypeVar("M", bound=BaseModel)
 
 
 def _not_empty(body: M) -> M:
-    """Return `body`. Raises ValueError if all its members are null."""
+    """Return `body`. Raises ValueError if all its fields are null or left out."""
     if all(value is None for _, value in body):
-        raise ValueError(f"Name one at least of {', '.join(type(body).model_fields)}.")
+        raise ValueError(f"Send at least one of {', '.join(type(body).model_fields)}.")
     return body
 
 
 class Body(BaseModel):
-    """The body of a request. Unknown members and values of another type are refused."""
+    """The body of a request. Unknown fields and values of another type are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
@@ -68,11 +67,11 @@ class NoQuery(Query):
 
 
 class TeamChange(Body):
-    """Changes to the team. Members that are left out are not changed."""
+    """Changes to the team. Settings that are left out are not changed."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    timezone: Timezone | None = Field(None, description="IANA name. The windows of budgets follow at once")
+    timezone: Timezone | None = Field(None, description="IANA name. Budget windows use it at once")
     members_see_all: bool | None = Field(None, description="whether members see the tasks of the whole team")
     asks_above: Threshold | None = Field(
         None, description="price above which a generation is confirmed, in the backend's unit, or `never`"
@@ -88,9 +87,9 @@ class NewLimits(Body):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    calls_per_minute: Limit | None = Field(None, description="most calls in any minute")
-    generations_per_hour: Limit | None = Field(None, description="most generations started in any hour")
-    in_flight: Limit | None = Field(None, description="most generations that have not ended")
+    calls_per_minute: Limit | None = Field(None, description="maximum number of calls in any minute")
+    generations_per_hour: Limit | None = Field(None, description="maximum number of generations started in any hour")
+    in_flight: Limit | None = Field(None, description="maximum number of generations that have not ended")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -107,7 +106,8 @@ class NewInvitation(Body):
     """An invitation to make."""
 
     expires: Lifetime = Field(
-        default_factory=lambda: INVITATION_SECONDS, description="how long it is open: days, hours or minutes (7d)"
+        default_factory=lambda: INVITATION_SECONDS,
+        description="how long it stays open: days, hours or minutes (7d)",
     )
     note: Note = Field("", description="whom it is for")
 
@@ -145,7 +145,7 @@ class NewBudget(Body):
     """The amount that may be spent in each window."""
 
     amount: Amount = Field(description="in the backend's unit")
-    is_soft: bool = Field(default=False, description="only alert; a budget refuses otherwise")
+    is_soft: bool = Field(default=False, description="only alert; otherwise the budget refuses generations")
     alert_url: AlertUrl | None = Field(
         None, description="public https URL to which alerts are sent at 50, 80 and 100 %; null sends none"
     )
@@ -162,7 +162,7 @@ class OwnerQuery(Query):
     """The owner of a budget or limit: a member, a key, or without both the whole team."""
 
     member: Id | None = Field(None, description="the id of the member")
-    key: Id | None = Field(None, description="the id of the key; keys that replace it are meant too")
+    key: Id | None = Field(None, description="the id of the key; it also stands for the keys that replace this one")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -181,19 +181,19 @@ class KeysQuery(Query):
     """A page of the keys."""
 
     after: Id | None = Field(None, description="the id of the last key of the page before")
-    limit: WholeNumber = Field(LISTED, ge=1, le=MAX_LISTED, description="most keys of the page")
+    limit: WholeNumber = Field(DEFAULT_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="maximum number of keys")
 
 
 class AuditQuery(Query):
     """A page of the audit log."""
 
-    since: Time | None = Field(None, description="a date or an ISO time, in UTC unless it says otherwise")
+    since: Time | None = Field(None, description="a date or an ISO time; without an offset it is UTC")
     after: WholeNumber = Field(0, ge=0, le=MAX_NUMBER, description="the id of the last row of the page before")
-    limit: WholeNumber = Field(LISTED, ge=1, le=MAX_LISTED, description="most rows of the page")
+    limit: WholeNumber = Field(DEFAULT_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="maximum number of rows")
 
 
 class UsageQuery(Query):
     """The period and the grouping of a usage report."""
 
     since: Day | None = Field(None, description="a day in the team's time zone; the first of this month otherwise")
-    by: SpendingGroup | None = Field(None, description="add up by this; all together otherwise")
+    by: SpendingGroup | None = Field(None, description="group the sums by this; otherwise one sum")

@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 
 class AdminEndpoint:
-    """Serves the operations with the services of administration."""
+    """Serves the operations of /admin/v1 with the services of administration."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - the services of administration
         self,
@@ -63,7 +63,7 @@ class AdminEndpoint:
         limits: AdminLimits,
         on_answer: Callable[[str, int], None],
     ) -> None:
-        """Do the operations with the first four. `limits` are those of administrative requests.
+        """Carry out operations with the first four arguments. `limits` bounds the administrative requests themselves.
 
         `on_answer` receives the name and the status of each operation.
         """
@@ -75,7 +75,7 @@ class AdminEndpoint:
             BudgetHandlers(budgets, teams),
             LimitHandlers(rate_limits, teams),
         )
-        self._handlers: dict[str, Any] = {type(one).__name__: one for one in handlers}
+        self._handlers: dict[str, Any] = {type(handler).__name__: handler for handler in handlers}
         self._limits = limits
         self._on_answer = on_answer
         self._faults = ThrottledExceptionLog(
@@ -119,7 +119,7 @@ class AdminEndpoint:
             return problem_response(RequestRefused(HTTPStatus.INTERNAL_SERVER_ERROR, UNEXPECTED))
 
     async def _execute(self, operation: Operation, request: Request) -> Response:
-        """Do an operation, and return its document as the response. Raises the refusals."""
+        """Carry out an operation, and return its document as the response. Raises what `_response` catches."""
         principal = cast("Caller", request.scope[CALLER]).principal
         team_id = require_admin(principal)
         self._check_rate(operation, team_id)
@@ -158,7 +158,7 @@ class AdminEndpoint:
 
 
 def refusal(error: AdministrationRefused) -> RequestRefused:
-    """Return the HTTP refusal for a refusal of the services."""
+    """Return the HTTP refusal for an exception of the administration services."""
     match error:
         case NoAdministrator():
             challenge = f'{CHALLENGE.format(error="insufficient_scope")}, scope="admin"'
@@ -174,7 +174,7 @@ def refusal(error: AdministrationRefused) -> RequestRefused:
 
 
 def _next_page(request: Request, query: Any, document: Any) -> dict[str, str]:
-    """Return a Link header to the next page, if `document` is a full page."""
+    """Return a Link header to the next page if `document` is a full page, else no header."""
     if not isinstance(document, list) or len(document) < getattr(query, "limit", math.inf):
         return {}
     following = urlencode({**request.query_params, "after": document[-1]["id"]})

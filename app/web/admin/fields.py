@@ -37,7 +37,7 @@ MAX_NUMBER = 2**63 - 1
 
 MAX_DIGITS = len(str(MAX_NUMBER))
 
-ID = r"^[0-9a-f]{1,32}$"
+ID_PATTERN = r"^[0-9a-f]{1,32}$"
 
 
 def _alert_url(text: str) -> str:
@@ -65,13 +65,13 @@ def _above_zero(amount: int) -> int:
 def _parsed(parse: Callable[[str], Any], pattern: str, example: str) -> tuple[Any, ...]:
     """Return the pydantic metadata of a string that matches `pattern` and is converted by `parse`.
 
-    `parse` returns None for an invalid string.
+    `parse` raises ValueError for an invalid string.
     """
 
     def validate(value: Any) -> Any:
         parsed = parse(value) if isinstance(value, str) else None
         if parsed is None or re.fullmatch(pattern, value) is None:
-            raise ValueError(f"This is a text such as {example}.")
+            raise ValueError(f"This must be a text such as {example}.")
         return parsed
 
     schema = {"type": "string", "pattern": pattern, "examples": [example]}
@@ -79,7 +79,7 @@ def _parsed(parse: Callable[[str], Any], pattern: str, example: str) -> tuple[An
 
 
 _DURATION_PATTERN = r"^(0|[0-9]{1,9}[mhd])$"
-_AMOUNT = (parse_amount, r"^[0-9]{1,10}(\.[0-9]{1,6})?$", "25")
+_AMOUNT = _parsed(parse_amount, r"^[0-9]{1,10}(\.[0-9]{1,6})?$", "25")
 
 
 def _whole_number(value: Any) -> int:
@@ -88,14 +88,15 @@ def _whole_number(value: Any) -> int:
     return int(value)
 
 
+# Durations and lifetimes are in seconds, amounts in millionths of the unit, and times in unix seconds.
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(valid_name)]
 Timezone = Annotated[str, Field(max_length=64, examples=["Europe/Berlin"]), AfterValidator(valid_timezone)]
 Note = Annotated[str, Field(max_length=MAX_NOTE_LENGTH), AfterValidator(valid_note)]
-Id = Annotated[str, Field(pattern=ID)]
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Duration = Annotated[int, *_parsed(parsed_duration, _DURATION_PATTERN, "30d")]
 Lifetime = Annotated[int, *_parsed(parsed_lifetime, _DURATION_PATTERN, "30d")]
-Amount = Annotated[int, *_parsed(*_AMOUNT)]
-Raise = Annotated[int, AfterValidator(_above_zero), *_parsed(*_AMOUNT)]
+Amount = Annotated[int, *_AMOUNT]
+Raise = Annotated[int, AfterValidator(_above_zero), *_AMOUNT]
 Threshold = Annotated[int | Literal["never"], *_parsed(parsed_threshold, r"^(never|[0-9]{1,10}(\.[0-9]{1,6})?)$", "5")]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 Day = Annotated[date, *_parsed(parse_day, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "2026-12-31")]

@@ -86,7 +86,7 @@ class TeamHandlers:
         return full_team_document(admin.team, members, credentials)
 
     async def change_team(self, admin: TeamAdmin, request: OperationInput[TeamChange, NoQuery]) -> TeamDocument:
-        """Change settings of the team; those that are left out stay."""
+        """Change settings of the team; settings that are left out stay as they are."""
         body = request.body
         changed = await self._teams.change(
             admin,
@@ -126,7 +126,7 @@ class TeamHandlers:
 
     async def list_credentials(self, admin: TeamAdmin, _input: NoInput) -> list[CredentialDocument]:
         """List the credentials in use; their secrets are not shown."""
-        return [credential_document(admin.team.name, one) for one in await self._teams.credentials(admin)]
+        return [credential_document(admin.team.name, credential) for credential in await self._teams.credentials(admin)]
 
     async def add_credential(
         self, admin: TeamAdmin, request: OperationInput[NewCredential, NoQuery]
@@ -143,9 +143,9 @@ class TeamHandlers:
 
     async def list_audit(self, admin: TeamAdmin, request: OperationInput[Nothing, AuditQuery]) -> list[AuditDocument]:
         """List the log of changes and of spending, the oldest first, in pages."""
-        query, names = request.query, {admin.team.id: admin.team.name}
+        query, team_names = request.query, {admin.team.id: admin.team.name}
         entries = await self._teams.audit(admin, query.limit, query.since, query.after)
-        return [audit_document(names, entry) for entry in entries]
+        return [audit_document(team_names, entry) for entry in entries]
 
 
 class KeyHandlers:
@@ -197,23 +197,23 @@ class BudgetHandlers:
     """The operations on budgets and spending."""
 
     def __init__(self, administration: BudgetAdministration, teams: TeamAdministration) -> None:
-        """Administer budgets with `administration`. `teams` finds the members that own them."""
+        """Administer budgets with `administration`. `teams` looks up a member by id."""
         self._budgets = administration
         self._teams = teams
 
     async def list_budgets(self, admin: TeamAdmin, _input: NoInput) -> list[BudgetDocument]:
         """List the budgets and what they have left."""
-        return [budget_document(owned) for owned in await self._budgets.budgets(admin)]
+        return [budget_document(budget) for budget in await self._budgets.budgets(admin)]
 
     async def set_budget(self, admin: TeamAdmin, request: OperationInput[NewBudget, OwnerQuery]) -> BudgetDocument:
         """Set the amount that may be spent in each window; it replaces an earlier budget."""
         body = request.body
         limit = Limit(body.amount, body.is_soft, body.alert_url)
-        owned, secret = await self._budgets.set(
+        budget, alert_secret = await self._budgets.set(
             admin, await _owner(self._teams, admin, request.query), Window(request.target), limit
         )
-        document = budget_document(owned)
-        return document if secret is None else {**document, "alert_secret": secret}
+        document = budget_document(budget)
+        return document if alert_secret is None else {**document, "alert_secret": alert_secret}
 
     async def raise_budget(self, admin: TeamAdmin, request: OperationInput[BudgetRaise, OwnerQuery]) -> BudgetDocument:
         """Raise a budget for a while; it replaces an earlier raise."""
@@ -236,21 +236,21 @@ class LimitHandlers:
     """The operations on rate limits."""
 
     def __init__(self, administration: LimitAdministration, teams: TeamAdministration) -> None:
-        """Administer rate limits with `administration`. `teams` finds the members that own them."""
+        """Administer rate limits with `administration`. `teams` looks up a member by id."""
         self._limits = administration
         self._teams = teams
 
     async def list_limits(self, admin: TeamAdmin, _input: NoInput) -> list[LimitsDocument]:
         """List the rate limits of the team, its members and its keys."""
-        return [limits_document(owned) for owned in await self._limits.limits(admin)]
+        return [limits_document(limits) for limits in await self._limits.limits(admin)]
 
     async def set_limits(self, admin: TeamAdmin, request: OperationInput[NewLimits, OwnerQuery]) -> LimitsDocument:
-        """Set rate limits; those that are left out stay."""
+        """Set rate limits; limits that are left out stay as they are."""
         owner = await _owner(self._teams, admin, request.query)
         return limits_document(await self._limits.set(admin, owner, Limits(**request.body.model_dump())))
 
     async def remove_limits(self, admin: TeamAdmin, request: OperationInput[Nothing, LimitsQuery]) -> LimitsDocument:
-        """Remove all rate limits of the team, a member or a key, or the one that is named."""
+        """Remove the rate limits of the team, a member or a key: all, or the one named in the query."""
         owner, kind = await _owner(self._teams, admin, request.query), request.query.kind
         kinds = list(LimitKind) if kind is None else [kind]
         return limits_document(await self._limits.remove(admin, owner, kinds))

@@ -21,14 +21,14 @@ class InvitationHandlers:
 
     async def list_invitations(self, admin: TeamAdmin, _input: NoInput) -> list[InvitationDocument]:
         """List the open invitations; their links are not shown."""
-        return [invitation_document(one) for one in await self._invitations.invitations(admin)]
+        return [invitation_document(invitation) for invitation in await self._invitations.invitations(admin)]
 
     async def invite_member(
         self, admin: TeamAdmin, request: OperationInput[NewInvitation, NoQuery]
     ) -> NewInvitationDocument:
         """Make a link with which one person joins the team, and show it once."""
-        link, made = await self._invitations.invite(admin, request.body.expires, request.body.note)
-        return new_invitation_document(link, made)
+        link, invitation = await self._invitations.invite(admin, request.body.expires, request.body.note)
+        return new_invitation_document(link, invitation)
 
     async def end_invitation(self, admin: TeamAdmin, request: NoInput) -> InvitationDocument:
         """End an invitation that was not used."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 from app.web.admin.operations import TARGETS, Operation
 from app.web.admin.problems import PROBLEM_JSON, Problem
 
-REFERENCES = "#/components/schemas/{model}"
+REFERENCE_TEMPLATE = "#/components/schemas/{model}"
 ALL_STATUSES = (401, 403, 404, 422, 429, 500, 503)
 """Statuses of the problems that any operation may return."""
 
@@ -50,10 +50,10 @@ class _Schemas:
         models = {operation.body for operation in operations} | queries
         answers = [(operation.name, "serialization", TypeAdapter(operation.answer)) for operation in operations]
         inputs = [(model.__name__, "validation", TypeAdapter(model)) for model in models]
-        every: Any = [*answers, *inputs, ("problem", "serialization", TypeAdapter(Problem))]
-        found, definitions = TypeAdapter.json_schemas(every, ref_template=REFERENCES)
-        self._found = {name: schema for (name, _), schema in found.items()}
-        # Queries are published as parameters; only the schemas that these refer to are components.
+        named_types: Any = [*answers, *inputs, ("problem", "serialization", TypeAdapter(Problem))]
+        schemas, definitions = TypeAdapter.json_schemas(named_types, ref_template=REFERENCE_TEMPLATE)
+        self._by_name = {name: schema for (name, _), schema in schemas.items()}
+        # Queries are published as parameters; only the schemas that the parameters refer to are components.
         query_names = {query.__name__ for query in queries}
         self.components: dict[str, Any] = {
             name: schema for name, schema in sorted(definitions["$defs"].items()) if name not in query_names
@@ -61,11 +61,11 @@ class _Schemas:
 
     def response(self, operation: Operation) -> Any:
         """Return the schema of a response body."""
-        return self._found[operation.name]
+        return self._by_name[operation.name]
 
     def body(self, operation: Operation) -> Any:
         """Return the schema of a request body."""
-        return self._found[operation.body.__name__]
+        return self._by_name[operation.body.__name__]
 
 
 def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         "operationId": operation.name,
         "summary": operation.summary,
         "description": f"As `luma-mcp {operation.command}`.",
-        "parameters": [*_targets(operation), *_parameters(operation.query)],
+        "parameters": [*_path_parameters(operation), *_query_parameters(operation.query)],
         "responses": {str(operation.status): response, **problems},
     }
     if not operation.body.model_fields:
@@ -89,19 +89,19 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     return {**described, "requestBody": {"required": is_required, "content": content}}
 
 
-def _targets(operation: Operation) -> list[dict[str, Any]]:
+def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": TARGETS[name]}}
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
 
 
-def _parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
-    schema = query.model_json_schema(ref_template=REFERENCES)
-    return [_parameter(name, dict(found)) for name, found in schema.get("properties", {}).items()]
+def _query_parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
+    schema = query.model_json_schema(ref_template=REFERENCE_TEMPLATE)
+    return [_query_parameter(name, dict(field)) for name, field in schema.get("properties", {}).items()]
 
 
-def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     """Return a query parameter. A default of null is not published, because a query cannot contain null."""
     if "anyOf" in schema:
         schema = {**schema, **schema["anyOf"][0]}
@@ -110,5 +110,5 @@ def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problem(status: int) -> dict[str, Any]:
-    schema = {"$ref": REFERENCES.format(model=Problem.__name__)}
+    schema = {"$ref": REFERENCE_TEMPLATE.format(model=Problem.__name__)}
     return {"description": HTTPStatus(status).phrase, "content": {PROBLEM_JSON: {"schema": schema}}}

@@ -1,4 +1,7 @@
-"""The operations of /admin/v1, as data. Routes, OpenAPI document and the table in docs/teams.md are generated here."""
+"""The operations of /admin/v1, as data.
+
+Routes, the OpenAPI document and the table in docs/teams.md are generated from OPERATIONS.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,14 +22,14 @@ from app.services.teams.documents import (
 from app.services.teams.spending_documents import AuditDocument, BudgetDocument, LimitsDocument, UsageDocument
 from app.web.admin import bodies
 from app.web.admin.bodies import NoQuery, Nothing
-from app.web.admin.fields import ID
+from app.web.admin.fields import ID_PATTERN
 from app.web.admin.handlers import BudgetHandlers, KeyHandlers, LimitHandlers, TeamHandlers
 from app.web.admin.invitation_handlers import InvitationHandlers
 
 ADMIN_PATH = "/admin/v1"
-WINDOW = f"^({'|'.join(Window)})$"
+WINDOW_PATTERN = f"^({'|'.join(Window)})$"
 
-TARGETS = {"id": ID, "window": WINDOW}
+TARGETS = {"id": ID_PATTERN, "window": WINDOW_PATTERN}
 """The variable parts of paths, each with the pattern of its values."""
 
 
@@ -38,7 +41,7 @@ class Operation:
         path: below ADMIN_PATH, with at most one variable part.
         command: the `luma-mcp` command that does the same.
         handler: an unbound method of one of the handler classes. Its docstring is the summary.
-        answer: the type of the response document.
+        answer: the type of the response document, for the OpenAPI document.
         status: the status of a successful response.
 
     """
@@ -64,7 +67,7 @@ class Operation:
 
     @property
     def is_change(self) -> bool:
-        """Return whether it changes something."""
+        """Return whether the operation changes something."""
         return self.method != "GET"
 
 

@@ -40,10 +40,10 @@ class Problem(TypedDict):
 
 
 class RequestRefused(Exception):
-    """A request that is refused with a problem. `str()` is its detail, which must not quote the request."""
+    """Raised to refuse a request. `str()` is the `detail` of the problem, which must not quote the request."""
 
     def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        """Refuse with `status`. `headers` are sent with this problem alone."""
+        """Refuse with `status`. `headers` are added to the response."""
         super().__init__(detail)
         self.status = status
         self.headers = headers
@@ -61,18 +61,18 @@ def problem(status: int, detail: str, code: str) -> bytes:
     return json.dumps(content).encode()
 
 
-def sentence(error: ValidationError, allowed: list[str]) -> str:
-    """Return the first error of a body or query, without its value. `allowed` are the names that it may contain."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    if first["type"] == "extra_forbidden":
-        return f"There is a member that is not known. {_known(allowed)}"
-    name = first["loc"][0] if first["loc"] else None
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+def first_error_sentence(error: ValidationError, allowed: list[str]) -> str:
+    """Return the first error of a body or query as a sentence that quotes no value. `allowed` are the valid names."""
+    first_error = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first_error["type"] == "extra_forbidden":
+        return f"A name is not known. {_known(allowed)}"
+    name = first_error["loc"][0] if first_error["loc"] else None
+    message = first_error["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{name}: {message}." if name in allowed else f"{message}."
 
 
 def _known(allowed: list[str]) -> str:
-    return f"Known are {', '.join(allowed)}." if allowed else "None is known here: send none."
+    return f"Known are {', '.join(allowed)}." if allowed else "No name is known here: send none."
 
 
 class ProblemDetailsMiddleware:
@@ -90,7 +90,7 @@ class ProblemDetailsMiddleware:
 
 
 def _rewriting(send: Send) -> Send:
-    """Return a `send` that rewrites JSON errors. Their body has to be one message, as `send_error` sends it."""
+    """Return a `send` that rewrites JSON errors. The body of an error must be one message, as `send_error` sends it."""
     head: Message | None = None
 
     async def rewriting(message: Message) -> None:
@@ -104,9 +104,9 @@ def _rewriting(send: Send) -> Send:
             start, head = head, None
             body = _as_problem(start["status"], message.get("body", b""))
             replaced = (b"content-type", b"content-length")
-            kept = [(name, value) for name, value in start["headers"] if name not in replaced]
+            other_headers = [(name, value) for name, value in start["headers"] if name not in replaced]
             length = str(len(body)).encode()
-            headers = [*kept, (b"content-type", PROBLEM_JSON.encode()), (b"content-length", length)]
+            headers = [*other_headers, (b"content-type", PROBLEM_JSON.encode()), (b"content-length", length)]
             await send({**start, "headers": headers})
             message = {**message, "body": body}
         await send(message)

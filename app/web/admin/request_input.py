@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from app.web.admin.bodies import Body, Query
 from app.web.admin.handlers import OperationInput
 from app.web.admin.operations import TARGETS, Operation
-from app.web.admin.problems import RequestRefused, sentence
+from app.web.admin.problems import RequestRefused, first_error_sentence
 
 MAX_BODY_BYTES = 16 * 1024
 
@@ -19,12 +19,13 @@ M = TypeVar("M", bound=BaseModel)
 
 async def read_input(request: Request, operation: Operation) -> OperationInput[Body, Query]:
     """Return the validated input of a request. Raises RequestRefused if a part is invalid or too large."""
-    target = "".join(_target(name, value) for name, value in request.path_params.items())
+    # A path has at most one variable part.
+    target = "".join(_checked_target(name, value) for name, value in request.path_params.items())
     query = _query(request, operation.query)
     return OperationInput(target, await _body(request, operation.body), query)
 
 
-def _target(name: str, value: str) -> str:
+def _checked_target(name: str, value: str) -> str:
     if re.fullmatch(TARGETS[name], value) is None:
         raise RequestRefused(HTTPStatus.NOT_FOUND, "There is nothing under this path.")
     return value
@@ -33,7 +34,7 @@ def _target(name: str, value: str) -> str:
 def _query(request: Request, model: type[Query]) -> Query:
     pairs = request.query_params.multi_items()
     if len({name for name, _ in pairs}) < len(pairs):
-        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, "The query names something twice. Name it once.")
+        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, "The query has a parameter twice. Send it once.")
     try:
         return model.model_validate(dict(pairs))
     except ValidationError as exc:
@@ -41,7 +42,7 @@ def _query(request: Request, model: type[Query]) -> Query:
 
 
 async def _body(request: Request, model: type[Body]) -> Body:
-    content = await _bytes(request)
+    content = await _body_bytes(request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content and media_type != "application/json":
         raise RequestRefused(
@@ -55,12 +56,12 @@ async def _body(request: Request, model: type[Body]) -> Body:
         raise _invalid("body", exc, model) from None
 
 
-def _invalid(where: str, error: ValidationError, model: type[BaseModel]) -> RequestRefused:
-    detail = f"The {where} cannot be used. {sentence(error, list(model.model_fields))}"
+def _invalid(part: str, error: ValidationError, model: type[BaseModel]) -> RequestRefused:
+    detail = f"The {part} cannot be used. {first_error_sentence(error, list(model.model_fields))}"
     return RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 
 
-async def _bytes(request: Request) -> bytes:
+async def _body_bytes(request: Request) -> bytes:
     """Return the whole body. Raises RequestRefused if it is too large, or if the client disconnects before its end."""
     content = bytearray()
     try:

@@ -9,7 +9,7 @@ from app.services.sign_in.account import Account
 from app.services.sign_in.flow import Browser, SignInFlow
 from app.web.auth import responses
 from app.web.auth.account_team import TeamSection
-from app.web.auth.authorize import BrowserLimits, is_own_form, take, with_error_pages
+from app.web.auth.authorize import BrowserLimits, count_request, is_own_form, with_error_pages
 from app.web.auth.requests import Cookies, address_of, form_of
 from app.web.pages.sign_in import Site, account_login_page, account_page
 
@@ -28,9 +28,9 @@ class AccountEndpoint:
         limits: BrowserLimits,
         team: TeamSection | None = None,
     ) -> None:
-        """List and end the grants in `account`. `flow` signs the person in, at `login_origin`.
+        """List and end the grants in `account`. `flow` signs the person in at the upstream login, `login_origin`.
 
-        `limits` counts pages and forms together with those of /authorize. `team` is None if people belong to no teams.
+        `limits` counts pages and forms together with those of /authorize. `team` is None on a service without teams.
         """
         self._flow = flow
         self._account = account
@@ -49,14 +49,14 @@ class AccountEndpoint:
         ]
 
     async def _show(self, request: Request) -> Response:
-        take(self._limits.pages, address_of(request))
+        count_request(self._limits.pages, address_of(request))
         browser = self._cookies.known_or_new(request)
         csrf_token, person = self._flow.csrf_token(browser), await self._flow.person(browser)
         if person is None:
             page = account_login_page(self._site, csrf_token=csrf_token)
         else:
             grants = await self._account.grants_of(person)
-            team_html = await self._team.shown(person, csrf_token) if self._team is not None else ""
+            team_html = await self._team.render(person, csrf_token) if self._team is not None else ""
             page = account_page(
                 self._site, self._flow.label(person), grants, csrf_token=csrf_token, team_html=team_html
             )
@@ -65,7 +65,7 @@ class AccountEndpoint:
         return response
 
     async def _submit(self, request: Request) -> Response:
-        take(self._limits.forms, address_of(request))
+        count_request(self._limits.forms, address_of(request))
         form, browser = await form_of(request), self._cookies.browser(request)
         is_same_site = is_own_form(request, self._site.public_url)
         if browser is None or not is_same_site or not self._flow.is_csrf_token(form.get("token", ""), browser):
@@ -78,7 +78,7 @@ class AccountEndpoint:
         if person is not None and form.get("action") == "end":
             await self._account.end(person, form.get("grant", ""))
         elif person is not None and form.get("action") == "credential" and self._team is not None:
-            return await self._with_credential(request, self._team, person, form.get("secret", ""))
+            return await self._replace_credential(request, self._team, person, form.get("secret", ""))
         elif person is not None and form.get("action") == "leave" and self._team is not None:
             return await self._leave(self._team, person)
         return responses.redirect(self._url)
@@ -88,9 +88,9 @@ class AccountEndpoint:
             return responses.message("You have not left the team", refusal)
         return responses.redirect(self._url)
 
-    async def _with_credential(self, request: Request, team: TeamSection, person: Person, secret: str) -> Response:
-        """Replace the credential of a personal team. This counts like a page view, too."""
-        take(self._limits.pages, address_of(request))
+    async def _replace_credential(self, request: Request, team: TeamSection, person: Person, secret: str) -> Response:
+        """Replace the credential of a personal team. This also counts as a page view."""
+        count_request(self._limits.pages, address_of(request))
         if (refusal := await team.replace_credential(person, secret.strip())) is not None:
             return responses.message("The token was not saved", refusal)
         return responses.redirect(self._url)

@@ -11,23 +11,23 @@ NO_SECRETS = "This service cannot decrypt its secrets. Nothing was changed. Tell
 
 
 class TeamSection:
-    """Shows a person's team, takes the credential of a personal one, and lets people leave.
+    """Shows a person's team, replaces the credential of a personal team, and lets people leave their team.
 
-    Every method raises DatabaseUnavailable.
+    Every method may raise DatabaseUnavailable.
     """
 
     def __init__(self, account: PersonAccount, site: Site, backend_name: str) -> None:
-        """Show and change what is in `account`. `backend_name` is that of the backend for people."""
+        """Show and change the teams in `account`. `backend_name` is the name of the backend that people see."""
         self._account = account
         self._site = site
         self._backend_name = backend_name
 
-    async def shown(self, person: Person, csrf_token: str) -> str:
+    async def render(self, person: Person, csrf_token: str) -> str:
         """Return the section as HTML, with `csrf_token` in its form."""
         return team_part(self._site, await self._account.view(person), self._backend_name, csrf_token=csrf_token)
 
     async def leave(self, person: Person) -> str | None:
-        """End the membership of a person who wishes to leave. Return None, or a sentence if it is refused."""
+        """End the membership of a person who wishes to leave. Return the reason of a refusal, else None."""
         try:
             await self._account.leave(person)
         except AdministrationRefused as exc:
@@ -37,7 +37,7 @@ class TeamSection:
         return None
 
     async def replace_credential(self, person: Person, secret: str) -> str | None:
-        """Replace the credentials of a personal team by one. Return None, or a sentence if it is refused."""
+        """Replace the credentials of a personal team by `secret`. Return the reason of a refusal, else None."""
         try:
             await self._account.replace_credential(person, secret)
         except AdministrationRefused as exc:

@@ -30,7 +30,7 @@ class BrowserLimits:
     Attributes:
         pages: page views.
         forms: forms, which are counted before they are read.
-        returns: returns from the login that did not sign anybody in.
+        returns: redirects back from the login that have failed.
 
     """
 
@@ -72,9 +72,9 @@ class AuthorizeEndpoint:
     async def _show_consent(self, request: Request) -> Response:
         """Show the consent page. Without a valid client and redirect URI, show an error page instead of redirecting."""
         address = address_of(request)
-        take(self._limits.pages, address)
-        query, repeated = query_of(request)
-        checked = await self._requests.check(query, address, repeated=repeated)
+        count_request(self._limits.pages, address)
+        query, is_any_repeated = query_of(request)
+        checked = await self._requests.check(query, address, repeated=is_any_repeated)
         browser = self._cookies.known_or_new(request)
         consent = await self._flow.consent(checked.request, browser)
         page = consent_page(self._site, checked.request, checked.client, sealed=consent.sealed, label=consent.label)
@@ -84,7 +84,7 @@ class AuthorizeEndpoint:
 
     async def _submit_decision(self, request: Request) -> Response:
         """Process the form of the consent page."""
-        take(self._limits.forms, address_of(request))
+        count_request(self._limits.forms, address_of(request))
         form = await form_of(request)
         browser = self._cookies.browser(request)
         if browser is None or not is_own_form(request, self._site.public_url):
@@ -99,13 +99,13 @@ class AuthorizeEndpoint:
         return self._redirect(step)
 
     async def _login_callback(self, request: Request) -> Response:
-        """Process the redirect back from the upstream login. One that signs nobody in counts in a limit."""
+        """Process the redirect back from the upstream login. A failed login counts in `returns`."""
         browser = self._cookies.browser(request)
         if browser is None:
             return responses.sign_in_failed_page(_NO_COOKIES, status=403)
         (query, _), address = query_of(request), address_of(request)
         await self._flow.check_return(query, browser)
-        take(self._limits.returns, address)
+        count_request(self._limits.returns, address)
         step = await self._flow.finish_login(query, browser, f"{self._site.public_url}/account")
         self._limits.returns.give_back(address)
         if step.session is not None:
@@ -119,14 +119,14 @@ class AuthorizeEndpoint:
         return response
 
 
-def take(limit: AddressLimit, address: str) -> None:
+def count_request(limit: AddressLimit, address: str) -> None:
     """Count a request of `address`. Raises TooManyRequests over the limit."""
     if (wait := limit.take(address)) is not None:
         raise TooManyRequests(wait)
 
 
 def is_own_form(request: Request, public_url: str) -> bool:
-    """Return whether Origin and Sec-Fetch-Site allow that a form was sent from a page of this service.
+    """Return whether a form may come from a page of this service, by its Origin and Sec-Fetch-Site headers.
 
     A missing header and `Origin: null` are accepted.
     """
@@ -149,13 +149,13 @@ def with_error_pages(handler: Handler) -> Handler:
             return responses.not_joined_page(str(exc))
         except DatabaseUnavailable as exc:
             return responses.database_page(is_busy=isinstance(exc, DatabaseBusy))
-        except tuple(_STATUS) as exc:
-            return responses.sign_in_failed_page(str(exc), status=_STATUS[type(exc)])
+        except tuple(_ERROR_PAGE_STATUS) as exc:
+            return responses.sign_in_failed_page(str(exc), status=_ERROR_PAGE_STATUS[type(exc)])
 
     return handled
 
 
-_STATUS: dict[type[Exception], int] = {
+_ERROR_PAGE_STATUS: dict[type[Exception], int] = {
     ClientRefused: 400,
     FlowEnded: 400,
     BadForm: 400,

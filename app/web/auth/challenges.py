@@ -33,17 +33,17 @@ class Challenges:
         `methods` are the enabled authentication methods, as in LUMA_MCP_AUTH, and "sign_in".
         """
         self._resource = resource
-        self._read_only = resource.read_only() if resource is not None else None
+        self._read_only_resource = resource.read_only_resource() if resource is not None else None
         self._advice = backend.say(how_to_authenticate(methods))
-        self._lacks_scope = backend.say(Forbidden.template)
+        self._missing_scope_message = backend.say(Forbidden.template)
 
     async def ask_for_token(self, send: Send, *, was_refused: bool, is_read_only: bool) -> None:
         """Send 401 to a request without a token, or with a token that was refused.
 
-        `is_read_only` says whether it is for the read-only endpoint, which is a resource of its own.
+        `is_read_only` says whether the request is for the read-only endpoint, which is a separate protected resource.
         """
         error = "invalid_token" if was_refused else None
-        if (resource := self._read_only if is_read_only else self._resource) is not None:
+        if (resource := self._read_only_resource if is_read_only else self._resource) is not None:
             challenge = resource.challenge(error)
         else:
             challenge = PLAIN_CHALLENGE + (f', error="{error}"' if error is not None else "")
@@ -51,14 +51,14 @@ class Challenges:
 
     async def ask_for_scopes(self, send: Send, scopes: Collection[Scope], *, is_read_only: bool) -> None:
         """Send 403 to a request whose token lacks one of `scopes`. Clients then ask the issuer for them."""
-        resource = self._read_only if is_read_only else self._resource
+        resource = self._read_only_resource if is_read_only else self._resource
         challenge = resource.challenge("insufficient_scope", scopes) if resource is not None else None
         headers = ((b"www-authenticate", challenge.encode()),) if challenge is not None else ()
-        await send_error(send, 403, "insufficient_scope", self._lacks_scope, *headers)
+        await send_error(send, 403, "insufficient_scope", self._missing_scope_message, *headers)
 
 
 def how_to_authenticate(methods: Collection[str]) -> str:
-    """Return the template of the 401 message. It names the token of each of `methods`."""
+    """Return the template of the 401 message, which names the token that each of `methods` needs."""
     tokens = [token for method, token in _TOKEN_ADVICE.items() if method in methods]
-    no_sign_in = "" if {"jwt", "sign_in"} & set(methods) else " There is no sign-in here."
-    return f"This service needs {'; or '.join(tokens)}. {_HEADER}{no_sign_in}"
+    no_sign_in_note = "" if {"jwt", "sign_in"} & set(methods) else " There is no sign-in here."
+    return f"This service needs {'; or '.join(tokens)}. {_HEADER}{no_sign_in_note}"

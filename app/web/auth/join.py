@@ -6,7 +6,7 @@ from starlette.routing import Route
 
 from app.services.sign_in.joining import STALE, Joining
 from app.web.auth import responses
-from app.web.auth.authorize import BrowserLimits, is_own_form, take, with_error_pages
+from app.web.auth.authorize import BrowserLimits, count_request, is_own_form, with_error_pages
 from app.web.auth.requests import Cookies, address_of, form_of, query_of
 from app.web.pages.join import join_page
 from app.web.pages.sign_in import Site
@@ -16,9 +16,9 @@ class JoinEndpoint:
     """The page of an invitation and its form."""
 
     def __init__(self, joining: Joining, site: Site, login_origin: str, limits: BrowserLimits) -> None:
-        """Begin logins with `joining`, at `login_origin`.
+        """Begin logins with `joining`. `login_origin` is the origin of the upstream login.
 
-        `limits` counts pages, and here forms too, together with the pages of /authorize.
+        Page views and forms both count as page views in `limits`, which /authorize shares.
         """
         self._joining = joining
         self._site = site
@@ -34,7 +34,7 @@ class JoinEndpoint:
         ]
 
     async def _ask(self, request: Request) -> Response:
-        take(self._limits.pages, address_of(request))
+        count_request(self._limits.pages, address_of(request))
         query, _ = query_of(request)
         browser = self._cookies.known_or_new(request)
         invitation, sealed = await self._joining.shown(query.get("invitation", ""), browser)
@@ -46,7 +46,7 @@ class JoinEndpoint:
         return response
 
     async def _agree(self, request: Request) -> Response:
-        take(self._limits.pages, address_of(request))
+        count_request(self._limits.pages, address_of(request))
         form, browser = await form_of(request), self._cookies.browser(request)
         if browser is None or not is_own_form(request, self._site.public_url):
             return responses.not_joined_page(STALE)

@@ -54,8 +54,8 @@ def metadata_routes(public_url: str, algorithms: Sequence[str]) -> list[Route]:
             return Response(status_code=204, headers=CORS)
         return JSONResponse(body, headers=headers)
 
-    ends = ("", MCP_PATH, READ_ONLY_PATH)
-    appended = dict.fromkeys((*ends, *(f"{prefix}{end}" for end in ends)))
+    endpoints = ("", MCP_PATH, READ_ONLY_PATH)
+    appended = dict.fromkeys((*endpoints, *(f"{prefix}{path}" for path in endpoints)))
     paths = [f"/.well-known/{suffix}{path}" for suffix in SUFFIXES for path in appended]
     paths += [f"{path}/.well-known/{suffix}" for suffix in SUFFIXES for path in (MCP_PATH, READ_ONLY_PATH)]
     return [Route(path, show, methods=["GET", "OPTIONS"]) for path in paths]

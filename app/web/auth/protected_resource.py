@@ -35,8 +35,8 @@ class ProtectedResource:
     scopes: Mapping[Scope, str]
     path: str = MCP_PATH
 
-    def read_only(self) -> "ProtectedResource":
-        """Return the endpoint that leaves out the tools that spend. Its only scope is `read`."""
+    def read_only_resource(self) -> "ProtectedResource":
+        """Return the resource of the read-only endpoint, which has no tools that spend. Its only scope is `read`."""
         return replace(self, scopes={Scope.READ: self.scopes[Scope.READ]}, path=READ_ONLY_PATH)
 
     @property
@@ -62,7 +62,7 @@ class ProtectedResource:
 
 
 def protected_resource(settings: Settings) -> ProtectedResource | None:
-    """Return this service as a protected resource; None if no client can sign in."""
+    """Return this service as a protected resource if clients can sign in, else None."""
     issuers = authorization_servers(settings)
     if not issuers or settings.public_url is None:
         return None
@@ -95,4 +95,4 @@ def metadata_routes(resource: ProtectedResource) -> list[Route]:
     paths = [f"{WELL_KNOWN}{path}", f"{path}{WELL_KNOWN}", f"{WELL_KNOWN}{prefix}{path}"]
     if path == MCP_PATH:
         paths += [WELL_KNOWN, f"{WELL_KNOWN}{prefix}"]
-    return [Route(one, metadata, methods=["GET", "OPTIONS"]) for one in dict.fromkeys(paths)]
+    return [Route(route_path, metadata, methods=["GET", "OPTIONS"]) for route_path in dict.fromkeys(paths)]

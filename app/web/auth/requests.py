@@ -20,7 +20,7 @@ BROWSER_SECONDS = 86_400
 """Lifetime of the cookie that binds a browser to its sign-ins."""
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
-"""The form of `secrets.token_urlsafe(32)`."""
+"""Matches the texts that `secrets.token_urlsafe(32)` returns."""
 
 
 class BadForm(Exception):
@@ -35,7 +35,7 @@ def address_of(request: Request) -> str:
 def query_of(request: Request) -> tuple[dict[str, str], bool]:
     """Return the first value of each query parameter, and whether any is repeated.
 
-    Raises BadForm above MAX_FIELDS.
+    Raises BadForm for more than MAX_FIELDS parameters.
     """
     try:
         pairs = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
@@ -78,10 +78,10 @@ def basic_credentials(request: Request) -> tuple[str, str] | None:
     if scheme.lower() != "basic":
         return None
     try:
-        name, found, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+        name, colon, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         return None
-    return (unquote_plus(name), unquote_plus(secret)) if found else None
+    return (unquote_plus(name), unquote_plus(secret)) if colon else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,13 @@ class Cookies:
     """The cookies of the sign-in pages.
 
     Over https, their names have the prefix `__Host-`, so that no other host can set them. Over plain http, which is for
-    loopback only, they have no prefix, because not all browsers and HTTP clients accept such cookies there.
+    loopback only, they have no prefix, because not all browsers and HTTP clients accept the prefix there.
+
+    Attributes:
+        is_secure: whether the service is reached over https.
+        browser_name: name of the cookie with the browser secret, which binds a browser to its sign-ins.
+        session_name: name of the cookie with the session secret, which a person who is signed in has.
+
     """
 
     is_secure: bool
@@ -104,10 +110,10 @@ class Cookies:
         return cls(is_secure, f"{prefix}luma-mcp-browser", f"{prefix}luma-mcp-session")
 
     def browser(self, request: Request) -> Browser | None:
-        """Return the secrets in a request's cookies; None if there is no browser secret."""
-        found = _cookies(request.headers.getlist("cookie"))
-        secret = found.get(self.browser_name)
-        return Browser(secret, found.get(self.session_name)) if secret is not None else None
+        """Return the secrets in a request's cookies if the browser secret is among them, else None."""
+        values = _secrets_by_name(request.headers.getlist("cookie"))
+        secret = values.get(self.browser_name)
+        return Browser(secret, values.get(self.session_name)) if secret is not None else None
 
     def known_or_new(self, request: Request) -> Browser:
         """Return the secrets in a request's cookies, or a new browser secret if there is none."""
@@ -127,12 +133,12 @@ class Cookies:
         )
 
 
-def _cookies(headers: list[str]) -> Mapping[str, str]:
-    """Return the cookies whose values have the form of a secret. The first of a name counts."""
-    found: dict[str, str] = {}
+def _secrets_by_name(headers: list[str]) -> Mapping[str, str]:
+    """Return the cookies whose values may be secrets. If a name occurs twice, its first such value counts."""
+    values: dict[str, str] = {}
     for header in headers:
         for part in header.split(";"):
             name, _, value = part.strip().partition("=")
             if _SECRET.fullmatch(value):
-                found.setdefault(name, value)
-    return found
+                values.setdefault(name, value)
+    return values

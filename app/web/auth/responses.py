@@ -20,7 +20,7 @@ CORS = {
 """Headers of endpoints that web pages of any origin may call, because they read no cookies."""
 
 NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
-_AGAIN = "Go back to the app and connect again."
+_CONNECT_AGAIN = "Go back to the app and connect again."
 
 
 def html(body: str, status: int = 200, *, redirect_targets: tuple[str, ...] = ()) -> Response:
@@ -51,16 +51,16 @@ def message(title: str, *paragraphs: str, status: int = 400) -> Response:
 
 def sign_in_failed_page(sentence: str, status: int = 400) -> Response:
     """Return the page for a sign-in that failed because of `sentence`."""
-    return message("The app was not connected", sentence, _AGAIN, status=status)
+    return message("The app was not connected", sentence, _CONNECT_AGAIN, status=status)
 
 
 def not_joined_page(sentence: str) -> Response:
-    """Return the page 403 for an invitation that was not used."""
+    """Return the page, with status 403, for a person whom an invitation did not let join. `sentence` is the reason."""
     return message("You have not joined the team", sentence, "Nothing was changed.", status=403)
 
 
 def too_many_page(seconds: float) -> Response:
-    """Return the page 429 for the limit of one network address or of all. `seconds` is the time to wait."""
+    """Return the page for the limit of one network address or of all addresses, with 429. `seconds` is the wait."""
     response = message(
         "Too many sign-ins",
         "Too many requests for sign-in pages were made lately, from your network or in total. Wait a minute, then try "
@@ -72,7 +72,7 @@ def too_many_page(seconds: float) -> Response:
 
 
 def database_page(*, is_busy: bool) -> Response:
-    """Return the page 503 for a database that does not answer, or that too many requests of sign-in wait for."""
+    """Return the page, with status 503, for a database that does not answer, or on which too many sign-ins wait."""
     response = message(
         "Sign-in is busy right now" if is_busy else "Sign-in is not available right now",
         "Too many people use sign-in at this moment, so this step was not done. Nothing was connected."
@@ -86,7 +86,7 @@ def database_page(*, is_busy: bool) -> Response:
 
 
 def redirect(url: str) -> Response:
-    """Return a redirect by GET.
+    """Return a redirect that the browser follows with GET.
 
     `url` may contain a code or a state, so browsers must neither cache it nor send it as Referer.
     """
@@ -111,9 +111,9 @@ def oauth_error(error: OAuthError, *, basic: bool = False, retry_after_seconds: 
 
 
 def _csp_source(url: str) -> str:
-    """Return the CSP source for `url`: `https:`, the origin of a loopback URL, otherwise the scheme alone.
+    """Return the CSP source for `url`: its origin for a loopback URL, otherwise its scheme.
 
-    CSP cannot name an IPv6 host, so its source is the scheme.
+    CSP cannot name an IPv6 host, so `[::1]` gets the scheme too.
     """
     parts = urlsplit(url)
     if parts.scheme == "https":

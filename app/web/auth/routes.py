@@ -18,7 +18,7 @@ def sign_in_routes(sign_in: SignIn) -> list[BaseRoute]:
     site, limits = Site(sign_in.public_url, sign_in.login.upstream.name), sign_in.limits
     login_origin = sign_in.login.upstream.origin
     browser_limits = BrowserLimits(limits.pages, limits.forms, limits.returns)
-    address_limits = ClientEndpointLimits(limits.tokens, limits.registrations, limits.new_clients)
+    client_limits = ClientEndpointLimits(limits.tokens, limits.registrations, limits.new_clients)
     teams, joining = sign_in.login.teams, sign_in.joining
     team = TeamSection(teams.accounts, site, teams.backend_name) if teams is not None else None
     return [
@@ -26,5 +26,5 @@ def sign_in_routes(sign_in: SignIn) -> list[BaseRoute]:
         *AuthorizeEndpoint(sign_in.flow, sign_in.requests, site, login_origin, browser_limits).routes(),
         *AccountEndpoint(sign_in.flow, sign_in.account, site, login_origin, browser_limits, team).routes(),
         *(JoinEndpoint(joining, site, login_origin, browser_limits).routes() if joining is not None else []),
-        *ClientEndpoints(sign_in.tokens, sign_in.clients, sign_in.registry, address_limits).routes(),
+        *ClientEndpoints(sign_in.tokens, sign_in.clients, sign_in.registry, client_limits).routes(),
     ]

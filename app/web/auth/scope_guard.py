@@ -1,4 +1,4 @@
-"""Refuses JSON-RPC messages that need a scope which the caller's token lacks and its issuer may grant."""
+"""Refuses JSON-RPC messages whose scope the caller's token lacks, if the issuer of the token may grant that scope."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from starlette.types import Send
 
 from app.domain.access import PASSTHROUGH_SCOPES, Scope
-from app.mcp_server.request_log import LOGGED_METHODS
+from app.mcp_server.request_log import LOGGED_METHODS, scope_of
 from app.mcp_server.tools.definition import LumaTool
 from app.ports.auth import Caller
 from app.web.auth.challenges import Challenges
@@ -20,7 +20,7 @@ class ScopeGuard:
     """
 
     def __init__(self, challenges: Challenges, tools: Iterable[LumaTool], on_refusal: Callable[[int], None]) -> None:
-        """Send `challenges`. Each of `tools` needs its scope. `on_refusal` receives the status of each refusal."""
+        """Refuse with `challenges`. `tools` name the scopes that calls need. `on_refusal` receives the status."""
         self._challenges = challenges
         self._scopes = {tool.name: tool.scope for tool in tools}
         self._on_refusal = on_refusal
@@ -43,7 +43,7 @@ class ScopeGuard:
         return False
 
     def _needed_scope(self, message: bytes) -> Scope | None:
-        """Return the scope that a message needs; None also if it is no request: the SDK then refuses it."""
+        """Return the scope that a message needs; None if it needs none, or is not a request: the SDK refuses that."""
         try:
             content = json.loads(message)
         except (ValueError, RecursionError):
@@ -51,7 +51,7 @@ class ScopeGuard:
         if not isinstance(content, dict) or not isinstance(method := content.get("method"), str):
             return None
         params = content.get("params")
-        if method in LOGGED_METHODS:
-            return Scope.READ
+        if method in LOGGED_METHODS:  # requests other than tool calls, whose scope RequestLog checks
+            return scope_of(method)
         name = params.get("name") if method == "tools/call" and isinstance(params, dict) else None
         return self._scopes.get(name) if isinstance(name, str) else None

@@ -78,7 +78,7 @@ class ClientEndpoints:
         else:
             raise OAuthError("unsupported_grant_type", "grant_type must be authorization_code or refresh_token.")
         self._limits.tokens.trust(address_of(request))
-        return responses.oauth_json(_issued(issued))
+        return responses.oauth_json(_token_content(issued))
 
     async def _revoke(self, request: Request) -> Response:
         form, client = await self._authenticated(request)
@@ -93,10 +93,10 @@ class ClientEndpoints:
             raise TooManyRequests(wait)
         if (wait := self._limits.new_clients.take(address)) is not None:
             raise TooManyRequests(wait)
-        new = await self._registry.register(_metadata(await body_of(request)))
-        if not new.is_new:
+        registration = await self._registry.register(_client_metadata(await body_of(request)))
+        if not registration.is_new:
             self._limits.new_clients.give_back(address)
-        return responses.oauth_json(_registered(new), _CREATED)
+        return responses.oauth_json(_registration_content(registration), _CREATED)
 
     async def _authenticated(self, request: Request) -> tuple[dict[str, str], OAuthClient]:
         """Return the form of a request and its authenticated client. Raises OAuthError, BadForm and TooManyRequests."""
@@ -104,10 +104,10 @@ class ClientEndpoints:
         if (wait := self._limits.tokens.take(address)) is not None:
             raise TooManyRequests(wait)
         form, basic = await form_of(request), basic_credentials(request)
-        named, secret = basic if basic is not None else (form.get("client_id"), form.get("client_secret"))
-        if basic is not None and form.get("client_id", named) != named:
+        client_id, secret = basic if basic is not None else (form.get("client_id"), form.get("client_secret"))
+        if basic is not None and form.get("client_id", client_id) != client_id:
             raise OAuthError("invalid_client", "The form and the Authorization header name different clients.")
-        proof = ClientProof(named, secret, form.get("client_assertion_type"), form.get("client_assertion"))
+        proof = ClientProof(client_id, secret, form.get("client_assertion_type"), form.get("client_assertion"))
         if proof.client_id is None and proof.assertion is not None:
             raise OAuthError("invalid_client", "Send client_id beside the assertion.")
         return form, await self._clients.client(proof, address)
@@ -126,7 +126,7 @@ def with_oauth_errors(handler: Callable[[Request], Awaitable[Response]]) -> Call
         except BadForm as exc:
             return responses.oauth_error(OAuthError("invalid_request", str(exc)))
         except TooManyRequests as exc:
-            error = OAuthError("temporarily_unavailable", "Too many requests from this address, or in all. Try later.")
+            error = OAuthError("temporarily_unavailable", "Too many requests from this address or in total. Try later.")
             return responses.oauth_error(error, retry_after_seconds=exc.retry_after_seconds)
         except DatabaseUnavailable as exc:
             reason = "is busy with other requests to sign-in" if isinstance(exc, DatabaseBusy) else "does not answer"
@@ -136,17 +136,17 @@ def with_oauth_errors(handler: Callable[[Request], Awaitable[Response]]) -> Call
     return handled
 
 
-def _metadata(body: bytes) -> dict[str, Any]:
+def _client_metadata(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body)
+        content = json.loads(body)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        content = None
+    if not isinstance(content, dict):
         raise OAuthError("invalid_client_metadata", "Send the client's metadata as one JSON object.")
-    return found
+    return content
 
 
-def _issued(issued: IssuedTokens) -> dict[str, object]:
+def _token_content(issued: IssuedTokens) -> dict[str, object]:
     return {
         "access_token": issued.access,
         "token_type": "Bearer",
@@ -156,7 +156,7 @@ def _issued(issued: IssuedTokens) -> dict[str, object]:
     }
 
 
-def _registered(new: NewClient) -> dict[str, object]:
+def _registration_content(new: NewClient) -> dict[str, object]:
     client = new.client
     secret = {"client_secret": new.secret, "client_secret_expires_at": 0} if new.secret is not None else {}
     return {

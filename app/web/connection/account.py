@@ -28,20 +28,22 @@ class AccountedConnection(HttpToolsProtocol):
     _disconnect: DisconnectSignal | None = None
     """The signal of that request."""
     _in_head = False
+    """Whether the head of the newest request has begun and is incomplete. The subclass sets this and the next four."""
     _in_body = False
+    """Whether the newest request has a complete head and an incomplete body."""
     _overhead_bytes = 0
     """Bytes of an unfinished head, chunk extension or trailer, since the last complete head or body part."""
     _head_bytes = 0
     """Length of the header lines of the newest head."""
-    _first_read_bytes = 0
-    """Length of the read in which the unfinished head began. It may include earlier requests."""
+    _first_part_bytes = 0
+    """Length of the part of a read in which the unfinished head began. The part may include earlier requests."""
     _pipelined: dict[RequestResponseCycle, list[int]]
-    """Bytes and memory of each pipelined request: one that waits for the responses to earlier requests."""
+    """For each request that waits for the responses to earlier ones: its length and its memory, in bytes."""
     _pipelined_bytes = 0
     _pipelined_memory = 0
     """Sums of `_pipelined`. They are not computed on demand, because a body may come in thousands of parts."""
-    _kind: IdleKind | None = None
-    """None while this connection does not wait for its client."""
+    _idle_kind: IdleKind | None = None
+    """The idle state as last reported, while this connection waits for its client; otherwise None."""
     _is_counted = False
     """Whether the memory budget counts bytes of this connection."""
 
@@ -63,11 +65,11 @@ class AccountedConnection(HttpToolsProtocol):
     def held_bytes(self) -> int:
         """Return the bytes of memory for unprocessed input, and for responses that the client has not read.
 
-        Of a request without a caller, what the application holds counts too.
+        For requests that RequestMemoryMiddleware does not count, it includes the bytes that the application holds.
         """
         head = 0
         if self._in_head:
-            head = self._first_read_bytes + self._overhead_bytes + HEADER_BYTES * len(self.headers)
+            head = self._first_part_bytes + self._overhead_bytes + HEADER_BYTES * len(self.headers)
         elif self._in_body:
             head = self._overhead_bytes
             if not self.pipeline:
@@ -84,7 +86,7 @@ class AccountedConnection(HttpToolsProtocol):
         return self._newest_head_cost() if cycle is self.cycle else _head_cost_of(cycle)
 
     def _newest_head_cost(self) -> int:
-        """Return the same for the newest request, from the counters that its head has filled."""
+        """Return that estimate for the newest request, from the counters of its head."""
         return self._head_bytes + HEADER_BYTES * len(self.headers) + TARGET_COPIES * len(self.url)
 
     def _release_request(self) -> None:
@@ -98,14 +100,14 @@ class AccountedConnection(HttpToolsProtocol):
             answered.body = bytearray()  # the application has not read it
 
     def _newest_pipelined_bytes(self) -> int:
-        """Return the size of the newest request's head in the size limit of pipelined requests."""
+        """Return the bytes by which the newest request's head counts in MAX_PIPELINED_BYTES."""
         return self._head_bytes + PIPELINED_HEADER_BYTES * len(self.headers) + TARGET_COPIES * len(self.url)
 
     def _add_pipelined(self, cycle: RequestResponseCycle, length: int, memory: int) -> None:
         """Count a pipelined request, or a part of its body. `length` and `memory` are in bytes."""
-        counted = self._pipelined.setdefault(cycle, [0, 0])
-        counted[0] += length
-        counted[1] += memory
+        totals = self._pipelined.setdefault(cycle, [0, 0])
+        totals[0] += length
+        totals[1] += memory
         self._pipelined_bytes += length
         self._pipelined_memory += memory
 
@@ -126,9 +128,9 @@ class AccountedConnection(HttpToolsProtocol):
 
     def _set_idle_kind(self, kind: IdleKind | None) -> None:
         """Report the idle state of this connection; None if it does not wait for its client."""
-        if kind is not self._kind:
-            self._limits.idle.move(self, self._kind, kind)
-            self._kind = kind
+        if kind is not self._idle_kind:
+            self._limits.idle.move(self, self._idle_kind, kind)
+            self._idle_kind = kind
 
     def _set_partial_body(self) -> None:
         """Report that this connection waits for the rest of a body, unless that request is pipelined."""

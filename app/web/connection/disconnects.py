@@ -54,13 +54,13 @@ class DisconnectSignal:
         self._task: asyncio.Task[object] | None = None
 
     def begin(self) -> None:
-        """Record that the application has started on the request. From now on it counts the request's head."""
+        """Record that the application has started on the request, whose head the application counts from now on."""
         self.has_begun = True
         self._on_begin()
         self._on_begin = _nothing
 
     def hold(self, amount: int) -> None:
-        """Add `amount` bytes to what the connection holds for this request. The connection may then be closed."""
+        """Add `amount` to `application_bytes`. The connection is closed if the memory budget is exceeded."""
         self.application_bytes += amount
         self._on_hold()
 

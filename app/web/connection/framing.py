@@ -13,18 +13,18 @@ from urllib.parse import unquote_to_bytes
 from app.web.json_rpc import refusal
 
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
-"""The accepted methods. The parser also accepts CONNECT, whose requests have no body, and those of WebDAV and RTSP."""
+"""The accepted methods. The parser also accepts the methods of WebDAV and RTSP, and CONNECT, which has no body."""
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
 MAX_TARGET_BYTES = 4 * 1024
-"""The longest URLs of this service are those of callbacks, about 300 bytes."""
+"""The longest URLs of this service, those of callbacks, have about 300 bytes."""
 
 MAX_TRAILER_BYTES = 2 * 1024
 """Limit for chunk extensions and trailers between two parts of a body. Their content is ignored."""
 
 MAX_BODY_PARTS = 4_000
-"""Limit of chunks in one body. Each costs 2 to 6 microseconds, however short it is. The longest body is 200 packets."""
+"""Limit of chunks in one body. A chunk of any length costs 2 to 6 microseconds. The longest body takes 200 packets."""
 
 NO_TRAILERS = frozenset((
     b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"te", b"trailer", b"transfer-encoding",
@@ -135,9 +135,9 @@ def _check_target(head: Head) -> None:
     """
     if head.target == b"*" and head.method == b"OPTIONS":
         return
-    scheme, _, rest = head.target.lower().partition(b"://")
+    scheme, _, after_scheme = head.target.lower().partition(b"://")
     host = next((value for name, value in head.headers if name == b"host"), b"").strip(b" \t").lower()
-    if scheme not in (b"http", b"https") or not host or not rest.startswith(host + b"/"):
+    if scheme not in (b"http", b"https") or not host or not after_scheme.startswith(host + b"/"):
         raise malformed("The request target must be a path, or a URL whose host is that of the Host header.")
 
 

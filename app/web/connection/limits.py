@@ -47,7 +47,7 @@ class IdleConnections:
         self._kinds: tuple[dict[Idle, None], ...] = tuple({} for _ in IdleKind)
 
     def move(self, connection: Idle, before: IdleKind | None, now: IdleKind | None) -> None:
-        """Move a connection from kind `before` to kind `now`. None means that it does not wait for its client."""
+        """Move a connection from kind `before` to kind `now`. None: the connection does not wait for its client."""
         if before is not None:
             self._kinds[before].pop(connection, None)
         if now is not None:
@@ -77,9 +77,9 @@ class ConnectionLimits:
         on_refusal: receives the status of each refusal.
         idle: the connections that may be closed for new ones.
         memory: the memory budget of requests and connections.
-        is_accepted: returns, for the ASGI scope of a request, whether the backend has accepted its token lately.
+        is_accepted: returns whether the backend has lately accepted the token of a request, given its ASGI scope.
         reads: divides the time for costly reads between the connections.
-        accepted_reads: likewise for connections whose newest request has a complete head with an accepted token.
+        accepted_reads: the same for reads of bodies whose request has an accepted token.
 
     """
 

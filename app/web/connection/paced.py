@@ -14,7 +14,7 @@ from app.web.connection.read_shares import (
 class PacedConnection(AccountedConnection):
     """A connection that ReadShares charges for its reads, and that is not read while its share is used up.
 
-    `_charge` is called for each costly read. ReadShares sets `spent_until` and `read_window` (ReadConnection).
+    `_charge` is called for each costly read. ReadShares sets `spent_until` and `read_window`; see `Reader`.
     """
 
     flow: ReadFlow
@@ -26,7 +26,7 @@ class PacedConnection(AccountedConnection):
     """Number of reads since the newest request began."""
     _work = 0
     """Work units of the requests and body parts in this read."""
-    _hold: asyncio.TimerHandle | None = None
+    _hold_timer: asyncio.TimerHandle | None = None
     """Resumes reading at the end of a hold."""
     _shares: ReadShares
     """The ReadShares that has paused this connection, or was the last to do so."""
@@ -38,10 +38,10 @@ class PacedConnection(AccountedConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel a hold."""
-        if self._hold is not None:
-            self._hold.cancel()
+        if self._hold_timer is not None:
+            self._hold_timer.cancel()
             self._shares.held_count -= 1
-            self._hold = None
+            self._hold_timer = None
         super().connection_lost(exc)
 
     def _charge(self, read_bytes: int) -> None:
@@ -53,14 +53,14 @@ class PacedConnection(AccountedConnection):
         is_accepted = is_reading_body and self._limits.is_accepted(self.scope)  # type: ignore[arg-type]
         shares = self._limits.accepted_reads if is_accepted else self._limits.reads
         seconds = shares.charge(self, work)
-        if seconds and self._hold is None:
+        if seconds and self._hold_timer is None:
             self._shares = shares
             shares.held_count += 1
             self.flow.hold()
-            self._hold = self.loop.call_later(seconds, self._release)
+            self._hold_timer = self.loop.call_later(seconds, self._release)
 
     def _release(self) -> None:
-        self._hold = None
+        self._hold_timer = None
         self._shares.held_count -= 1
         if not self.transport.is_closing():
             self.flow.release()

@@ -59,7 +59,7 @@ PIPELINED_HEADER_BYTES and PIPELINED_PART_BYTES count as well.
 """
 
 SMALL_HEAD_BYTES = 6 * 1024
-"""Memory of a head that the connection does not count, because it is part of the memory of any request."""
+"""The connection does not count heads up to this memory: the memory estimate of any request includes them."""
 
 SMALL_READ_BYTES = 8 * 1024
 """A read up to this length is not reported to the memory budget if it ends with a complete request."""
@@ -82,8 +82,8 @@ class DisconnectAwareProtocol(PacedConnection):
     """The uvicorn protocol class of this service: one HTTP/1.1 connection.
 
     A disconnect is signalled to the request that is being answered. uvicorn signals it only to the newest request of a
-    connection. If requests are pipelined, that is another one, and the request that is being answered would continue in
-    vain, a stream for ever.
+    connection. If requests are pipelined, the request that is being answered is an older one. It would continue in
+    vain, and a stream would never end.
     """
 
     _is_last = False
@@ -94,13 +94,13 @@ class DisconnectAwareProtocol(PacedConnection):
     """Whether the newest body is chunked."""
     _is_half_closed = False
     """Whether the client has closed its side of the connection."""
-    _is_full = False
+    _is_over_limit = False
     """Whether this connection exceeds the limit of connections of the process. It then serves probes only."""
     _body_left = 0
     """Bytes that have not arrived yet of a body after an Upgrade header. They bypass the parser."""
     _refusal: BadMessage | None = None
     """The exception raised in a parser callback. It is stored because httptools raises another one instead."""
-    _pause: asyncio.TimerHandle | None = None
+    _pause_timer: asyncio.TimerHandle | None = None
     """Ends a pause in reading after a refusal."""
     _timer: ConnectionTimer
 
@@ -121,7 +121,7 @@ class DisconnectAwareProtocol(PacedConnection):
                 limit,
             )
         self._set_idle_kind(IdleKind.NO_REQUEST)
-        self._is_full = len(self.connections) > limit
+        self._is_over_limit = len(self.connections) > limit
         if len(self.connections) > limit + max(16, limit // 4):
             self._limits.on_refusal(503)
             _throttled_log.warn(
@@ -133,7 +133,7 @@ class DisconnectAwareProtocol(PacedConnection):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Parse input, or drop it after a refusal. A costly read is charged, which may hold the connection."""
+        """Parse input, or drop it after a refusal. Charge costly reads, and pause reading if their share is used up."""
         if not self._reading_ended:
             self._parse(data)
         self._reads += 1
@@ -148,7 +148,7 @@ class DisconnectAwareProtocol(PacedConnection):
         except BadMessage as exc:
             self._refuse(exc)
         except httptools.HttpParserError:
-            if self._is_last and not self._in_body:
+            if self._is_last and not self._in_body:  # input after the last request is dropped
                 self._reading_ended = True
             else:
                 self._refuse(self._refusal or malformed("This is not well-formed HTTP/1.1."))
@@ -158,9 +158,9 @@ class DisconnectAwareProtocol(PacedConnection):
                 self._report_memory()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Return whether to keep the connection open for HALF_CLOSED_SECONDS: if a complete request is being answered.
+        """Return whether to keep the connection open: True while a complete request is being answered.
 
-        An incomplete pipelined request is dropped.
+        The connection is then closed after HALF_CLOSED_SECONDS. An incomplete pipelined request is dropped.
         """
         if self._is_half_closed:
             return True
@@ -200,7 +200,7 @@ class DisconnectAwareProtocol(PacedConnection):
             self._refuse(too_slow())
 
     def _read(self, data: bytes) -> None:
-        """Feed `data` to the parser, or to the body after an Upgrade header. Raises BadMessage and HttpParserError."""
+        """Pass `data` to the parser, or to `on_body` after an upgrade. Raises BadMessage and HttpParserError."""
         while data:
             if self._body_left:
                 part, data = data[: self._body_left], data[self._body_left :]
@@ -225,7 +225,7 @@ class DisconnectAwareProtocol(PacedConnection):
     def _check_overhead(self, part_bytes: int) -> None:
         """Raise BadMessage for a head, a chunk extension or a trailer that is too long."""
         if self._in_head and not self._overhead_bytes:
-            self._first_read_bytes = part_bytes
+            self._first_part_bytes = part_bytes
         if self._in_head and self._overhead_bytes > MAX_PIPELINED_BYTES and self._is_answering():
             raise overloaded(
                 "While a request is in flight on this connection, at most 16 KB of the next one may arrive."
@@ -249,7 +249,7 @@ class DisconnectAwareProtocol(PacedConnection):
             raise _NoMoreRequests
         self._in_head = True
         self._reads = 0
-        self._head_bytes = self._first_read_bytes = 0
+        self._head_bytes = self._first_part_bytes = 0
         self._timer.begin_message()
         super().on_message_begin()
 
@@ -301,7 +301,7 @@ class DisconnectAwareProtocol(PacedConnection):
     def _check_head(self) -> None:
         """Raise BadMessage if the head is not accepted, or if too many requests are pipelined."""
         self._check_pipeline(self._newest_pipelined_bytes() if self._is_answering() else 0)
-        if self._is_full and self.url not in PROBES:
+        if self._is_over_limit and self.url not in PROBES:
             raise overloaded("This service has reached its limit of connections. Try again in a moment.")
         parser = self.parser
         check_head(Head(parser.get_method(), self.url, parser.get_http_version(), self.headers))
@@ -359,20 +359,20 @@ class DisconnectAwareProtocol(PacedConnection):
     def _refuse(self, refusal: BadMessage) -> None:
         """Send `refusal` after the responses to earlier requests, and drop further input."""
         self._reading_ended, self._in_head, self.headers = True, False, []
-        # Their frames would keep the input alive while the refusal waits.
+        # The frames of a traceback would keep the input alive while the refusal waits.
         refusal.__traceback__ = refusal.__context__ = None
-        broken = self.cycle if self._in_body else None
-        if broken is not None:
-            broken.disconnected = True
-            broken.message_event.set()
-            broken.body = bytearray()
-            self.pipeline = type(self.pipeline)(entry for entry in self.pipeline if entry[0] is not broken)
-            self._remove_pipelined(broken)
+        incomplete = self.cycle if self._in_body else None
+        if incomplete is not None:
+            incomplete.disconnected = True
+            incomplete.message_event.set()
+            incomplete.body = bytearray()
+            self.pipeline = type(self.pipeline)(entry for entry in self.pipeline if entry[0] is not incomplete)
+            self._remove_pipelined(incomplete)
         answering = self._answering
-        if answering is broken and broken is not None and broken.response_started:
+        if answering is incomplete and incomplete is not None and incomplete.response_started:
             self.transport.close()
             self._timer.set_timeout(self._limits.write)
-        elif answering is None or answering is broken or answering.response_complete:
+        elif answering is None or answering is incomplete or answering.response_complete:
             self._send_refusal(refusal)
         else:
             entry = queued_refusal(answering, partial(self._send_refusal, refusal))
@@ -410,12 +410,12 @@ class DisconnectAwareProtocol(PacedConnection):
         elif self._disconnect is not None and self._disconnect.pause_seconds:
             self.flow.pause_reading()
             self._set_idle_kind(IdleKind.ANSWERED)
-            self._pause = self.loop.call_later(self._disconnect.pause_seconds, self._start_next)
+            self._pause_timer = self.loop.call_later(self._disconnect.pause_seconds, self._start_next)
         else:
             self._start_next()
 
     def _start_next(self) -> None:
-        """Start the next pipelined request, else wait for a request or for the rest of one that was answered early."""
+        """Start the next pipelined request. Without one, wait for the next input, or close a half-closed connection."""
         self.flow.resume_reading()
         if self._is_counted:
             self._report_memory()
@@ -466,10 +466,10 @@ class DisconnectAwareProtocol(PacedConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Signal the disconnect to the request that is being answered. Pipelined requests are dropped."""
         self._timer.close()
-        if self._pause is not None:
-            self._pause.cancel()
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
         if self._disconnect is not None:
-            self._disconnect.detach()  # the application may still run, and this connection has left the limits
+            self._disconnect.detach()  # the application may still run, and this connection counts nothing any more
         self._leave_limits()
         answering = self._answering
         if answering is not None:

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 def queued_refusal(
     behind: RequestResponseCycle, send: Callable[[], None]
 ) -> tuple[RequestResponseCycle, ASGI3Application]:
-    """Return an entry for uvicorn's pipeline of a connection. When its turn comes, it calls `send`.
+    """Return an entry for uvicorn's pipeline of a connection. When uvicorn starts the entry, `send` is called.
 
     `behind` is an earlier request of the connection. The entry copies its transport and scope.
     """

@@ -73,13 +73,13 @@ class BearerAuthMiddleware:
             self._metrics.refused(403)
             await self._challenges.ask_for_scopes(send, PASSTHROUGH_SCOPES, is_read_only=READ_ONLY_KEY in scope)
         else:
-            if caller.can_ask_for_scopes and token is not None:  # other callers come with their own `current`, or None
+            if caller.can_ask_for_scopes and token is not None:  # the authenticator sets `current` of others, if it can
                 caller = replace(caller, current=partial(self._principal_now, token))
             scope[CALLER] = caller
             await self._app(scope, receive, send)
 
     async def _principal_now(self, token: str) -> Principal | None:
-        """Return the current principal of a token; None if it is no longer accepted.
+        """Return the current principal of a token that is still accepted, else None.
 
         Raises InternalError if the token cannot be checked now.
         """

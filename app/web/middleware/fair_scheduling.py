@@ -2,11 +2,11 @@
 
 Calls that the cache answers are CPU-bound, and the event loop runs all ready tasks in a row. A turn is one iteration
 of the loop. In each turn, each client starts at most one request, and all clients together start as many as take a few
-milliseconds. A client is a bearer token, or a probe path; all requests without a well-formed bearer token share one
-client key. Scheduling costs a fifth of the throughput, so it is off while there is only one client.
+milliseconds. Clients are told apart by their client key: the bearer token, or the path of a probe. All other requests
+share one key. Scheduling costs a fifth of the throughput, so it is off while there is only one client.
 
-The probe paths and the key of requests without a token stand for many real clients. Their newest request starts first,
-so that a flood of them does not delay the probe of an orchestrator.
+The keys of probes and of requests without a token stand for many real clients. The newest request of such a key starts
+first, so that a flood of requests does not delay the probe of an orchestrator.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from app.web.connection.refusal_pace import RefusalPace
 from app.web.middleware.request_memory import HEAD_ALLOWANCE_BYTES, refuse
 
 CONTENTION_SECONDS = 0.25
-"""Scheduling stays on for this time after a request whose client differs from that of the request before it."""
+"""Scheduling stays on for this time after two consecutive requests of different clients."""
 
 TURN_SECONDS = 0.004
 """Duration of a turn beyond which fewer requests start in the next one."""
@@ -41,7 +41,7 @@ QUEUED_REQUEST_BYTES = 8_000
 """Memory of a queued request in addition to its head: an asyncio task, and the request and response objects."""
 
 BEARER = "Bearer "
-"""Prefix of the client keys that contain a token. It keeps them apart from the probe paths."""
+"""Prefix of the client keys that contain a token, so that no token can be taken for a probe path."""
 
 PROBES = ("/livez", "/readyz")
 """Paths of the probes. Each is a client key, and counts as accepted by the backend."""
@@ -74,9 +74,9 @@ class FairScheduler:
         self._clock = clock
         self._started: set[str] = set()  # client keys with a start in this turn
         self._queues: dict[str, Queue] = {}
-        # Key of a ring: token accepted, nothing of the client's queue started yet. The order is that of service.
+        # Key of a ring: whether it is for accepted tokens, and for first requests of queues. The next ring is first.
         self._ring_keys = [(True, True), (False, True), (True, False), (False, False)]
-        self._rings: dict[tuple[bool, bool], Ring] = {key: OrderedDict() for key in self._ring_keys}
+        self._rings: dict[tuple[bool, bool], Ring] = {ring_key: OrderedDict() for ring_key in self._ring_keys}
         self._turn_limit = MAX_STARTS_PER_TURN
         self._turn_began = 0.0
         self._latest_client = ""
@@ -130,24 +130,25 @@ class FairScheduler:
 
     def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the requests of a turn, and schedule the next turn if any started or are queued."""
-        self._adapt(self._clock())
+        self._adapt_turn_limit(self._clock())
         self._started.clear()
         requeued: list[tuple[Ring, str]] = []
         for _ in range(self._turn_limit):
-            key = next((key for key in self._ring_keys if self._rings[key]), None)
-            if key is None:
+            ring_key = next((ring_key for ring_key in self._ring_keys if self._rings[ring_key]), None)
+            if ring_key is None:
                 break
-            self._ring_keys.remove(key)
-            self._ring_keys.append(key)
-            client_key, _ = self._rings[key].popitem(last=False)
+            self._ring_keys.remove(ring_key)
+            self._ring_keys.append(ring_key)
+            client_key, _ = self._rings[ring_key].popitem(last=False)
             if self._start_next(client_key):
-                requeued.append((self._rings[key[0], False], client_key))
+                is_token_accepted, _ = ring_key
+                requeued.append((self._rings[is_token_accepted, False], client_key))
         for ring, client_key in requeued:
             ring[client_key] = None
         if not self.is_idle:
             loop.call_soon(self._next_turn, loop)
 
-    def _adapt(self, now: float) -> None:
+    def _adapt_turn_limit(self, now: float) -> None:
         """Halve the limit of starts after a long turn, and raise it by one after a short turn."""
         is_long = now - self._turn_began > TURN_SECONDS
         self._turn_limit = max(1, self._turn_limit // 2) if is_long else min(MAX_STARTS_PER_TURN, self._turn_limit + 1)
@@ -199,10 +200,10 @@ class FairSchedulingMiddleware:
 
 
 class RequestQueue:
-    """Queues requests in the scheduler, and counts their heads in the memory budget, queued or not.
+    """Queues requests in the scheduler, and counts their heads in the memory budget.
 
-    Short heads are counted while they are queued, except those of probes. Later they are covered by what
-    RequestMemoryMiddleware counts, or by what each connection may hold.
+    Long heads are counted until the response ends. Short heads are counted only while their requests are queued, except
+    those of probes. After that, RequestMemoryMiddleware or the memory of the connection covers them.
     """
 
     def __init__(
@@ -222,11 +223,11 @@ class RequestQueue:
         self._on_refusal = on_refusal
 
     async def wait_or_refuse(self, scheduler: FairScheduler, client_key: str, scope: Scope, send: Send) -> bool:
-        """Wait until a request may start, and return True. If the budget has no memory for it, answer 429: False."""
+        """Wait until a request may start, and return True. Without memory for it, answer 429 and return False."""
         disconnect: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
         head_bytes = disconnect.head_bytes if disconnect is not None else 0
-        is_free = client_key in PROBES and head_bytes <= SMALL_PROBE_BYTES
-        amount = 0 if is_free else QUEUED_REQUEST_BYTES + head_bytes
+        is_uncounted = client_key in PROBES and head_bytes <= SMALL_PROBE_BYTES
+        amount = 0 if is_uncounted else QUEUED_REQUEST_BYTES + head_bytes
         owner = self._owner_of(client_key)
         if not self._memory.take(owner, amount):
             self._pace.slow_down(scope)

@@ -9,7 +9,7 @@ from app.web.middleware.fair_scheduling import PROBES
 
 
 class PacedRefusalsMiddleware:
-    """Pauses the connection of each refused request. The pause is short while refusals are few. Probes have none."""
+    """Pauses the connection of each refused request, except probes. The pause is short while refusals are few."""
 
     def __init__(self, app: ASGIApp, pace: RefusalPace) -> None:
         """Wrap `app`. `pace` determines the pauses."""

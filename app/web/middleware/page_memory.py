@@ -1,8 +1,8 @@
 """Middleware that counts the memory of requests outside /mcp and /admin/v1: pages, forms of sign-in and callbacks.
 
-These requests have no caller with a quota, so their connections count them: NOBODY in the memory budget. Beyond its
-share, the connection that has held memory longest is closed, and not the newest request refused. Half-sent bodies thus
-keep nobody else out.
+These requests have no caller, so the memory budget counts their memory for their connections, under the owner NOBODY.
+If the connections of NOBODY hold too much, the one that has held memory longest is closed, and no request
+is refused. Thus clients that never finish their bodies do not keep others out.
 """
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,7 +12,7 @@ from app.web.middleware.fair_scheduling import PROBES
 from app.web.middleware.request_memory import PARTIAL_REQUEST_BYTES
 
 BODY_FACTOR = 2
-"""Memory for each byte of a body: in its growing buffer, and in the copy that is parsed."""
+"""Memory for each byte of a body: once in the buffer that receives it, once in the copy that is parsed."""
 
 
 class PageMemoryMiddleware:

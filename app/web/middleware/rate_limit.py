@@ -1,4 +1,4 @@
-"""Middleware that answers 429 to callers who go on calling over their team's limit of calls.
+"""Middleware that answers 429 to callers who keep calling above their team's limit of calls.
 
 The first refusals of a caller are results of the tool call; RateLimits decides when HTTP refuses instead.
 """

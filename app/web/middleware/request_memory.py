@@ -1,8 +1,8 @@
 """Middleware that limits the memory of requests in flight, per token and in total.
 
 Bytes are limited rather than requests, because the sizes of requests differ widely. A request is counted to the end of
-its response. FairSchedulingMiddleware counts long heads (request line and headers). Response bytes in the send buffer
-of a connection are counted there, in app/web/connection.
+its response. FairSchedulingMiddleware counts long heads (request line and headers). The connection counts
+the response bytes in its send buffer (app/web/connection).
 """
 
 from collections.abc import Callable
@@ -30,13 +30,13 @@ REQUEST_BYTES = 46_000
 STREAM_BYTES = 46_000
 """Additional memory of a request whose response is an event stream.
 
-Measured with 600 of them: 46 KB each before 2026-07-28, and 25 KB since.
+Measured with 600 streams: 46 KB each in protocol revisions before 2026-07-28, and 25 KB from it on.
 """
 
 HEAD_ALLOWANCE_BYTES = 4_000
 """Size of a head that PARTIAL_REQUEST_BYTES covers. The head of a usual client takes 3 KB.
 
-FairSchedulingMiddleware counts what is longer, for requests of all paths.
+FairSchedulingMiddleware counts the bytes above this size, for requests of all paths.
 """
 
 
@@ -53,7 +53,7 @@ RESPONSE_ALLOWANCE_BYTES = 32 * 1024
 """Size of a response that REQUEST_BYTES covers. A batch of 50 tasks and the list of tools are smaller."""
 
 SMALL_PART_BYTES = 8 * 1024
-"""A part of a response up to this size is never refused, because it may alone name a task that was bought."""
+"""A part of a response up to this size is never refused, because it may be all that names a task that was bought."""
 
 REQUEST_MEMORY = "luma_mcp.request_memory"
 """Key of the RequestMemory in the ASGI scope of a request."""
@@ -69,13 +69,13 @@ class RequestMemoryMiddleware:
     """Answers 429 to requests that exceed the memory quota of their token, or of all tokens."""
 
     def __init__(self, app: ASGIApp, quota: CallerQuota, count_refusal: Callable[[int], None]) -> None:
-        """Wrap `app`. Must be inside BearerAuthMiddleware. `quota` counts bytes; `count_refusal` gets each status."""
+        """Wrap `app`. Must be inside BearerAuthMiddleware. `quota` counts bytes; `count_refusal` gets the status."""
         self._app = app
         self._quota = quota
         self._count_refusal = count_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and count its memory, until the response and all work that keeps the lease have ended."""
+        """Pass the request on and count its memory, until the response and all holders of its MemoryLease end."""
         subject = cast("Caller", scope[CALLER]).principal.subject
         memory = scope[REQUEST_MEMORY] = RequestMemory(self._quota, subject)
         disconnect = scope.get(DISCONNECT_SIGNAL)
@@ -113,9 +113,10 @@ class RequestMemory:
     """
 
     def __init__(self, quota: CallerQuota, subject: str) -> None:
-        """Start with no bytes taken. `subject` is the caller's, by which the quota counts."""
+        """Start with no bytes taken. `subject` identifies the caller in the quota."""
         self._quota = quota
         self._subject = subject
+        # Memory of the response that REQUEST_BYTES covers, or that was taken from the quota.
         self._covered_response_memory = RESPONSE_FACTOR * RESPONSE_ALLOWANCE_BYTES
         self._is_complete = False
         self.amount = self.response_bytes = 0
@@ -136,18 +137,18 @@ class RequestMemory:
 
         The returned function raises _QuotaExceeded if the quota does not allow a part of the body.
         """
-        parsed = 0
+        decoded = 0
 
         async def counted() -> Message:
-            nonlocal parsed
+            nonlocal decoded
             message = await receive()
             body = message.get("body", b"")
-            parsed += decoded_bytes(body)
+            decoded += decoded_bytes(body)
             if message.get("more_body", False):
                 self.take(len(body))
             elif not self._is_complete:
                 self._is_complete = True
-                self.take(REQUEST_BYTES - PARTIAL_REQUEST_BYTES + len(body) + parsed)
+                self.take(REQUEST_BYTES - PARTIAL_REQUEST_BYTES + len(body) + decoded)
             return message
 
         return counted

@@ -81,7 +81,10 @@ class PageTrustedHostMiddleware:
 
 
 MAX_LENGTH = 300
-"""Characters of a host or an origin. A DNS name has at most 253. The landing page is cached for each host under `*`."""
+"""Maximum number of characters of a host or an origin. A DNS name has at most 253.
+
+If every host is allowed, the cache of landing pages has a page for each host, so the length of hosts must be limited.
+"""
 
 
 class AllowList:
@@ -94,14 +97,16 @@ class AllowList:
         """Allow `patterns`, case-insensitively."""
         self._allows_all = "*" in patterns
         self._exact = frozenset(pattern.lower() for pattern in patterns)
-        self._any_port = frozenset(pattern.lower().removesuffix(":*") for pattern in patterns if pattern.endswith(":*"))
+        self._with_any_port = frozenset(
+            pattern.lower().removesuffix(":*") for pattern in patterns if pattern.endswith(":*")
+        )
 
     def allows(self, value: str) -> bool:
         """Return whether `value` is allowed."""
         if len(value) > MAX_LENGTH:
             return False
         lowered = value.lower()
-        if self._allows_all or lowered in self._exact or lowered in self._any_port:
+        if self._allows_all or lowered in self._exact or lowered in self._with_any_port:
             return True
         name, _, port = lowered.rpartition(":")
-        return port.isdecimal() and name in self._any_port
+        return port.isdecimal() and name in self._with_any_port

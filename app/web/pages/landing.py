@@ -16,7 +16,7 @@ SANDBOX_NOTE = (
     "what happens:"
 )
 
-DOUBTFUL_NOTE = (
+UNCERTAIN_URL_NOTE = (
     "This address may be wrong, because the page was opened through a proxy that this service does not trust. The "
     "operator of this service can set LUMA_MCP_PUBLIC_URL to its public address, or list the proxy in "
     "LUMA_MCP_TRUSTED_PROXIES."
@@ -25,7 +25,7 @@ DOUBTFUL_NOTE = (
 
 WITH_HEADER = "Add this URL to your agent platform, with {tokens}:"
 BY_SIGN_IN = "Add this URL to your agent platform and press Connect. You sign in with {login}:"
-LOGIN_IS_SEALED = (
+SIGN_IN_CUSTODY = (
     "An app that you connect gets a token of this service, never one of {login}. See and end what is connected on"
 )
 
@@ -36,13 +36,13 @@ def page(  # noqa: PLR0913 - the facts that the page shows
     backend_name: str,
     tokens: AcceptedTokens,
     *,
-    sandbox: bool,
+    is_sandbox: bool,
     is_url_uncertain: bool = False,
     identity_provider_name: str | None = None,
 ) -> str:
     """Return the HTML page for the service at `base_url`. If `is_url_uncertain`, it says that the URL may be wrong.
 
-    `identity_provider_name` is the name of the upstream login with which people sign in; None if there is no sign-in.
+    `identity_provider_name` is the name of the upstream login with which people sign in; None without sign-in.
     """
     url = f"{base_url}/mcp"
     names = {"tokens": tokens.names, "login": identity_provider_name or ""}
@@ -51,15 +51,15 @@ def page(  # noqa: PLR0913 - the facts that the page shows
         how=escape((WITH_HEADER if identity_provider_name is None else BY_SIGN_IN).format(**names)),
         token=escape(tokens.custody)
         if identity_provider_name is None
-        else escape(LOGIN_IS_SEALED.format(**names)) + account,
+        else escape(SIGN_IN_CUSTODY.format(**names)) + account,
         connect="" if identity_provider_name is None else _connect_section(url),
         setup="Set it up"
         if identity_provider_name is None
         else "With a token instead: programs, curl, and clients without sign-in",
         url=escape(url),
         backend=escape(backend_name),
-        notice=(f'<div class="notice">{escape(DOUBTFUL_NOTE)}</div>' if is_url_uncertain else "")
-        + (_sandbox_notice() if sandbox else ""),
+        notice=(f'<div class="notice">{escape(UNCERTAIN_URL_NOTE)}</div>' if is_url_uncertain else "")
+        + (_sandbox_notice() if is_sandbox else ""),
         clients="".join(
             _client(client.name, client.steps, client.paste) for client in clients(url, tokens.placeholder)
         ),
@@ -68,8 +68,8 @@ def page(  # noqa: PLR0913 - the facts that the page shows
 
 
 def _connect_section(url: str) -> str:
-    listed = "".join(_client(client.name, client.steps, client.paste) for client in clients_that_sign_in(url))
-    return f"<h2>Connect</h2>{listed}"
+    sections = "".join(_client(client.name, client.steps, client.paste) for client in clients_that_sign_in(url))
+    return f"<h2>Connect</h2>{sections}"
 
 
 @cache

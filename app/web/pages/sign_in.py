@@ -51,13 +51,13 @@ def consent_page(
 ) -> str:
     """Return the consent page. `sealed` is the encrypted request, which the form returns in a hidden field.
 
-    `label` names the account of a browser that is signed in; None if it is not.
+    `label` names the account that the browser is signed in to; None before sign-in.
     """
     name = escape(client.name)
     facts = {
         "App": f'<strong>{name}</strong><br><span class="soft">{_provenance(client)}</span>',
         "Returns you to": _destination(request.redirect_uri),
-        "It may": _items([text for scope, text in _PERMISSIONS.items() if scope in request.scopes]),
+        "It may": _bullet_list([text for scope, text in _PERMISSIONS.items() if scope in request.scopes]),
         "Account": escape(label) if label else f"You sign in with {escape(site.identity_provider_name)} next.",
     }
     warning = f'<p class="warning">{_LOOPBACK_WARNING}</p>' if is_loopback(request.redirect_uri) else ""
@@ -66,7 +66,7 @@ def consent_page(
         choice = '<label><input type="checkbox" name="read_only" value="1">Only look: make no videos</label>'
     body = f"""<h1>Connect {name}?</h1>
 <p>An app asks to use <strong>{escape(site.address)}</strong> on your behalf.</p>
-{_facts(facts)}{warning}
+{_definition_list(facts)}{warning}
 <form method="post" action="{escape(site.public_url)}/authorize">
 <input type="hidden" name="request" value="{escape(sealed)}">
 {choice}
@@ -83,10 +83,10 @@ def account_page(site: Site, label: str, grants: Sequence[Grant], *, csrf_token:
 
     `label` names the person's account. `team_html` is the section about the person's team, as HTML.
     """
-    listed = "".join(_grant(site, grant, csrf_token) for grant in grants)
+    sections = "".join(_grant_section(site, grant, csrf_token) for grant in grants)
     body = f"""<h1>Your connected apps</h1>
 <p>Signed in to <strong>{escape(site.address)}</strong> as {escape(label)}.</p>
-{team_html}{listed or '<p class="soft">No app is connected.</p>'}
+{team_html}{sections or '<p class="soft">No app is connected.</p>'}
 <div class="buttons">{_button(site, csrf_token, "sign-out", "Sign out of this browser")}</div>
 <p class="soft">Signing out leaves the apps connected. An app that you disconnect can no longer use your account.</p>"""
     return page("Your connected apps", body)
@@ -129,7 +129,7 @@ def _template() -> Template:
     return Template(files("app.web.pages").joinpath("sign_in.html").read_text(encoding="utf-8"))
 
 
-def _facts(facts: dict[str, str]) -> str:
+def _definition_list(facts: dict[str, str]) -> str:
     return "<dl>" + "".join(f"<div><dt>{term}</dt><dd>{text}</dd></div>" for term, text in facts.items()) + "</dl>"
 
 
@@ -144,38 +144,46 @@ def _provenance(client: OAuthClient) -> str:
 
 def _destination(redirect_uri: str) -> str:
     """Return the destination of a redirect URI as HTML: a program, an app with a private-use URI scheme, or a host."""
-    shown = escape(shown_host(redirect_uri))
+    host = escape(shown_host(redirect_uri))
     if is_loopback(redirect_uri):
-        return f"a program on this computer ({shown})"
-    is_app_scheme = shown.endswith(":")  # such as `cursor:`; a host never ends with a colon
-    return f"an app on this computer ({shown})" if is_app_scheme else shown
+        return f"a program on this computer ({host})"
+    is_app_scheme = host.endswith(":")  # such as `cursor:`; a host never ends with a colon
+    return f"an app on this computer ({host})" if is_app_scheme else host
 
 
-def _items(texts: Sequence[str]) -> str:
+def _bullet_list(texts: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
 
 
-def _grant(site: Site, grant: Grant, csrf_token: str) -> str:
+def _grant_section(site: Site, grant: Grant, csrf_token: str) -> str:
     may = "make videos and see them" if Scope.GENERATE in grant.scopes else "see videos"
+    disconnect = _button(site, csrf_token, "end", "Disconnect", grant_id=grant.id, app_name=grant.client_name)
     used = f"last used {_date(grant.last_used_at)}" if grant.last_used_at is not None else "not used yet"
     return (
         f'<section class="grant"><div><h2>{escape(grant.client_name)}</h2>'
         f'<p class="soft">{escape(grant.redirect_host)} · '
         f"may {may} · since {_date(grant.created_at)}, {used}</p></div>"
-        f"{_button(site, csrf_token, 'end', 'Disconnect', grant_id=grant.id, about=grant.client_name)}</section>"
+        f"{disconnect}</section>"
     )
 
 
 def _button(  # noqa: PLR0913 - the form of a button
-    site: Site, csrf_token: str, action: str, text: str, *, grant_id: str = "", about: str = "", is_main: bool = False
+    site: Site,
+    csrf_token: str,
+    action: str,
+    text: str,
+    *,
+    grant_id: str = "",
+    app_name: str = "",
+    is_main: bool = False,
 ) -> str:
     hidden = f'<input type="hidden" name="grant" value="{escape(grant_id)}">' if grant_id else ""
-    label = f' aria-label="{escape(f"{text} {about}")}"' if about else ""
-    look = ' class="go"' if is_main else ""
+    label = f' aria-label="{escape(f"{text} {app_name}")}"' if app_name else ""
+    css_class = ' class="go"' if is_main else ""
     return (
         f'<form method="post" action="{escape(site.public_url)}/account">'
         f'<input type="hidden" name="token" value="{escape(csrf_token)}">{hidden}'
-        f'<button{look} name="action" value="{action}"{label}>{escape(text)}</button></form>'
+        f'<button{css_class} name="action" value="{action}"{label}>{escape(text)}</button></form>'
     )
 
 

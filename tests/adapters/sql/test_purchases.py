@@ -6,7 +6,7 @@ import secrets
 import pytest
 
 from app.adapters.sql.engine import Database
-from app.adapters.sql.purchases import MAX_CLAIMS, SqlPurchases
+from app.adapters.sql.purchases import MAX_CALLBACK_TASKS, SqlPurchases
 from app.domain.purchase import SENDING_SECONDS, KeyName, NewPurchase, PurchaseState
 from tests.support.clock import HandClock
 from tests.support.databases import BACKEND, opened, purchases_at
@@ -234,11 +234,11 @@ async def test_only_the_first_callback_is_recorded(purchases: SqlPurchases) -> N
 async def test_callback_claims_are_bounded_and_keep_the_first_and_the_last(
     purchases: SqlPurchases, clock: HandClock
 ) -> None:
-    named = [f"task-{number}" for number in range(MAX_CLAIMS + 2)]
+    named = [f"task-{number}" for number in range(MAX_CALLBACK_TASKS + 2)]
     for task_id in (*named, named[0]):
         await purchases.add_callback_task("callback", task_id)
         clock.advance(1)
-    assert await purchases.callback_tasks("callback") == [*named[: MAX_CLAIMS - 1], named[-1]]
+    assert await purchases.callback_tasks("callback") == [*named[: MAX_CALLBACK_TASKS - 1], named[-1]]
 
 
 async def test_old_rows_are_deleted(purchases: SqlPurchases, clock: HandClock) -> None:

@@ -24,7 +24,7 @@ It bounds how long a token is accepted after the issuer's keys have become too o
 """
 
 USE_INTERVAL_SECONDS = 1.0
-"""Shortest time between two notes that one token was accepted."""
+"""Minimum interval between two records of the use of one token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class JwtAuthenticator:
     def recognise(self, token: str) -> Caller | UnverifiedToken | None:
         """Return the cached caller of `token`, or else the unverified token.
 
-        Return None if the token claims to be of another issuer. Raises TokenRefused if it cannot be decoded: it may be
-        one of this issuer, which nobody else must get. Raises AuthenticationUnavailable.
+        Return None if the token claims to be of another issuer. Raises TokenRefused if the token cannot be decoded: it
+        may be a token of this issuer, which must not be sent to the backend. Raises AuthenticationUnavailable.
         """
         cached, now = self._cache.get(_digest(token)), self._clocks.monotonic()
         if cached is None or not self._is_current(cached, now):

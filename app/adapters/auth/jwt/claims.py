@@ -86,20 +86,24 @@ def expires_at(claims: Claims) -> float:
 def person_of(claims: Claims, names: ClaimNames) -> Person:
     """Return the holder of a token. Its claims must have been checked."""
     subject: str = claims["sub"]
-    given = [name.removeprefix("/") for name in _texts(claims.get(names.team))[:MAX_TEAMS]]
-    teams = dict.fromkeys(valid for name in given if (valid := _valid(name)) is not None)
+    named_teams = [name.removeprefix("/") for name in _texts(claims.get(names.team))[:MAX_TEAMS]]
+    teams = dict.fromkeys(valid for name in named_teams if (valid := _valid_name_or_none(name)) is not None)
     name = claims.get(names.member)
-    shown = (_valid(name) if isinstance(name, str) else None) or _valid(subject) or f"{subject[:40].strip()}…"
-    return Person(claims["iss"], subject, shown, tuple(teams))
+    display_name = (
+        (_valid_name_or_none(name) if isinstance(name, str) else None)
+        or _valid_name_or_none(subject)
+        or f"{subject[:40].strip()}…"
+    )
+    return Person(claims["iss"], subject, display_name, tuple(teams))
 
 
 def scopes_of(claims: Claims, names: ClaimNames) -> frozenset[Scope]:
     """Return the scopes that a token grants. Scopes of other services are left out."""
-    given = (_words(claims.get(claim)) for claim in names.scopes)
-    return frozenset(names.granted[word] for words in given for word in words if word in names.granted)
+    scope_lists = (_words(claims.get(claim)) for claim in names.scopes)
+    return frozenset(names.granted[name] for scopes in scope_lists for name in scopes if name in names.granted)
 
 
-def _valid(name: str) -> str | None:
+def _valid_name_or_none(name: str) -> str | None:
     try:
         return valid_name(name)
     except ValueError:
@@ -108,8 +112,8 @@ def _valid(name: str) -> str | None:
 
 def _texts(value: object) -> list[str]:
     """Return the strings in a claim that is a string or a list."""
-    every = value if isinstance(value, list) else [value]
-    return [one for one in every if isinstance(one, str)]
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if isinstance(item, str)]
 
 
 def _words(value: object) -> list[str]:

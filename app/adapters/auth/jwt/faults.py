@@ -4,7 +4,7 @@ from app.ports.auth import TokenFault
 
 
 class TokenRefused(Exception):
-    """A token is not valid. `fault` is the reason, for the metrics; the response to the holder does not have it."""
+    """A token is not valid. `fault` is the reason for the metrics; the response to the holder does not contain it."""
 
     def __init__(self, fault: TokenFault) -> None:
         """Hold the reason."""

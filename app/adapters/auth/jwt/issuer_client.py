@@ -58,7 +58,7 @@ class IssuerClient:
         """
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                metadata = await self._metadata()
+                metadata = await self._fetch_metadata()
         except TimeoutError:
             raise IssuerUnavailable(f"does not answer within {DEADLINE_SECONDS:.0f} s") from None
         self._key_set_url_in(metadata)
@@ -96,13 +96,13 @@ class IssuerClient:
 
     async def _read_keys(self) -> KeySet:
         if self._key_set_url is None:
-            self._key_set_url = self._key_set_url_in(await self._metadata())
+            self._key_set_url = self._key_set_url_in(await self._fetch_metadata())
         keys = read_key_set(await self._fetch_json(self._key_set_url))
         if not keys:
             raise IssuerUnavailable("publishes no usable key: RSA of 2048 to 8192 bits, EC or Ed25519, for signatures")
         return keys
 
-    async def _metadata(self) -> dict[str, Any]:
+    async def _fetch_metadata(self) -> dict[str, Any]:
         for url in metadata_urls(self._issuer):
             document = await self._fetch_json(url)
             if isinstance(document, dict):

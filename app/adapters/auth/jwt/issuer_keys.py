@@ -11,7 +11,7 @@ from app.ports.auth import AuthenticationUnavailable, TokenFault
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 
 REFRESH_SECONDS = 300.0
-"""Interval of the refreshes. A key that the issuer has withdrawn is accepted for so long at most."""
+"""Interval of the refreshes. While they succeed, a key that the issuer has withdrawn is accepted for this at most."""
 
 RETRY_SECONDS = 10.0
 """Shortest time between two reads of the keys. Tokens that name invented keys cannot cause more reads."""
@@ -106,9 +106,10 @@ class IssuerKeys:
         return self._keys.named(key_id)
 
     async def _wait_for_refresh(self) -> None:
-        """Start a refresh, or join the running one, and wait for its end. Return at once within RETRY_SECONDS of one.
+        """Start a refresh, or join the running one, and wait for its end.
 
-        Raises AuthenticationUnavailable if too many requests are waiting.
+        Return at once if the last one started less than RETRY_SECONDS ago, and has ended. Raises
+        AuthenticationUnavailable if too many requests are waiting.
         """
         if (refresh := self._refresh_if_due()) is None:
             return
@@ -122,7 +123,7 @@ class IssuerKeys:
             self._waiting -= 1
 
     def _refresh_if_due(self) -> asyncio.Task[None] | None:
-        """Return the running refresh, or start one. Return None within RETRY_SECONDS of the start of the last one."""
+        """Return the running refresh, or a new one; None if the last one started less than RETRY_SECONDS ago."""
         now = self._clock()
         is_due = self._last_attempt_at is None or now - self._last_attempt_at >= RETRY_SECONDS
         if self._refreshing is None and is_due:

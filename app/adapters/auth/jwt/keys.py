@@ -36,7 +36,7 @@ MAX_MEMBER_LENGTH = 2_000
 """Maximum length, in characters, of a number in a key. A modulus of MAX_RSA_BITS has 1,366."""
 
 MAX_EXPONENT_LENGTH = 6
-"""Maximum length, in characters, of an RSA exponent, which is then below 2**32. Its bits cost time to verify with."""
+"""Maximum length, in characters, of an RSA exponent, so that it is below 2**32. Each bit makes verification slower."""
 
 _NUMBERS: Mapping[str, Sequence[str]] = {"RSA": ("n", "e"), "EC": ("x", "y"), "OKP": ("x",)}
 """The members with the public numbers of a key, by its type."""
@@ -62,9 +62,9 @@ class KeySet:
     def __init__(self, keys: Sequence[VerificationKey]) -> None:
         """Hold `keys` in the given order."""
         self._keys = tuple(keys)
-        written = [(key.id, sorted(key.algorithms), _bytes_of(key.key)) for key in self._keys]
-        self.digest = hashlib.sha256(repr(written).encode()).digest()
-        """Equal for equal sets."""
+        entries = [(key.id, sorted(key.algorithms), _bytes_of(key.key)) for key in self._keys]
+        self.digest = hashlib.sha256(repr(entries).encode()).digest()
+        """A hash of the keys in their order, which changes when they change."""
 
     def __len__(self) -> int:
         """Return the number of keys."""
@@ -94,9 +94,9 @@ def find_key(document: object, key_id: str | None, algorithm: str) -> Verificati
 
 
 def public_jwks(document: object) -> list[dict[str, str]]:
-    """Return the members that matter of each key in a key set that may verify signatures. No key is built."""
-    found = document.get("keys") if isinstance(document, dict) else None
-    jwks = found[:MAX_KEYS] if isinstance(found, list) else []
+    """Return those keys in a key set that may verify signatures, each without unused members. No key is built."""
+    keys = document.get("keys") if isinstance(document, dict) else None
+    jwks = keys[:MAX_KEYS] if isinstance(keys, list) else []
     return [public for jwk in jwks if isinstance(jwk, dict) and (public := _public_part(jwk)) is not None]
 
 
@@ -126,12 +126,14 @@ def _public_part(jwk: Mapping[str, Any]) -> dict[str, str] | None:
     if not isinstance(kind, str) or kind not in _NUMBERS or not _is_for_signatures(jwk):
         return None
     names = ("kty", *(name for name in ("crv", "alg", "kid") if jwk.get(name) is not None), *_NUMBERS[kind])
-    public = {name: value for name in names if isinstance(value := jwk.get(name), str) and len(value) <= _most(name)}
+    public = {
+        name: value for name in names if isinstance(value := jwk.get(name), str) and len(value) <= _max_length(name)
+    }
     return public if len(public) == len(names) and _algorithms_of(public) else None
 
 
-def _most(member: str) -> int:
-    """Return the most characters of a member."""
+def _max_length(member: str) -> int:
+    """Return the maximum length, in characters, of a member."""
     return {"kid": MAX_KEY_ID_LENGTH, "e": MAX_EXPONENT_LENGTH}.get(member, MAX_MEMBER_LENGTH)
 
 
@@ -147,5 +149,5 @@ def _algorithms_of(jwk: Mapping[str, str]) -> frozenset[str]:
     fitting = RSA_ALGORITHMS if jwk.get("kty") == "RSA" else frozenset()
     if jwk.get("kty") in ("EC", "OKP"):
         fitting = frozenset(algorithm for curve, algorithm in CURVES.items() if curve == jwk.get("crv"))
-    named = jwk.get("alg")
-    return fitting if named is None else frozenset(one for one in fitting if one == named)
+    declared = jwk.get("alg")
+    return fitting if declared is None else frozenset(algorithm for algorithm in fitting if algorithm == declared)

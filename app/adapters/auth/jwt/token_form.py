@@ -36,13 +36,13 @@ def may_be_jwt(token: str) -> bool:
 
 
 def read_token(token: str, issuer: str) -> UnverifiedToken | None:
-    """Return the decoded token; None unless it has the form of a JWT, an `alg`, and `iss` is `issuer`."""
+    """Return the decoded token if it is a JWT with an `alg` and claims `issuer` as its `iss`, else None."""
     decoded = decode_token(token)
     return decoded if decoded is not None and decoded.claims.get("iss") == issuer else None
 
 
 def decode_token(token: str) -> UnverifiedToken | None:
-    """Return the decoded token, whoever its issuer is; None unless it has the form of a JWT and an `alg`."""
+    """Return the decoded token, of any issuer, if it is a JWT with an `alg`, else None."""
     if (parts := _COMPACT_FORM.fullmatch(token)) is None:
         return None
     header, claims = _decoded(parts[1]), _decoded(parts[2])
