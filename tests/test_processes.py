@@ -6,7 +6,6 @@ import signal
 import socket
 import sqlite3
 import threading
-import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -283,14 +282,6 @@ def test_a_folder_of_metrics_starts_without_the_counts_of_ended_processes(tmp_pa
             assert total(metrics, "process_resident_memory_bytes") > 0
 
 
-def until_available(url: str, headers: dict[str, str]) -> httpx.Response:
-    """Repeat a GET while the answer is 503, as where the machine did not run a process for some seconds."""
-    give_up_at = time.monotonic() + 30
-    while (response := httpx.get(url, headers=headers)).status_code == 503 and time.monotonic() < give_up_at:
-        pass
-    return response
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_administration_moves_to_a_port_of_its_own(tmp_path: Path, redis_server: RedisServer, workers: int) -> None:
     port = free_port()
@@ -308,7 +299,7 @@ def test_administration_moves_to_a_port_of_its_own(tmp_path: Path, redis_server:
     with serving_process("--workers", str(workers), cwd=tmp_path, env=env) as server:
         until_ready(server.url)
         for _ in range(4 * workers):
-            team = until_available(f"http://127.0.0.1:{port}/admin/v1/team", headers)
+            team = httpx.get(f"http://127.0.0.1:{port}/admin/v1/team", headers=headers)
             assert (team.status_code, team.json().get("name")) == (200, "film"), team.text
             assert httpx.get(f"{server.url}/admin/v1/team", headers=headers).status_code == 404
         for path in ("/mcp", "/livez", "/metrics", "/"):
