@@ -20,14 +20,17 @@ from anyio.streams.tls import TLSStream
 MAX_HANDSHAKE_BYTES = 12 * 1024
 """Maximum number of bytes that a server sends before the handshake is done. Usual certificates have 3 to 7 KB."""
 
+STRANGERS_THREADS = 2
+"""Concurrent handshakes with servers that callers name. Each may take seconds of processor time."""
+
 PRIORITY = 10
 """The nice value of the threads for servers that callers name. The event loop gets ten times their processor time."""
 
 
-def strangers_threads(count: int) -> Executor:
-    """Return `count` threads for handshakes with servers that callers name. On Linux, they have a low priority."""
+def strangers_threads() -> Executor:
+    """Return new threads for handshakes with servers that callers name. On Linux, they have a low priority."""
     initializer = _lower_priority if sys.platform == "linux" else None
-    return ThreadPoolExecutor(count, "strangers-tls", initializer)
+    return ThreadPoolExecutor(STRANGERS_THREADS, "strangers-tls", initializer)
 
 
 @cache

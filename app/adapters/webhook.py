@@ -24,9 +24,6 @@ from app.ports.alerts import BudgetAlert, NotDelivered
 MAX_CONNECTION_BYTES = 256 * 1024
 """Maximum number of bytes that a receiver of alerts may send: certificates, TLS records and the start of a response."""
 
-HANDSHAKE_THREADS = 2
-"""Concurrent TLS handshakes. Each may take seconds of processor time if a server sends costly certificates."""
-
 SECONDS = 10.0
 """Timeout of one attempt, including the connection."""
 
@@ -51,7 +48,7 @@ class WebhookSender:
         self._wall_clock = wall_clock
         self._transport = transport
         self._resolver = resolver or Resolver()
-        self._threads = strangers_threads(HANDSHAKE_THREADS)
+        self._threads = strangers_threads()
 
     async def send(self, alert: BudgetAlert) -> None:
         """Send an alert once. Raises NotDelivered unless the response has a 2xx status."""

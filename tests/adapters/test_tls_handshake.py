@@ -92,7 +92,7 @@ async def test_documents_of_strangers_are_fetched_with_a_usual_chain(
 
 def test_threads_for_strangers_have_a_low_priority_and_others_keep_theirs() -> None:
     own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    with strangers_threads(1) as threads:
+    with strangers_threads() as threads:
         assert threads.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result() == PRIORITY
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
 

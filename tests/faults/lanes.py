@@ -21,7 +21,7 @@ MAX_SECONDS = 180.0
 
 
 class _Worlds:
-    """The processes of scenarios that ended well, by form, for the next scenario of that form."""
+    """The processes of scenarios that ended without an exception, by form, for the next scenario of that form."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
         """`stack` ends all processes."""

@@ -103,7 +103,7 @@ class Realm:
         return int(self._asked("state")["reads"].get(KEY_SET, 0))
 
     def _asked(self, action: str, **values: object) -> dict[str, Any]:
-        answer: dict[str, Any] = (
+        answer: dict[str, Any] = (  # httpx's own JSON cannot encode half of a surrogate pair
             self._http.post(f"{self._control}/{action}", content=json.dumps(values)).raise_for_status().json()
         )
         return answer

@@ -33,9 +33,6 @@ SECONDS = 10.0
 PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
 """Concurrent fetches, in all and from one network. Further ones wait. A slow server delays only its own network."""
 
-HANDSHAKE_THREADS = 2
-"""Concurrent TLS handshakes. Each may take seconds of processor time if a server sends costly certificates."""
-
 MAX_CHUNKS = 1_000
 """Maximum number of chunks of a response. Each costs 20 microseconds, and a server may send one for each byte."""
 
@@ -90,7 +87,7 @@ class PublicFetcher:
         self._resolver = resolver or Resolver()
         self._places = FairLimiter(PLACES, lambda _network: True)
         self._headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": user_agent}
-        self._threads = strangers_threads(HANDSHAKE_THREADS)
+        self._threads = strangers_threads()
         self._context = context or tls_context(os.environ, is_for_strangers=True)
 
     def may_fetch(self, url: str) -> bool:
