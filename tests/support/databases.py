@@ -9,7 +9,7 @@ from typing import Self
 
 import asyncpg
 
-from app.adapters.sql.engine import Database
+from app.adapters.sql.engine import Database, DatabaseTimeouts
 from app.adapters.sql.purchases import SqlPurchases
 from tests.support.clock import PATIENT, HandClock
 from tests.support.postgres_server import NEWEST, OLDEST, PostgresServer
@@ -135,9 +135,9 @@ def purchases_at(database: Database, clock: HandClock) -> SqlPurchases:
 
 
 @asynccontextmanager
-async def opened(url: str | None) -> AsyncIterator[Database]:
+async def opened(url: str | None, timeouts: DatabaseTimeouts = PATIENT) -> AsyncIterator[Database]:
     """Open the database at `url` (None: SQLite in memory), migrate it, and close it when the block ends."""
-    database = Database(url, PATIENT)
+    database = Database(url, timeouts)
     try:
         await database.open()
         yield database

@@ -3,42 +3,32 @@
 import asyncio
 import os
 import sqlite3
-import ssl
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, ColumnElement, Float, event, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.sql.functions import FunctionElement
 
+from app.adapters.sql import sqlite_file
+from app.adapters.sql.database_url import parsed_url, tls_of
 from app.adapters.sql.migrate import REVISIONS, create, revision, upgrade
 from app.adapters.sql.tables import service
 from app.ports.repositories import DatabaseUnavailable
-
-RETRY_WAL_SECONDS = 0.005
-"""Interval between attempts to switch a new SQLite file to write-ahead logging."""
 
 MIGRATION_SECONDS = 600.0
 """Timeout of a statement of a migration."""
 
 CONNECTIONS = 4
-LAST_PORT = 65_535
-CACHE_KIB = 256
-"""Page cache of each SQLite connection. A purchase touches few pages, and the operating system caches the file too."""
 
-ATTEMPTS = 2
-"""Maximum number of attempts of an operation.
-
-The second follows at once if the connection was dead. Operations are idempotent.
-"""
+CONNECTION_ATTEMPTS = 2
+"""Maximum number of attempts of an operation on dead connections. The second follows at once."""
 
 T = TypeVar("T")
 
@@ -70,7 +60,8 @@ class DatabaseTimeouts:
 
     Attributes:
         operation: of an operation, including the wait for a connection.
-        busy: of SQLite for the write lock, of PostgreSQL's driver for each statement, and of both for a connection.
+        busy: of SQLite for the write lock, of PostgreSQL's driver for each statement, and of both for a connection of
+            the pool.
 
     """
 
@@ -103,7 +94,7 @@ class Database:
 
         Raises ValueError if the URL has no known form. The message completes a sentence about the URL.
         """
-        self._url = _parsed_url(url)
+        self._url = parsed_url(url)
         self._timeouts = timeouts
         self._engine = _engine(self._url, timeouts.busy)
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -208,7 +199,7 @@ class Database:
 
     def _is_file_replaced(self) -> bool:
         """Return whether the SQLite file was deleted or replaced. Open connections would continue with the old file."""
-        return self._file is not None and _identity_of(self._file) != self._file_identity
+        return self._file is not None and sqlite_file.identity_of(self._file) != self._file_identity
 
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
@@ -216,16 +207,17 @@ class Database:
             task.exception()  # marks the exception as retrieved, because the caller may have been cancelled
 
     async def _with_retries(self, operation: Callable[[], Awaitable[T]]) -> T:
-        try:
-            for remaining in reversed(range(ATTEMPTS)):
-                try:
-                    return await operation()
-                except DBAPIError as exc:
-                    if not (exc.connection_invalidated and remaining):
-                        raise
-        except (SQLAlchemyError, sqlite3.Error, OSError, ValueError, OverflowError) as exc:
-            raise DatabaseUnavailable(_fault_text(exc)) from None
-        raise AssertionError("the last attempt returns or raises")
+        """Run an operation again if its connection was dead, or the write lock was taken. Operations are idempotent."""
+        give_up_at, dead_connections = time.monotonic() + self._timeouts.busy, 0
+        while True:
+            try:
+                return await operation()
+            except (SQLAlchemyError, sqlite3.Error, OSError, ValueError, OverflowError) as exc:
+                is_dead = isinstance(exc, DBAPIError) and exc.connection_invalidated
+                dead_connections += is_dead
+                may_retry = dead_connections < CONNECTION_ATTEMPTS if is_dead else time.monotonic() < give_up_at
+                if not (may_retry and (is_dead or sqlite_file.is_locked(exc))):
+                    raise DatabaseUnavailable(_fault_text(exc)) from None
 
     def _on_connection(
         self, engine: AsyncEngine, operation: Callable[[AsyncConnection], Awaitable[T]]
@@ -238,7 +230,9 @@ class Database:
 
     async def _upgrade(self) -> None:
         """Migrate through an engine of its own, whose statements have the timeout MIGRATION_SECONDS."""
-        engine = _engine(self._url, self._timeouts.busy, statement_seconds=MIGRATION_SECONDS)
+        engine = _engine(
+            self._url, self._timeouts.busy, statement_seconds=MIGRATION_SECONDS, lock_seconds=self._timeouts.busy
+        )
         try:
             await upgrade(engine)
         finally:
@@ -246,9 +240,9 @@ class Database:
 
     async def _migrate(self) -> DatabaseFacts:
         if self._file is not None:
-            await asyncio.to_thread(_make_private, self._file)
-            await asyncio.to_thread(_switch_to_wal, self._file, self._timeouts.busy)
-            self._file_identity = _identity_of(self._file)
+            await asyncio.to_thread(sqlite_file.make_private, self._file)
+            await asyncio.to_thread(sqlite_file.switch_to_wal, self._file, self._timeouts.busy)
+            self._file_identity = sqlite_file.identity_of(self._file)
         facts = await self._select_facts()
         if facts is None or not facts.is_newest:
             await (create(self._engine) if self.is_in_memory else self._upgrade())
@@ -266,57 +260,21 @@ class Database:
         return DatabaseFacts(version, facts["database_id"], float(facts["created_at"]))
 
 
-def _parsed_url(url_text: str | None) -> URL:
-    if url_text is None:
-        return make_url("sqlite+aiosqlite:///:memory:")
-    try:
-        url = make_url(url_text)
-    except (ArgumentError, ValueError):
-        raise ValueError("is not a database URL: use sqlite:///path or postgresql://user:password@host/name") from None
-    match url.drivername:
-        case "sqlite" if "?" in url_text:
-            raise ValueError("may not contain ? for SQLite: in the name of a file, write ? as %3F and % as %25")
-        case "sqlite" if url.database and not url.host:
-            return url.set(drivername="sqlite+aiosqlite")
-        case "postgresql" | "postgres" if "@" in (url.host or "") or (url.port or 0) > LAST_PORT:
-            raise ValueError("has an @ in its password, or an invalid port: write @ as %40, : as %3A and / as %2F")
-        case "postgresql" | "postgres" if url.database and url.host and set(url.query) <= {"sslmode", "sslrootcert"}:
-            return url.set(drivername="postgresql+asyncpg")
-        case _:
-            raise ValueError(
-                "must be sqlite:///path or postgresql://user:password@host/name, which may end in ?sslmode=verify-full "
-                "and &sslrootcert=/path/to/ca.pem"
-            )
-
-
-def _tls(url: URL) -> ssl.SSLContext | str:
-    """Return asyncpg's `ssl` argument for the URL's sslmode, which has the meaning that libpq defines.
-
-    The default is "prefer". The verifying modes trust the file in sslrootcert, or else the system's authorities. Raises
-    ValueError.
-    """
-    mode = str(url.query.get("sslmode", "prefer"))
-    authority = str(url.query.get("sslrootcert", ""))
-    if mode in ("disable", "allow", "prefer", "require"):
-        return mode
-    if mode not in ("verify-ca", "verify-full"):
-        raise ValueError("has an sslmode that is none of disable, allow, prefer, require, verify-ca and verify-full")
-    try:
-        context = ssl.create_default_context(cafile=authority or None)
-    except OSError:
-        raise ValueError("names an sslrootcert that cannot be read") from None
-    context.check_hostname = mode == "verify-full"
-    return context
-
-
-def _engine(url: URL, busy_seconds: float, *, statement_seconds: float | None = None) -> AsyncEngine:
+def _engine(
+    url: URL,
+    busy_seconds: float,
+    *,
+    statement_seconds: float | None = None,
+    lock_seconds: float = sqlite_file.LOCK_SECONDS,
+) -> AsyncEngine:
     """Return an engine for `url`, whose exceptions hide the parameters of statements, such as digests and task ids.
 
-    `statement_seconds` is the timeout of statements in PostgreSQL, by default `busy_seconds`.
+    `statement_seconds` is the timeout of statements in PostgreSQL, by default `busy_seconds`. `lock_seconds` is the
+    timeout of SQLite for the write lock.
     """
     if url.get_backend_name() != "sqlite":
         limits = {"timeout": busy_seconds, "command_timeout": statement_seconds or busy_seconds}
-        arguments = {**limits, "ssl": _tls(url), "server_settings": {"application_name": "luma-mcp"}}
+        arguments = {**limits, "ssl": tls_of(url), "server_settings": {"application_name": "luma-mcp"}}
         return create_async_engine(
             url.set(query={}),
             hide_parameters=True,
@@ -333,65 +291,11 @@ def _engine(url: URL, busy_seconds: float, *, statement_seconds: float | None = 
         pool_size=1 if in_memory else CONNECTIONS,  # each connection to :memory: is a database of its own
         max_overflow=0,
         pool_timeout=busy_seconds,
-        connect_args={"timeout": busy_seconds},
+        connect_args={"timeout": lock_seconds},
     )
-    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    event.listen(engine.sync_engine, "connect", sqlite_file.prepare)
+    event.listen(engine.sync_engine, "begin", sqlite_file.begin)
     return engine
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    """Prepare a connection: `_begin_sqlite` starts its transactions, and every commit is synced to the disk."""
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"cache_size=-{CACHE_KIB}"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Any) -> None:
-    """Take the write lock when a transaction starts. A transaction that starts with a read might not get it later."""
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _identity_of(path: Path) -> tuple[int, int] | None:
-    """Return the device and inode of a file, which identify it; None if it does not exist."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _make_private(path: Path) -> None:
-    """Create the file and its folder with permissions for this user only. SQLite gives its other files the same.
-
-    An existing file is not opened. Closing it again would release the locks that this process's connections hold on it
-    (POSIX). Another process could then delete the write-ahead log that these connections use.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-
-
-def _switch_to_wal(path: Path, busy_seconds: float) -> None:
-    """Switch a new file to write-ahead logging.
-
-    SQLite's own timeout does not wait for the lock of this statement: of several processes that open a new file at
-    once, some would fail. Raises sqlite3.Error.
-    """
-    give_up_at = time.monotonic() + busy_seconds
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode=WAL")
-            except sqlite3.OperationalError as exc:
-                if "locked" not in str(exc) or time.monotonic() >= give_up_at:
-                    raise
-                time.sleep(RETRY_WAL_SECONDS)
-            else:
-                return
 
 
 _MEANINGS = {
@@ -410,6 +314,8 @@ def _fault_text(exc: Exception) -> str:
 
     Its message is not used, because it may quote addresses and statements.
     """
+    if sqlite_file.is_locked(exc):
+        return "is locked by another process, which has been writing for too long"
     original = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
     name = type(original.__cause__ or original).__name__
     return _MEANINGS.get(name) or _unanswered(name)

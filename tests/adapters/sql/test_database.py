@@ -3,23 +3,34 @@
 import asyncio
 import os
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.sql.engine import Database, database_now
+from app.adapters.sql.engine import CONNECTIONS, TIMEOUTS, Database, database_now
 from app.adapters.sql.migrate import REVISIONS
+from app.adapters.sql.tables import service
 from app.ports.repositories import DatabaseUnavailable
 from tests.support.clock import HandClock
 from tests.support.databases import empty_database, opened
 from tests.support.directories import ACTOR, directory_at
 from tests.support.postgres_server import PostgresServer
+
+LOCKED_SECONDS, GAP_SECONDS = 0.037, 0.003
+"""How long another process holds the write lock, and how long it is free then. SQLite itself tries every 0.1 s."""
+
+PATIENT_CALLER = replace(TIMEOUTS, operation=60.0)
 
 
 async def revision(connection: AsyncConnection) -> object:
@@ -149,6 +160,52 @@ async def test_another_process_closing_the_file_does_not_lose_changes_of_this_on
     await directory_at(database, clock).teams.create("film", "UTC", ACTOR)
     assert await seen_by_another_process() == "(1,)"
     await database.aclose()
+
+
+async def store(name: str, connection: AsyncConnection) -> None:
+    await connection.execute(insert(service).values(name=name, value="stored"))
+
+
+async def store_in_turn(database: Database, writer: int) -> None:
+    for number in range(25):
+        await database.run_in_transaction(partial(store, f"{writer} of {number}"))
+
+
+async def stored(connection: AsyncConnection) -> int:
+    rows = await connection.execute(select(func.count()).where(service.c.value == "stored"))
+    return int(rows.scalar_one())
+
+
+def _write_nearly_always(path: Path, ended: threading.Event) -> None:
+    """Hold the write lock of a database again and again, with short gaps, until `ended`."""
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
+        while not ended.is_set():
+            with suppress(sqlite3.OperationalError):
+                connection.execute("BEGIN IMMEDIATE")
+                ended.wait(LOCKED_SECONDS)
+                connection.execute("COMMIT")
+                ended.wait(GAP_SECONDS)
+
+
+async def test_a_process_that_writes_nearly_always_does_not_keep_others_from_writing(tmp_path: Path) -> None:
+    ended = threading.Event()
+    async with opened(f"sqlite:///{tmp_path}/luma.db", replace(PATIENT_CALLER, busy=1.0)) as database:
+        writing = asyncio.create_task(asyncio.to_thread(_write_nearly_always, tmp_path / "luma.db", ended))
+        try:
+            await asyncio.gather(*(store_in_turn(database, writer) for writer in range(CONNECTIONS)))
+        finally:
+            ended.set()
+            await writing
+        assert await database.run(stored) == 25 * CONNECTIONS
+
+
+async def test_a_lock_that_is_never_released_is_an_outage_with_a_reason(tmp_path: Path) -> None:
+    async with opened(f"sqlite:///{tmp_path}/luma.db", replace(PATIENT_CALLER, busy=0.1)) as database:
+        with closing(sqlite3.connect(tmp_path / "luma.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(DatabaseUnavailable, match="is locked by another process"):
+                await database.run_in_transaction(revision)
+        assert await database.run_in_transaction(revision) == REVISIONS[-1]
 
 
 async def test_concurrent_calls_to_a_hanging_database_share_one_attempt() -> None:

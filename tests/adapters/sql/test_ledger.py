@@ -464,9 +464,9 @@ async def test_a_purchase_settled_while_a_budget_is_set_is_counted_once(caller: 
 async def retry_on_timeout(url: str | None, operation: Callable[[], Awaitable[object]]) -> None:
     """Repeat an operation that has timed out on a busy machine. A deadlock is another error, and is raised.
 
-    In SQLite, which has one lock and so no deadlocks, OperationalError is the timeout of that lock.
+    SQLite has one lock and so no deadlocks: what is locked has timed out.
     """
-    timeouts = ("TimeoutError",) if url is not None and "postgres" in url else ("TimeoutError", "OperationalError")
+    timeouts = ("TimeoutError",) if url is not None and "postgres" in url else ("TimeoutError", "locked")
     while True:
         try:
             await operation()
