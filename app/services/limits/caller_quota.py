@@ -1,8 +1,8 @@
 """Quotas of a resource: per caller, in total, and for all callers whose token the backend has not accepted.
 
 Any string is a token, so all callers with tokens that the backend has not accepted share a part of the quota. They
-cannot take the rest from accepted callers. The last quarter of the quota is reserved for callers that hold little or
-nothing, so that large users leave room for new ones. Of this quarter, the last half is reserved for accepted callers,
+cannot take the rest from accepted callers. The last quarter of the quota is reserved for callers that hold little, so
+that large users leave room for new ones. Of this quarter, the last half is reserved for accepted callers,
 so that any number of made-up tokens leaves room for customers.
 """
 
@@ -15,9 +15,9 @@ from app.domain.errors import RateLimited
 RETRY_AFTER_SECONDS = 5.0
 
 SMALL_SHARE = 32
-"""The last quarter is for callers that hold at most 1/SMALL_SHARE of their own limit, or nothing yet.
+"""The last quarter is for callers that hold at most 1/SMALL_SHARE of their own limit, or a single unit.
 
-Of the memory budget, that is three requests at once by default.
+By default, that is three requests at once of the memory budget, and 75 task ids in flight.
 """
 
 
@@ -77,7 +77,7 @@ class CallerQuota:
         is_accepted = self._is_accepted(owner)
         if is_accepted and owner in self._unaccepted:
             self._unaccepted_in_use -= self._unaccepted.pop(owner)
-        held = self._held.get(owner, 0) + amount
+        held = self.held_by(owner) + amount
         fits_without_reserve = self.in_use + amount <= self._unreserved and (
             is_accepted or self._unaccepted_in_use + amount <= self._unreserved_for_unaccepted
         )
@@ -95,11 +95,15 @@ class CallerQuota:
             self._unaccepted_in_use += amount
         return True
 
+    def held_by(self, owner: str) -> int:
+        """Return the amount that `owner` holds."""
+        return self._held.get(owner, 0)
+
     def _may_use_reserve(self, held: int, amount: int, *, is_accepted: bool) -> bool:
         """Return whether a caller may take `amount` from the reserve; `held` is its total afterwards."""
         limits = self._limits
         return amount == 0 or (
-            (held == amount or held <= limits.per_caller // SMALL_SHARE)
+            held <= max(limits.per_caller // SMALL_SHARE, 1)
             and self.in_use + amount <= (limits.total if is_accepted else self._max_in_use_for_unaccepted)
             and (is_accepted or self._unaccepted_in_use + amount <= limits.unaccepted)
         )

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from app.domain.backend import BackendDescription
 from app.domain.errors import RateLimited
 from app.ports.telemetry import Telemetry
+from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.log_throttle import LogThrottle
 
 MAX_PER_TENANT = 2_400
@@ -26,7 +28,7 @@ TENANT_IS_FULL = (
 )
 SERVICE_IS_FULL = (
     "All calls to this service together ask {backend} about too many task ids at once. Nothing is lost: ask again "
-    "shortly."
+    "shortly, for fewer ids at a time."
 )
 
 log = logging.getLogger(__name__)
@@ -47,43 +49,32 @@ class QueuedIds:
         `clock` is monotonic, in seconds. `is_accepted` returns whether the backend accepted a tenant's token lately.
         """
         self._backend = backend
-        self._is_accepted = is_accepted
         self._telemetry = telemetry
         self._throttle = LogThrottle(clock)
-        self._by_tenant: dict[str, int] = {}
-        self._total = 0
-        self._unaccepted = 0
+        self._quota = CallerQuota(QuotaLimits(MAX_IN_TOTAL, MAX_PER_TENANT, MAX_UNACCEPTED), is_accepted)
 
     def add(self, tenant: str, count: int) -> Callable[[], None]:
         """Add a lookup of `count` ids, and return a function that removes it. Raises RateLimited over a limit."""
-        weight, queued = count + LOOKUP_WEIGHT, self._by_tenant.get(tenant, 0)
-        if queued + weight > MAX_PER_TENANT:
-            raise self._refusal(TENANT_IS_FULL)
-        accepted = self._is_accepted(tenant)
-        if self._total + weight > MAX_IN_TOTAL or (not accepted and self._unaccepted + weight > MAX_UNACCEPTED):
-            raise self._refusal(SERVICE_IS_FULL)
-        self._by_tenant[tenant] = queued + weight
-        self._total += weight
-        self._unaccepted += 0 if accepted else weight
-        return lambda: self._remove(tenant, weight, accepted=accepted)
+        weight = count + LOOKUP_WEIGHT
+        if not self._quota.take(tenant, weight):
+            is_tenant_full = self._quota.held_by(tenant) + weight > MAX_PER_TENANT
+            raise self._refusal(TENANT_IS_FULL if is_tenant_full else SERVICE_IS_FULL)
+        return partial(self._quota.give_back, tenant, weight)
 
     @property
     def is_empty(self) -> bool:
         """Whether no id is queued or being read."""
-        return self._total == 0 and not self._by_tenant
-
-    def _remove(self, tenant: str, weight: int, *, accepted: bool) -> None:
-        self._total -= weight
-        self._unaccepted -= 0 if accepted else weight
-        self._by_tenant[tenant] -= weight
-        if not self._by_tenant[tenant]:
-            del self._by_tenant[tenant]
+        return not self._quota.in_use
 
     def _refusal(self, sentence: str) -> RateLimited:
         self._telemetry.call_withheld("queue_full")
         if (count := self._throttle.count()) is not None:
             log.warning(
                 "Lookups are refused with rate_limited: too many task ids wait for %s (%d of %d in total; %d refusals "
-                "since the last such line). Others are served", self._backend.name, self._total, MAX_IN_TOTAL, count,
-            )  # fmt: skip
+                "since the last such line). Others are served",
+                self._backend.name,
+                self._quota.in_use,
+                MAX_IN_TOTAL,
+                count,
+            )
         return RateLimited(self._backend.say(sentence), retry_after_seconds=RETRY_AFTER_SECONDS)

@@ -17,14 +17,14 @@ def quota_for_accepted(total: int, per_caller: int) -> CallerQuota:
 def test_take_limits_all_unaccepted_callers_together() -> None:
     accepted = set[str]()
     quota = CallerQuota(QuotaLimits(12, 4, 6), accepted.__contains__)
-    assert [quota.take("x", 4), quota.take("y", 2), quota.take("z")] == [True, True, False]
+    assert [quota.take("x", 4), quota.take("y", 1), quota.take("w", 1), quota.take("z")] == [True, True, True, False]
     accepted.update("xa")
     assert [quota.take("a", 3), quota.take("x", 1)] == [True, False], "a caller also has a limit of its own"
     assert quota.take("x", 0), "the amount of x now counts as accepted"
     assert quota.take("z", 1)
-    for owner, amount in (("x", 4), ("y", 2), ("z", 1), ("a", 3)):
+    for owner, amount in (("x", 4), ("y", 1), ("w", 1), ("z", 1), ("a", 3)):
         quota.give_back(owner, amount)
-    assert [quota.take("y", 4), quota.take("z", 2), quota.take("w")] == [True, True, False]
+    assert [quota.take("y", 4), quota.take("z", 1), quota.take("w"), quota.take("v")] == [True, True, True, False]
 
 
 def test_take_refuses_a_caller_at_its_limit_and_serves_others() -> None:
@@ -62,6 +62,14 @@ def test_reserve_serves_a_new_caller_when_many_others_hold_their_maximum() -> No
         while quota.take(name):
             pass
     assert quota.take("unknown")
+
+
+def test_large_first_requests_of_many_callers_leave_room_for_a_small_one() -> None:
+    """60 accepted tokens that each ask for 200 tasks at once, and a caller that asks for 50."""
+    quota = quota_for_accepted(6000, 2400)
+    taken = [quota.take(name, 200) for name in map(str, range(60))]
+    assert taken.count(True) == 22
+    assert quota.take("honest", 50)
 
 
 def test_last_eighth_is_reserved_for_new_accepted_callers() -> None:

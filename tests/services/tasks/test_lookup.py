@@ -18,6 +18,7 @@ from app.mcp_server.tools.rendering import render
 from app.ports.auth import Caller
 from app.ports.backend import BatchResult
 from app.services.limits.backend_limits import STORE_READS
+from app.services.limits.caller_quota import SMALL_SHARE
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.limits.token_status import REFUSED_SECONDS, TokenStatusCache
 from app.services.tasks.access import TaskAccess
@@ -264,10 +265,11 @@ async def test_queued_ids_are_limited_per_tenant_and_in_total(
     await turns()
     lookup = asyncio.create_task(services.tasks.find(A, ["0", "one more"]))
     await turns()
-    others = [caller(f"t{number}") for number in range(MAX_UNACCEPTED // MAX_PER_TENANT - 1)]
-    held += [asyncio.create_task(services.tasks.find(other, full)) for other in others]
-    rest = full[: MAX_UNACCEPTED % MAX_PER_TENANT - LOOKUP_WEIGHT]
-    held.append(asyncio.create_task(services.tasks.find(caller("rest"), rest)))
+    large, small = MAX_UNACCEPTED * 3 // 4 - MAX_PER_TENANT, MAX_PER_TENANT // SMALL_SHARE
+    weights = [large] + [small] * (MAX_UNACCEPTED // 4 // small) + [MAX_UNACCEPTED // 4 % small]
+    for number, weight in enumerate(weights):
+        find = services.tasks.find(caller(f"t{number}"), full[: weight - LOOKUP_WEIGHT])
+        held.append(asyncio.create_task(find))
     await turns()
     refused = (await services.tasks.find(B, ["a"])).answers["a"]
     assert isinstance(refused, RateLimited)
