@@ -234,11 +234,11 @@ class Settings(BaseSettings):
     pending_ttl_seconds: float = Field(3.0, gt=0, le=60, description="how long a running task's state is reused")
     batch_limit: int = Field(200, ge=1, le=1000, description="most ids in one `luma_get_tasks_batch`")
     request_memory_mb: int = Field(
-        64,
+        48,
         ge=16,
         le=65_536,
         description="memory that requests in flight, unfinished requests and unread responses may use together in each "
-        "process; the requests of one token may use a twelfth of it",
+        "process; the requests of one token may use a ninth of it",
     )
     sandbox_seconds: Seconds = Field(8.0, description="how long the sandbox takes for a generation")
     metrics: SwitchOrPort = Field(

@@ -1,18 +1,24 @@
 """Attacks that reach several limits of the HTTP edge at once. The memory limit is the same as for a single one."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 
 from tests.attacks.attacks import Case, answered_once, held_open, in_parts, long_prompts, swelling_answers
+from tests.attacks.flooding import flood
 from tests.attacks.target import Connection, Target, batch, raw
 from tests.support.service import LEGACY, MODERN, envelope
 
 HEADERS = "".join(f"h{number}: bb\r\n" for number in range(85)).encode()
 START = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\n" + HEADERS + b"content-type: application/json\r\n"
 HALF = b"content-length: 200000\r\n\r\n" + b"{" * 60_000
-TOKENS = 60
-"""The number of attackers' tokens that the backend accepts; others attack with made-up tokens or none."""
+TOKENS, READERS = 60, 24
+"""The numbers of attackers' tokens that the backend accepts, and of those that read without end.
+
+Others attack with made-up tokens or none.
+"""
 
 
 def _wait(number: int) -> bytes:
@@ -38,9 +44,9 @@ async def _accept(target: Target) -> None:
     )
 
 
-async def _waits(target: Target, count: int) -> list[Connection]:
+async def _waits(target: Target, number_of_waits: int) -> list[Connection]:
     await _accept(target)
-    return await in_parts((target.connect(_wait(number), limit=2**10) for number in range(count)), at_once=60)
+    return await in_parts((target.connect(_wait(number), limit=2**10) for number in range(number_of_waits)), at_once=60)
 
 
 @asynccontextmanager
@@ -73,6 +79,27 @@ async def streams_and_half_heads(target: Target) -> AsyncIterator[None]:
     head = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n" + HEADERS + b"x: " + b"a" * 29_000
     heads = (target.connect(head, limit=2**10) for _ in range(1400))
     async with held_open(waits + await in_parts(heads, at_once=60)):
+        yield
+
+
+async def _reading_long_prompts(port: int, client: int) -> None:
+    """Read 200 unknown tasks with the longest prompts in one batch, again and again on one connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+    try:
+        for number in count():
+            ids = [f"long-{client}-{time.monotonic_ns()}-{number}-{index}" for index in range(200)]
+            writer.write(raw(*batch(ids, detail="full"), f"customer-{client % TOKENS}"))
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+    finally:
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def streams_half_heads_and_readers(target: Target) -> AsyncIterator[None]:
+    """Read long prompts under 24 tokens, beside 2,500 waits that report progress and 1,400 half heads of 30 KB."""
+    async with streams_and_half_heads(target), flood(target, _reading_long_prompts, READERS):
+        await asyncio.sleep(10)
         yield
 
 
@@ -136,6 +163,12 @@ COMBINATIONS = (
     ),
     Case("2,500 waits, then 1,400 half heads of 30 KB", "", waits_and_half_heads),
     Case("2,500 waits that report progress, then half heads", "254 MB", streams_and_half_heads, 0.05),
+    Case(
+        "2,500 waits that report progress, half heads, and 24 readers of long prompts",
+        "278 MB",
+        streams_half_heads_and_readers,
+        0.05,
+    ),
     Case("half heads and 2,400 waits that report progress, in turns", "290 MB", turns_of_heads_and_streams, 0.05),
     Case("1,500 waits, then 20,000 answers that nobody reads", "", waits_and_unread_answers, 0.0),
     Case("2,500 waits beside 8 callers whose answers are made to cost", "", waits_and_swelling_answers),

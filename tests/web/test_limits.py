@@ -234,15 +234,15 @@ async def test_request_memory_is_released_after_each_request(clock: HandClock) -
 async def test_a_partial_body_counts_its_bytes_and_a_refusal_releases_nothing_else(clock: HandClock) -> None:
     async with serving(settings(request_memory_mb=16), sandbox(clock), clock) as service, asyncio.timeout(20):
         memory, port = service.assembly.request_memory, urlsplit(service.url).port or 0
-        senders = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(3)]
+        senders = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(5)]
         head = b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer x\r\nContent-Type: application/json\r\n"
         for writer in senders:
             writer.write(head + b"Content-Length: 260001\r\n\r\n" + b"{" * 260_000)
-        while memory.in_use != 3 * (PARTIAL_REQUEST_BYTES + 260_000):
+        while memory.in_use != 5 * (PARTIAL_REQUEST_BYTES + 260_000):
             await asyncio.sleep(0.001)
         refused = [await service.post({"not": "json-rpc" * 10_000}, token="x") for _ in range(3)]
         assert [response.status_code for response in refused] == [429, 429, 429]
-        assert memory.in_use == 3 * (PARTIAL_REQUEST_BYTES + 260_000)
+        assert memory.in_use == 5 * (PARTIAL_REQUEST_BYTES + 260_000)
         for writer in senders:
             writer.close()
         while memory.in_use:

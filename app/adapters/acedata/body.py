@@ -55,7 +55,7 @@ class BodyTooLarge(UnusableBody):
 
 
 class ResponseMemory:
-    """A limit for the memory of all responses that are being read."""
+    """A limit for the bodies of all responses that are being read."""
 
     def __init__(self, max_bytes: int) -> None:
         """Allow `max_bytes` for all responses together."""
@@ -120,19 +120,13 @@ async def read_body(response: httpx.Response, max_bytes: int, reservation: Reser
     return content
 
 
-def decoding_bytes(content: bytearray) -> int:
-    """Return the bytes that `decoded` needs beside `content`: its text and the strings in it.
-
-    A character takes up to 4 bytes if `content` is not ASCII.
-    """
-    return 2 * len(content) * (1 if content.isascii() else 4)
-
-
 def decoded(content: bytearray) -> Any:
     """Return the JSON value in `content`, or its first 1,024 bytes as text if it is not JSON or exceeds a limit.
 
-    Python's recursion limit bounds the nesting. `content` is read as UTF-8, the only encoding of JSON between systems
-    (RFC 8259). In another encoding, the bytes of quotation marks and commas could not be counted.
+    The text and the strings in it take up to twice the bytes of `content`, and up to eight times if it is not ASCII:
+    then a character takes up to 4 bytes. Python's recursion limit bounds the nesting. `content` is read as UTF-8, the
+    only encoding of JSON between systems (RFC 8259). In another encoding, the bytes of quotation marks and commas
+    could not be counted.
     """
     if _is_within_limits(content):
         try:

@@ -18,7 +18,6 @@ from app.adapters.acedata.body import (
     ResponseMemory,
     UnusableBody,
     decoded,
-    decoding_bytes,
     read_body,
 )
 from app.adapters.acedata.errors import code_for_log, error_fields_in, error_for, started_nothing
@@ -34,8 +33,11 @@ RESPONSE_BASE_BYTES = 128 * 1024
 RECORD_BYTES = 128 * 1024
 """A record echoes its prompt twice. JSON may escape an emoji as 12 bytes, so the longest prompt takes 60 KB."""
 
-MAX_RESPONSES_BYTES = 40 * 1024 * 1024
-"""Memory limit for all responses that this process is reading. A response of the largest size takes 36 MB to decode."""
+MAX_RESPONSES_BYTES = 12 * 1024 * 1024
+"""Limit for the bodies of all responses that this process is reading, which is three of the largest.
+
+Decoding is not counted, because one body is decoded at a time: the largest one takes 8 to 32 MB then.
+"""
 
 MAX_RETRY_AFTER_SECONDS = 3600.0
 """Longer delays in Retry-After are shortened to this."""
@@ -219,15 +221,13 @@ def _outcome_label(error: BaseException) -> str:
 
 
 async def _content(response: httpx.Response, max_bytes: int, reservation: Reservation) -> bytearray:
-    """Read the body, and reserve the memory for decoding it. Raises AmbiguousOutcome and httpx.HTTPError."""
+    """Read the body. Raises AmbiguousOutcome and httpx.HTTPError."""
     try:
-        content = await read_body(response, max_bytes, reservation)
-        reservation.grow(decoding_bytes(content))
+        return await read_body(response, max_bytes, reservation)
     except BodyTooLarge:
         raise AmbiguousOutcome(ACEDATACLOUD.error(ResponseTooLarge)) from None
     except UnusableBody:
         raise AmbiguousOutcome(ACEDATACLOUD.error(BackendError)) from None
-    return content
 
 
 def _is_error_body(body: Any) -> bool:

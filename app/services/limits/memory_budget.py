@@ -13,7 +13,7 @@ from typing import Protocol
 
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 
-SHARE_OF_ONE_CALLER = 12
+SHARE_OF_ONE_CALLER = 9
 """The requests of one token may hold at most 1/SHARE_OF_ONE_CALLER of the budget: by default, 100 waiting calls."""
 
 SHARE_OF_CONNECTIONS = 8
