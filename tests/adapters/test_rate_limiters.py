@@ -20,7 +20,7 @@ from app.ports.rate_limiter import RateLimiter
 from app.ports.store import StoreUnavailable
 from app.services.key_namespace import KeyNamespace
 from tests.support.clock import HandClock
-from tests.support.redis_forms import connected
+from tests.support.redis_forms import PATIENT_SECONDS, connected
 from tests.support.redis_server import free_port
 
 FORMS = ["memory", "redis", "cluster"]
@@ -171,7 +171,7 @@ async def test_a_clock_that_was_far_ahead_does_not_block_calls(limiter: RateLimi
 async def test_two_replicas_share_the_windows_and_every_key_expires(
     form: str, redis_urls: dict[str, str], clock: HandClock
 ) -> None:
-    stores = [connect(redis_urls[form]) for _ in range(2)]
+    stores = [connect(redis_urls[form], PATIENT_SECONDS) for _ in range(2)]
     await flush(stores[0])
     one, other = (RedisRateLimiter(store.connection, KEYS, clock) for store in stores)
     limits = [limit(3), limit(9, LimitLevel.MEMBER, GENERATIONS, "ana")]
@@ -187,7 +187,7 @@ async def test_two_replicas_share_the_windows_and_every_key_expires(
 
 
 async def test_the_redis_and_memory_limiters_agree(redis_urls: dict[str, str], clock: HandClock) -> None:
-    store = connect(redis_urls["redis"])
+    store = connect(redis_urls["redis"], PATIENT_SECONDS)
     await flush(store)
     model, shared, dice = MemoryRateLimiter(clock), RedisRateLimiter(store.connection, KEYS, clock), random.Random(16)
     choices = [limit(7), limit(4, LimitLevel.MEMBER, holder="ana"), limit(30, kind=GENERATIONS)]
@@ -199,7 +199,7 @@ async def test_the_redis_and_memory_limiters_agree(redis_urls: dict[str, str], c
 
 
 async def test_the_redis_and_memory_limiters_agree_on_usage(redis_urls: dict[str, str], clock: HandClock) -> None:
-    store = connect(redis_urls["redis"])
+    store = connect(redis_urls["redis"], PATIENT_SECONDS)
     await flush(store)
     model, shared, dice = MemoryRateLimiter(clock), RedisRateLimiter(store.connection, KEYS, clock), random.Random(16)
     limits = [limit(7), limit(4, LimitLevel.MEMBER, holder="ana"), limit(30, kind=GENERATIONS)]
@@ -219,7 +219,7 @@ async def test_the_redis_and_memory_limiters_agree_on_usage(redis_urls: dict[str
 async def test_values_of_other_programs_are_counted_as_empty_windows(
     redis_urls: dict[str, str], clock: HandClock, value: bytes | None
 ) -> None:
-    store = connect(redis_urls["redis"])
+    store = connect(redis_urls["redis"], PATIENT_SECONDS)
     await flush(store)
     name = KEYS.key("film", "rate", "calls_per_minute:team:film")
     await (store.client.rpush(name, b"a list") if value is None else store.client.set(name, value))

@@ -1,15 +1,16 @@
 """One Redis for each kind of URL that the service accepts: TCP, Unix socket, Sentinel and Cluster."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from urllib.parse import quote
 
 from app.adapters.redis.store import RedisStore, connect
-from app.ports.store import StoreUnavailable
 from tests.support.redis_server import RedisClusterNode, RedisSentinel, RedisServer, free_port
 
 PASSWORD = "p@ss/w:rd#1%"
+
+PATIENT_SECONDS = 10.0
+"""A timeout of operations for tests of what Redis answers, which may run on a loaded machine."""
 
 
 @contextmanager
@@ -33,12 +34,7 @@ def redis_forms() -> Iterator[dict[str, str]]:
 
 
 async def connected(url: str) -> RedisStore:
-    """Return a store that has connected: a first operation, on a loaded machine, may take longer than one is given."""
-    store = connect(url)
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                await store.ping()
-            except StoreUnavailable:
-                continue
-            return store
+    """Return a store that has connected, and whose operations may take PATIENT_SECONDS."""
+    store = connect(url, PATIENT_SECONDS)
+    await store.ping()
+    return store

@@ -18,7 +18,10 @@ from app.ports.store import StoreOverfull, StoreRefuses, StoreUnavailable
 from app.services.log_throttle import LogThrottle
 
 TIMEOUT_SECONDS = 0.4
-"""Timeout of an operation. A tool call may make a read and a write, which together must take less than a second."""
+"""Default of the timeout of an operation.
+
+A tool call may make a read and a write, which together must take less than a second.
+"""
 
 RECONNECT_INTERVAL_SECONDS = 1.0
 """Shortest time between two reconnects while Redis replies with a code of NOT_SERVING."""
@@ -54,9 +57,10 @@ log = logging.getLogger(__name__)
 class RedisConnection:
     """A Redis client with a concurrency limit and a timeout, which reconnects if the server cannot serve."""
 
-    def __init__(self, client: "Redis | RedisCluster") -> None:
-        """Own `client`, which `aclose` closes."""
+    def __init__(self, client: "Redis | RedisCluster", timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        """Own `client`, which `aclose` closes. Each operation may take `timeout_seconds`."""
         self.client = client
+        self._timeout_seconds = timeout_seconds
         self.reconnects = 0
         """Number of reconnects. Subscriptions that are older than the last reconnect must be reopened."""
         self._is_stale = False
@@ -98,7 +102,7 @@ class RedisConnection:
 
     @asynccontextmanager
     async def operation(self, tenant: str = "", *, may_be_denied: bool = False) -> AsyncIterator[None]:
-        """Wait in the queue for an operation of `tenant`, and run the body within TIMEOUT_SECONDS.
+        """Wait in the queue for an operation of `tenant`, and run the body within its timeout.
 
         Raises StoreBusy if the queue is full or slow, StoreOverfull if the reply is too large, StoreRefuses if Redis
         replies with an error, and StoreUnavailable if Redis fails or times out. All exceptions of the body are
@@ -107,7 +111,7 @@ class RedisConnection:
         """
         async with self._queue.place(tenant):
             try:
-                async with asyncio.timeout(TIMEOUT_SECONDS):
+                async with asyncio.timeout(self._timeout_seconds):
                     if self._is_stale:
                         await self._reconnect()
                     yield

@@ -29,10 +29,19 @@ an outage.
 class RedisStore:
     """A Store in Redis. Failures and timeouts raise StoreUnavailable or a subclass of it."""
 
-    def __init__(self, client: "Redis | RedisCluster", *, sentinels: Sequence[Redis] = ()) -> None:
-        """Own `client` and the clients of its Sentinels, all of which `aclose` closes."""
+    def __init__(
+        self,
+        client: "Redis | RedisCluster",
+        *,
+        sentinels: Sequence[Redis] = (),
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        """Own `client` and the clients of its Sentinels, all of which `aclose` closes.
+
+        Each operation may take `timeout_seconds`.
+        """
         self.client = client
-        self.connection = RedisConnection(client)
+        self.connection = RedisConnection(client, timeout_seconds)
         self._sentinels = sentinels
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -86,32 +95,34 @@ def _tenant_of(keys: Iterable[str]) -> str:
     return tenant_in(next(iter(keys), ""))
 
 
-def connect(url: str) -> RedisStore:
-    """Return a store for `url`, without connecting yet.
+def connect(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> RedisStore:
+    """Return a store for `url`, without connecting yet. Connecting and each operation may take `timeout_seconds`.
 
     Raises ValueError unless the URL has one of the forms `url.URL_FORMS`, with known options. The message completes a
     sentence that begins with the URL, and quotes no part of the URL.
     """
     try:
         check_redis_url(url)
-        return _store_for(url)
+        client, sentinels = _clients_for(url, _default_connection_options(timeout_seconds))
     except (ValueError, TypeError, RedisError):  # their messages may contain the URL, and so its password
         raise ValueError(invalid_url_reason(url)) from None
+    return RedisStore(client, sentinels=sentinels, timeout_seconds=timeout_seconds)
 
 
-def _store_for(url: str) -> RedisStore:
+def _clients_for(url: str, defaults: dict[str, Any]) -> "tuple[Redis | RedisCluster, list[Redis]]":
+    """Return the client for `url`, and the clients of its Sentinels. `defaults` are the default connection options."""
     scheme = urlsplit(url).scheme
     tls = scheme.startswith("rediss")
     if scheme in ("redis+sentinel", "rediss+sentinel"):
-        return _sentinel_store(url, tls=tls)
+        return _sentinel_clients(url, defaults, tls=tls)
     if scheme in ("redis+cluster", "rediss+cluster"):
-        return RedisStore(_cluster_client(url, tls=tls))
+        return _cluster_client(url, defaults, tls=tls), []
     limit = CONNECTIONS + SPARE_CONNECTIONS
-    pool = ConnectionPool.from_url(url, max_connections=limit, **_default_connection_options())
-    return RedisStore(_configured(Redis.from_pool(pool)))
+    pool = ConnectionPool.from_url(url, max_connections=limit, **defaults)
+    return _configured(Redis.from_pool(pool)), []
 
 
-def _default_connection_options() -> dict[str, Any]:
+def _default_connection_options(timeout_seconds: float) -> dict[str, Any]:
     """Return the default options of every connection. Options in the URL override them.
 
     The protocol is RESP2, which is sufficient here. RESP3 needs the command HELLO, which old servers and some
@@ -119,8 +130,8 @@ def _default_connection_options() -> dict[str, Any]:
     """
     return {
         "protocol": 2,
-        "socket_connect_timeout": TIMEOUT_SECONDS,
-        "socket_timeout": TIMEOUT_SECONDS,
+        "socket_connect_timeout": timeout_seconds,
+        "socket_timeout": timeout_seconds,
         "retry": Retry(NoBackoff(), 0),
     }
 
@@ -135,31 +146,26 @@ def _configured(client: Redis) -> Redis:
     return client
 
 
-def _sentinel_store(url: str, *, tls: bool) -> RedisStore:
+def _sentinel_clients(url: str, defaults: dict[str, Any], *, tls: bool) -> tuple[Redis, list[Redis]]:
     hosts, path, options = _parse_multi_host(url)
     service, _, database = path.partition("/")
     if not service:
         raise ValueError
     url_options = {key: options.pop(key) for key in list(options) if key.startswith("sentinel_")}
-    sentinel_options = _default_connection_options() | {
-        key.removeprefix("sentinel_"): value for key, value in url_options.items()
-    }
+    sentinel_options = defaults | {key.removeprefix("sentinel_"): value for key, value in url_options.items()}
     sentinel: Any = Sentinel(hosts, sentinel_kwargs=sentinel_options)  # type: ignore[no-untyped-call]
-    client: Redis = sentinel.master_for(
-        service, **_default_connection_options() | {"db": int(database or 0), "ssl": tls} | options
-    )
-    sentinels = [_configured(sentinel_client) for sentinel_client in sentinel.sentinels]
-    return RedisStore(_configured(client), sentinels=sentinels)
+    client: Redis = sentinel.master_for(service, **defaults | {"db": int(database or 0), "ssl": tls} | options)
+    return _configured(client), list(map(_configured, sentinel.sentinels))
 
 
-def _cluster_client(url: str, *, tls: bool) -> RedisCluster:
+def _cluster_client(url: str, defaults: dict[str, Any], *, tls: bool) -> RedisCluster:
     from redis.asyncio.cluster import ClusterNode  # noqa: PLC0415 - only a Cluster needs it
 
     hosts, path, options = _parse_multi_host(url)
     if path not in ("", "0") or options.get("db"):
         raise ValueError  # a Cluster has a single database
     nodes = [ClusterNode(host, port) for host, port in hosts]
-    cluster = RedisCluster(startup_nodes=nodes, **_default_connection_options() | {"ssl": tls} | options)
+    cluster = RedisCluster(startup_nodes=nodes, **defaults | {"ssl": tls} | options)
     configure_cluster(cluster)
     return cluster
 

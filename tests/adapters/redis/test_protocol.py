@@ -8,6 +8,7 @@ import pytest
 from app.adapters.redis.store import connect
 from app.services.tasks.store_probe import probe
 from tests.support.clock import HandClock
+from tests.support.redis_forms import PATIENT_SECONDS
 from tests.support.redis_server import RedisServer
 from tests.support.service import sandbox, serving, settings
 
@@ -37,7 +38,7 @@ async def test_store_coordination_and_channel_work_without_hello(
 
 
 async def test_the_protocol_in_the_url_takes_precedence(redis_server: RedisServer) -> None:
-    store = connect(f"{redis_server.url}?protocol=3")
+    store = connect(f"{redis_server.url}?protocol=3", PATIENT_SECONDS)
     await store.client.config_resetstat()
     await asyncio.gather(*(store.get_many(["{tenant-a}:key"]) for _ in range(10)))
     seen = await store.client.info("commandstats")
@@ -47,7 +48,7 @@ async def test_the_protocol_in_the_url_takes_precedence(redis_server: RedisServe
 
 @pytest.mark.parametrize("form", ["redis", "unix", "sentinel", "cluster"])
 async def test_no_kind_of_redis_client_sends_hello(form: str, redis_urls: dict[str, str]) -> None:
-    store = connect(redis_urls[form])
+    store = connect(redis_urls[form], PATIENT_SECONDS)
     await store.client.config_resetstat()
     await asyncio.gather(*(store.get_many(["{tenant-a}:key"]) for _ in range(10)))
     seen = await store.client.info("commandstats")
