@@ -53,8 +53,11 @@ class SharedBackend(httpx.AsyncBaseTransport):
 
 
 IDS = 60
-JUNK_BATCHES = MAX_UNACCEPTED // (IDS + LOOKUP_WEIGHT)
-"""The number of calls that may wait for the backend at the same time. One more would be refused at once."""
+JUNK_BATCHES = MAX_UNACCEPTED * 3 // 4 // (IDS + LOOKUP_WEIGHT)
+"""The number of calls that may wait for the backend at the same time.
+
+One more of a token that has one already would be refused at once, because the last quarter is for small callers.
+"""
 
 
 def ids(number: int) -> list[str]:
