@@ -10,7 +10,8 @@ PORT ?= 8000
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP_OPTIONS := --quiet --disable-pip-version-check
+PIP_INSTALL := $(BIN)/python -m pip install $(PIP_OPTIONS)
 # Wheels alone: a machine without a compiler gets the name of the package that has none, not a failed build.
 WHEELS := --only-binary :all: --no-deps --require-hashes
 RUNTIME_STAMP := .venv/.runtime
@@ -26,11 +27,14 @@ help: ## show this list
 
 install: $(STAMP) ## make .venv with the package and its tools, at the exact versions of constraints-dev.txt
 
+# The interpreter's own pip installs the pinned one: to unpack another by ensurepip first takes 8 s of a slow machine.
+# Where that pip is missing or older than 22.3, ensurepip does.
 $(RUNTIME_STAMP): pyproject.toml constraints.txt constraints-build.txt constraints-pip.txt
 	@test -n "$(PYTHON)" || { echo "luma-mcp needs Python 3.11 or newer on PATH"; exit 1; }
 	@echo "Installing what luma-mcp runs with into .venv, once: about 160 MB, 10 to 20 s."
-	@$(PYTHON) -m venv .venv
-	@$(PIP_INSTALL) $(WHEELS) -r constraints-pip.txt
+	@$(PYTHON) -m venv --without-pip .venv
+	@$(PYTHON) -m pip --python $(BIN)/python install $(PIP_OPTIONS) $(WHEELS) -r constraints-pip.txt 2>/dev/null || \
+		{ $(PYTHON) -m venv .venv && $(PIP_INSTALL) $(WHEELS) -r constraints-pip.txt; }
 	@$(PIP_INSTALL) $(WHEELS) -r constraints.txt -r constraints-build.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
