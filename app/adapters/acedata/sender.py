@@ -34,9 +34,15 @@ RECORD_BYTES = 128 * 1024
 """A record echoes its prompt twice. JSON may escape an emoji as 12 bytes, so the longest prompt takes 60 KB."""
 
 MAX_RESPONSES_BYTES = 12 * 1024 * 1024
-"""Limit for the bodies of all responses that this process is reading, which is three of the largest.
+"""Limit for the bodies of all responses to reads that this process is reading, which is three of the largest.
 
 Decoding is not counted, because one body is decoded at a time: the largest one takes 8 to 32 MB then.
+"""
+
+MAX_SUBMISSION_RESPONSES_BYTES = 4 * 1024 * 1024
+"""As MAX_RESPONSES_BYTES, for submissions: 16 in flight with 256 KB each. Reads cannot use up this memory.
+
+A submission whose response cannot be read has an unknown outcome, although its video may have been charged.
 """
 
 MAX_RETRY_AFTER_SECONDS = 3600.0
@@ -110,6 +116,7 @@ class RequestSender:
         self._admission = admission
         self._telemetry = telemetry
         self._memory = ResponseMemory(MAX_RESPONSES_BYTES)
+        self._submission_memory = ResponseMemory(MAX_SUBMISSION_RESPONSES_BYTES)
         self._urls: dict[str, httpx.URL] = {}
 
     async def run(self, credential: Credential, call: Call[T]) -> T:
@@ -121,8 +128,9 @@ class RequestSender:
         headers = {"authorization": f"Bearer {credential.secret}"}
         try:
             http, url = self._http if call.is_read else self._submission_http, self._url(call.path)
+            memory = self._memory if call.is_read else self._submission_memory
             async with (
-                self._memory.reservation() as reservation,
+                memory.reservation() as reservation,
                 http.stream("POST", url, json=call.body, headers=headers, timeout=call.timeout) as response,
             ):
                 content = await _content(without_location(response), call.largest_response_bytes, reservation)

@@ -257,7 +257,7 @@ def test_decoding_takes_at_most_eight_times_the_body(content: bytes, factor: int
 
 async def test_responses_beyond_the_memory_of_all_are_refused_until_others_end() -> None:
     goes_on, full = asyncio.Event(), asyncio.Semaphore(0)
-    filler = b"a" * (MAX_RESPONSE_BYTES - 100)
+    filler = b"a" * (MAX_RESPONSE_BYTES - 16)
 
     async def waiting() -> AsyncIterator[bytes]:
         yield b'{"x": "' + filler
@@ -269,6 +269,7 @@ async def test_responses_beyond_the_memory_of_all_are_refused_until_others_end()
         answers: dict[str, bytes | AsyncIterator[bytes]] = {
             "/waits": waiting(),
             "/expands": '{"x": "🦊'.encode() + filler + b'"}',
+            "/task": b'{"task_id": "task-1", "trace_id": "some 27 bytes and more"}',
         }
         return httpx.Response(200, content=answers[request.url.path])
 
@@ -286,6 +287,8 @@ async def test_responses_beyond_the_memory_of_all_are_refused_until_others_end()
             await full.acquire()
         with pytest.raises(AmbiguousOutcome):
             await length_of("/expands")
+        submission = Call("/task", {}, httpx.Timeout(60), lambda body: str(body["task_id"]), is_read=False)
+        assert await exchanges.run(CREDENTIAL, submission) == "task-1", "reads leave memory for submissions"
         goes_on.set()
         assert await asyncio.gather(*reads) == [len(filler)] * len(reads)
         assert await length_of("/expands") == 1 + len(filler)
