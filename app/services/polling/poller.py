@@ -4,6 +4,9 @@ The replicas elect a leader through a lease. The leader reads every awaited task
 read its snapshots from the store. The lease of a leader that died expires. While the store is down, each process polls
 for its own callers. Events between replicas only trigger a read; they never carry results. A process with an overdue
 task reads for itself, because the leader may be unable to reach the backend.
+
+A poller works in steps. A full step looks at all awaited tasks, when one is due or LOOK_SECONDS have passed. Between
+full steps, a new call or an event causes a step for its own tasks alone, so it costs no more than these.
 """
 
 import asyncio
@@ -109,7 +112,13 @@ class TenantPoller:
         self._holder = secrets.token_hex(8).encode()
         """The value of the lease while this poller holds it."""
         self._not_before: dict[str, float] = {}
-        """By task id: unix time of the earliest next read, for the tasks of the last read."""
+        """By task id: unix time of the earliest next read, for the tasks of recent reads."""
+        self._elsewhere: dict[str, TaskSnapshot | None] = {}
+        """The tasks that calls to other replicas wait for, as of the last full step. Only the leader reads them."""
+        self._touched: set[str] = set()
+        """Ids of tasks for the next step, because a call has begun to wait for them, or an event has named them."""
+        self._full_step_at = 0.0
+        """Unix time of the next full step."""
         self._stopping = False
         self._running = asyncio.get_running_loop().create_task(self._run())
 
@@ -124,12 +133,12 @@ class TenantPoller:
         if not self._deps.awaited.take(self._caller.principal.subject, new):
             raise RateLimited(TOO_MANY_AWAITED, retry_after_seconds=RETRY_AFTER_SECONDS)
         now = self._deps.wall_clock()
+        self._touch([task_id for task_id in task_ids if task_id not in self._watched])
         awaited = {task_id: self._watched.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
         for watched in awaited.values():
             watched.subscriptions += 1
         subscription = Subscription(awaited)
         self._subscriptions.add(subscription)
-        self._wake.set()
         return subscription
 
     def leave(self, subscription: Subscription, task_ids: Iterable[str]) -> bool:
@@ -162,7 +171,12 @@ class TenantPoller:
             if watched is not None and not watched.settled:
                 watched.early_read_at = max(now, watched.early_reads_from)
                 watched.is_missing_elsewhere = watched.is_missing_elsewhere or task_id in event.missing
-        self._wake.set()
+        self._touch([*event.reported_finished, *event.missing, *event.changed])
+
+    def _touch(self, task_ids: Sequence[str]) -> None:
+        self._touched.update(task_ids)
+        if task_ids:
+            self._wake.set()
 
     async def _run(self) -> None:
         pause = LOOK_SECONDS
@@ -181,17 +195,23 @@ class TenantPoller:
 
     async def _step(self) -> None:
         self._wake.clear()
-        await self._refresh()
-        if await self._acquire_lease() or self._has_overdue_task():
-            pause = await self._read_due()
+        now = self._deps.wall_clock()
+        is_full = not 0 < self._full_step_at - now <= LEASE_SECONDS  # the clock may have been set back
+        task_ids = self._unsettled() if is_full else self._unsettled_of(self._touched)
+        self._touched.clear()
+        await self._refresh(task_ids)
+        if await self._acquire_lease(task_ids) or self._has_overdue_task(task_ids):
+            pause = await self._read_due(task_ids, is_full=is_full)
         else:
             pause = LOOK_SECONDS
-        if pause > 0:
-            await wait_for_event(self._wake, pause, self._deps.sleep)
+        now = self._deps.wall_clock()
+        self._full_step_at = now + pause if is_full else min(self._full_step_at, now + pause)
+        if self._full_step_at > now:
+            await wait_for_event(self._wake, self._full_step_at - now, self._deps.sleep)
 
-    async def _refresh(self) -> None:
-        """Update the watched tasks from the cache and the stored snapshots, which other replicas write too."""
-        tasks, snapshots = await self._load_stored(self._unsettled())
+    async def _refresh(self, task_ids: Sequence[str]) -> None:
+        """Update watched tasks from the cache and the stored snapshots, which other replicas write too."""
+        tasks, snapshots = await self._load_stored(task_ids)
         for task_id, snapshot in snapshots.items():
             if snapshot is not None:
                 self._update_snapshot(task_id, snapshot)
@@ -210,14 +230,14 @@ class TenantPoller:
         snapshots = await self._deps.snapshots.get_many(owner, running)
         return tasks, {task_id: snapshots.get(task_id) for task_id in running}
 
-    async def _acquire_lease(self) -> bool:
-        """Publish the tasks awaited here, and try to acquire or renew the lease.
+    async def _acquire_lease(self, task_ids: Sequence[str]) -> bool:
+        """Publish that the tasks are awaited here, and try to acquire or renew the lease.
 
         Return True if this poller is the leader now, or if the store is down.
         """
         coordination = self._deps.coordination
         try:
-            if unsettled := self._unsettled():
+            if unsettled := self._unsettled_of(task_ids):
                 await coordination.add_members(self._interest_key, unsettled, LEASE_SECONDS)
             holder = await coordination.put_if_absent(self._lease_key, self._holder, LEASE_SECONDS)
             if holder is None or holder != self._holder:
@@ -226,32 +246,61 @@ class TenantPoller:
         except StoreUnavailable:
             return True
 
-    def _has_overdue_task(self) -> bool:
-        """Return whether this process must read although it is not the leader.
+    def _has_overdue_task(self, task_ids: Sequence[str]) -> bool:
+        """Return whether this process must read one of the tasks although it is not the leader.
 
         A task is overdue if it was due LEASE_SECONDS ago, or is due and was found missing by another replica.
         """
         now = self._deps.wall_clock()
-        for task_id in self._unsettled():
+        for task_id in self._unsettled_of(task_ids):
             watched = self._watched[task_id]
             due_at = self._due_at(task_id, watched.snapshot)
             if due_at <= now and (watched.is_missing_elsewhere or max(due_at, watched.since) + LEASE_SECONDS <= now):
                 return True
         return False
 
-    async def _read_due(self) -> float:
-        """Read all awaited tasks of all replicas if one is due. Return the seconds until the next step."""
-        others = await self._awaited_elsewhere()
-        known = {task_id: self._watched[task_id].snapshot for task_id in self._unsettled()} | others
+    async def _read_due(self, task_ids: Sequence[str], *, is_full: bool) -> float:
+        """Read those of the tasks that are due, in a full step also those of other replicas.
+
+        Return the seconds until the next full step, as far as these tasks determine it.
+        """
+        if is_full:
+            self._elsewhere = await self._awaited_elsewhere()
+        known = self._snapshots_of(task_ids, is_full=is_full)
+        if due := self._due_with_neighbours(known):
+            await self._read({task_id: known[task_id] for task_id in due})
+            known = self._snapshots_of(task_ids, is_full=is_full)
         due_at = min((self._due_at(task_id, snapshot) for task_id, snapshot in known.items()), default=None)
-        now = self._deps.wall_clock()
         if due_at is None:
             return LOOK_SECONDS
-        if due_at > now:
-            jitter = 1 + JITTER * random.random()  # noqa: S311 - spreads load, guards nothing
-            return min((due_at - now) * jitter, LEASE_SECONDS / 3)
-        await self._read(known)
-        return 0.0
+        jitter = 1 + JITTER * random.random()  # noqa: S311 - spreads load, guards nothing
+        return min(max(due_at - self._deps.wall_clock(), 0.0) * jitter, LEASE_SECONDS / 3)
+
+    def _snapshots_of(self, task_ids: Sequence[str], *, is_full: bool) -> dict[str, TaskSnapshot | None]:
+        """Return the snapshots of those tasks that are not settled, and in a full step those of other replicas."""
+        known = {task_id: self._watched[task_id].snapshot for task_id in self._unsettled_of(task_ids)}
+        return known | self._elsewhere if is_full else known
+
+    def _due_with_neighbours(self, known: Mapping[str, TaskSnapshot | None]) -> list[str]:
+        """Return the tasks that are due. If there are any, return also those with half of their pause behind them.
+
+        Tasks that were submitted one after the other are so read together from then on.
+        """
+        now = self._deps.wall_clock()
+        due_at = {task_id: self._due_at(task_id, snapshot) for task_id, snapshot in known.items()}
+        if not any(at <= now for at in due_at.values()):
+            return []
+        return [
+            task_id
+            for task_id, snapshot in known.items()
+            if due_at[task_id] <= now
+            or (
+                snapshot is not None
+                and snapshot.read_at is not None
+                and (snapshot.read_at + due_at[task_id]) / 2 <= now
+                and self._not_before.get(task_id, 0.0) <= now
+            )
+        ]
 
     def _due_at(self, task_id: str, snapshot: TaskSnapshot | None) -> float:
         """Return when to read the task next (unix seconds). A task without a snapshot is due at once."""
@@ -280,13 +329,16 @@ class TenantPoller:
     async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:
         """Read the tasks in `known`, the snapshots before the read. Store and apply the results, publish changes."""
         early_reads_from = self._deps.wall_clock() + EARLY_READ_SECONDS
-        for watched in self._watched.values():
+        for task_id in known.keys() & self._watched.keys():
+            watched = self._watched[task_id]
             if watched.early_read_at is not None:
                 watched.early_reads_from = early_reads_from
             watched.early_read_at, watched.is_missing_elsewhere = None, False
         answers = await self._read_backend(list(known))
         now = self._deps.wall_clock()
-        self._not_before = dict.fromkeys(known, now + self._deps.backend.policy.polling.shortest_pause_seconds)
+        not_before = now + self._deps.backend.policy.polling.shortest_pause_seconds
+        recent = {task_id: at for task_id, at in self._not_before.items() if at > now}
+        self._not_before = recent | dict.fromkeys(known, not_before)
         tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, RenderedTask)}
         snapshots = {task_id: snapshot_after_read(known[task_id], task, now) for task_id, task in tasks.items()}
         await self._deps.snapshots.put_many(self._caller.principal.owner, list(snapshots.values()))
@@ -295,6 +347,11 @@ class TenantPoller:
             self._update_answer(task_id, answer)
         for task_id, snapshot in snapshots.items():
             self._update_snapshot(task_id, snapshot)
+        for task_id in known.keys() & self._elsewhere.keys():
+            if task_id in snapshots and not snapshots[task_id].task.is_final:
+                self._elsewhere[task_id] = snapshots[task_id]
+            elif is_settled(answers.get(task_id)):
+                del self._elsewhere[task_id]
         changed = [task_id for task_id, snapshot in snapshots.items() if _has_changed(known[task_id], snapshot)]
         missing = [task_id for task_id, answer in answers.items() if answer is None]
         await self._publish(TaskEvent(self._caller.principal.owner, changed=changed, missing=missing))
@@ -318,7 +375,7 @@ class TenantPoller:
             return
         watched.snapshot = snapshot
         if not watched.answered or not is_settled(watched.answer):
-            self._set_answer(watched, snapshot.task)
+            self._set_answer(task_id, watched, snapshot.task)
 
     def _update_answer(self, task_id: str, answer: TaskResult) -> None:
         watched = self._watched.get(task_id)
@@ -326,18 +383,23 @@ class TenantPoller:
             return
         if isinstance(answer, LumaError) and isinstance(watched.answer, RenderedTask):
             return  # an error does not replace a known state
-        self._set_answer(watched, answer)
+        self._set_answer(task_id, watched, answer)
 
-    def _set_answer(self, watched: WatchedTask, answer: TaskResult) -> None:
-        """Set the answer, and wake all subscriptions unless the task is still running in the same state."""
+    def _set_answer(self, task_id: str, watched: WatchedTask, answer: TaskResult) -> None:
+        """Set the answer, and wake the calls that wait for it, unless the task is still running in the same state."""
         before, watched.answer, watched.answered = watched.answer, answer, True
         is_same = isinstance(before, RenderedTask) and isinstance(answer, RenderedTask) and before.state is answer.state
         if watched.settled or not is_same:
             for subscription in self._subscriptions:
-                subscription.changed.set()
+                if task_id in subscription:
+                    subscription.changed.set()
 
     def _unsettled(self) -> list[str]:
-        return [task_id for task_id, watched in self._watched.items() if not watched.settled]
+        return self._unsettled_of(self._watched)
+
+    def _unsettled_of(self, task_ids: Iterable[str]) -> list[str]:
+        """Return those of the tasks that calls to this process wait for, and whose results can still change."""
+        return [task_id for task_id in task_ids if task_id in self._watched and not self._watched[task_id].settled]
 
 
 def _has_changed(before: TaskSnapshot | None, after: TaskSnapshot) -> bool:

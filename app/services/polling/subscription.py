@@ -49,6 +49,10 @@ class Subscription:
         self.changed = asyncio.Event()
         """Set when a task changes. The waiting call clears it."""
 
+    def __contains__(self, task_id: str) -> bool:
+        """Return whether the call waits for the task."""
+        return task_id in self._watched
+
     @property
     def settled(self) -> bool:
         """Whether all tasks have results that can no longer change."""
