@@ -286,7 +286,7 @@ class TenantPoller:
             watched.early_read_at, watched.is_missing_elsewhere = None, False
         answers = await self._read_backend(list(known))
         now = self._deps.wall_clock()
-        self._not_before = dict.fromkeys(known, now + self._deps.backend.policy.polling.shortest_pause_seconds)
+        self._not_before = dict.fromkeys(known, now + self._deps.backend.policy.polling.min_read_interval_seconds)
         tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, RenderedTask)}
         snapshots = {task_id: snapshot_after_read(known[task_id], task, now) for task_id, task in tasks.items()}
         await self._deps.snapshots.put_many(self._caller.principal.owner, list(snapshots.values()))
