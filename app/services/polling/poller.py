@@ -290,7 +290,7 @@ class TenantPoller:
         tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, RenderedTask)}
         snapshots = {task_id: snapshot_after_read(known[task_id], task, now) for task_id, task in tasks.items()}
         await self._deps.snapshots.put_many(self._caller.principal.owner, list(snapshots.values()))
-        await self._deps.callback_trust.after_read(known, tasks, now)
+        await self._deps.callback_trust.count_missing_callbacks(known, tasks, now)
         for task_id, answer in answers.items():
             self._update_answer(task_id, answer)
         for task_id, snapshot in snapshots.items():
