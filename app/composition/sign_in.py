@@ -223,13 +223,13 @@ class _Parts:
 
 
 def _documents(public_url: str, clocks: Clocks, refusals: Refusals) -> HttpClientDocuments:
-    """Return the fetcher of client ID metadata documents.
+    """Return the fetcher of client metadata documents.
 
     A service on plain http runs on loopback, and may then fetch documents from loopback as well.
     """
     fetcher = PublicFetcher(USER_AGENT, allows_loopback=public_url.startswith("http:"))
     effect = (
-        f"Refused to fetch the description of an app: the limits are {PER_HOST} fetches from one host in "
+        f"Refused to fetch a client metadata document: the limits are {PER_HOST} fetches from one host in "
         f"{HOST_SECONDS:.0f} s, and {PER_HOST * TOTAL_TO_HOST_RATIO} in all. Cached documents are still used."
     )
     return HttpClientDocuments(fetcher, clocks.monotonic, refusals.reporter("document_fetches", effect))
