@@ -70,7 +70,7 @@ def video_url_expires_at(task: Task) -> float | None:
 
 
 def poll_after(results: Iterable[TaskResult | LookupResult], now: float, polling: PollingPolicy) -> int | None:
-    """Return after how many whole seconds a caller should poll again; None if none of `results` can change soon."""
+    """Return after how many whole seconds a caller should poll again; None if polling is of no use."""
     waits = [wait for result in results if (wait := _advised_wait(result, now, polling)) is not None]
     return min(waits) if waits else None
 
