@@ -226,13 +226,15 @@ class Settings(BaseSettings):
         30.0, description="how long a client may read nothing of a response before its connection is closed"
     )
     connections: int = Field(
-        4000, ge=1, description="most open connections of a process; above, requests get 503, except the probes"
+        4000,
+        ge=1,
+        description="maximum number of open connections of a process; above, requests get 503, except the probes",
     )
     result_ttl_seconds: Seconds = Field(
         2_592_000.0, description="how long a finished task stays cached, from its end (30 days)"
     )
     pending_ttl_seconds: float = Field(3.0, gt=0, le=60, description="how long a running task's state is reused")
-    batch_limit: int = Field(200, ge=1, le=1000, description="most ids in one `luma_get_tasks_batch`")
+    batch_limit: int = Field(200, ge=1, le=1000, description="maximum number of ids in one `luma_get_tasks_batch`")
     request_memory_mb: int = Field(
         48,
         ge=16,

@@ -101,7 +101,7 @@ def _host_of(url: str) -> str:
 
 
 async def _say_callbacks(assembly: Assembly, settings: Settings, say: Callable[[str], None]) -> None:
-    """Print whether callbacks arrive at the public URL, according to the mark of the replicas in Redis."""
+    """Print whether callbacks arrive at the public URL, according to the flag that the replicas share in Redis."""
     if assembly.callbacks is None:
         return
     if settings.redis_url is None:

@@ -19,7 +19,7 @@ from app.settings import DEFAULT_ENV_FILE, Settings, SettingsError, load_setting
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 plus the number of SIGINT, as shells report it."""
 
-ENV_FILE_HELP = "file with settings, over which the environment has precedence (%(default)s)"
+ENV_FILE_HELP = "file with settings, over which the environment has precedence (default: %(default)s)"
 DESCRIPTION = "An MCP server for Luma Dream Machine videos through AceDataCloud."
 
 
@@ -42,12 +42,15 @@ def command_parser() -> ArgumentParser:
     parser.add_argument("--version", action="version", version=f"luma-mcp {version('luma-mcp')}")
     commands = parser.add_subparsers(required=True, metavar="command")
     serve = _command(commands, "serve", _serve, "Serve MCP over HTTP.")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument(
-        "--port", type=_between(0, 65535), default=8000, help="port to listen on; 0 takes a free one (%(default)s)"
+        "--port",
+        type=_between(0, 65535),
+        default=8000,
+        help="port to listen on; 0 takes a free one (default: %(default)s)",
     )
     serve.add_argument(
-        "--workers", type=_between(1, 1024), default=1, help="processes that share the port (%(default)s)"
+        "--workers", type=_between(1, 1024), default=1, help="processes that share the port (default: %(default)s)"
     )
     stdio = _command(
         commands, "stdio", _stdio, "Serve MCP over standard input and output, with the token in LUMA_MCP_TOKEN."

@@ -27,7 +27,7 @@ from app.persistence import prepare_database
 from app.settings import Settings, SettingsError, load_settings, require_key, unknown_variables
 from app.web.app import create_app
 from app.web.connection.protocol import DisconnectAwareProtocol
-from app.web.readiness import STOPPING
+from app.web.readiness import STOP_SIGNALS
 
 DRAIN_SECONDS = 60
 """Time for which calls in flight may continue after SIGTERM. Kubernetes and compose must wait longer (see deploy/).
@@ -123,7 +123,7 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
     server = uvicorn.Server(config)
     # These handlers stop the server until uvicorn installs its own. After draining, uvicorn restores these and raises
     # the signal again; they then only set a flag, so the process exits with status 0.
-    for number in STOPPING:
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     tune_process()
     server.run(sockets=sockets)

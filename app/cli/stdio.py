@@ -15,7 +15,7 @@ from mcp.server.stdio import stdio_server
 from pydantic import SecretStr
 from starlette.applications import Starlette
 
-from app.adapters.auth.bearer_token import bearer_token
+from app.adapters.auth.bearer_token import MAX_HEADER_LENGTH, bearer_token, is_oversized
 from app.adapters.sandbox.media import media_routes
 from app.cli.standard_input import StandardInput
 from app.composition.application import Assembly, assemble
@@ -25,14 +25,14 @@ from app.local_secret import with_local_secret
 from app.mcp_server.server import McpServer
 from app.mcp_server.tools.call_handler import Context
 from app.mcp_server.tools.json_bytes import Json
-from app.mcp_server.tools.narrowing import NOT_NARROWED, Narrowing
+from app.mcp_server.tools.tool_filter import ALL_TOOLS, ToolFilter
 from app.observability.logging import configure_logging
 from app.observability.tracing import export_spans
 from app.ports.auth import Caller
 from app.settings import Settings, SettingsError
-from app.web.readiness import STOPPING
+from app.web.readiness import STOP_SIGNALS
 
-TOKEN_REFUSED = "LUMA_MCP_TOKEN is refused: set the token that you were given."  # noqa: S105 - a sentence
+TOKEN_REFUSED = "The token in LUMA_MCP_TOKEN is not valid under LUMA_MCP_AUTH. Set a valid API token."  # noqa: S105
 
 SANDBOX_TOKEN = "sandbox"  # noqa: S105 - the sandbox accepts any token
 
@@ -52,9 +52,9 @@ class StdioRequestContext:
         """Return the caller of the process."""
         return self._caller
 
-    def narrowing(self, _ctx: Context) -> Narrowing:
-        """Return NOT_NARROWED: only a path or headers can leave tools out, and stdio has neither."""
-        return NOT_NARROWED
+    def tool_filter(self, _ctx: Context) -> ToolFilter:
+        """Return ALL_TOOLS: only a path or headers can leave tools out, and stdio has neither."""
+        return ALL_TOOLS
 
     def client(self, ctx: Context) -> str:
         """Return the name that the client gave at initialization; "" if it gave none."""
@@ -65,8 +65,8 @@ class StdioRequestContext:
         """Return a new id with the number of the request."""
         return f"stdio-{next(self._numbers)}"
 
-    def slow_down(self, _ctx: Context) -> None:
-        """Do nothing. To read more slowly protects other clients, and stdio has none."""
+    def delay_next_read(self, _ctx: Context) -> None:
+        """Do nothing: there are no other clients to protect by delaying reads of this connection."""
 
     def placeholder_for(self, _ctx: Context, value: Json) -> Any:
         """Return `value` decoded, because stdio has no middleware that replaces placeholders."""
@@ -81,7 +81,10 @@ class InFlightRequests:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
-        """Pass the request on. Its asyncio task ends after its response is written."""
+        """Pass the request on.
+
+        Its asyncio task ends after its response is written, so waiting for the task waits for the response.
+        """
         if ctx.request_id is not None and (task := asyncio.current_task()) is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -97,10 +100,11 @@ async def serve_stdio(settings: Settings) -> None:
     """Serve until standard input ends, or SIGTERM or SIGINT arrives.
 
     After a signal, calls that wait for tasks are answered with the latest known states. Raises SettingsError for a
-    token that is missing, malformed, too long for an Authorization header or refused, and for other unusable settings.
+    token in LUMA_MCP_TOKEN that is missing, malformed, too long for an Authorization header or refused, and for other
+    unusable settings.
     """
     # Nothing listens at the public URL, so callbacks would fail, and links to the sandbox's videos would be dead.
-    # Purchases are kept in memory unless the settings name a database.
+    # Purchases are kept in memory unless LUMA_MCP_DATABASE_URL or LUMA_MCP_DATA_DIR is set.
     database = {} if settings.database_url or settings.data_dir else {"database_url": SecretStr("sqlite:///:memory:")}
     settings = with_local_secret(settings.model_copy(update={"public_url": None, **database}))
     token = _token(settings)
@@ -135,24 +139,24 @@ async def _serve(mcp_server: McpServer, assembly: Assembly) -> None:
 
 @contextmanager
 def _on_signal(stop: Callable[[], Any]) -> Iterator[None]:
-    """Run `stop` at the first signal of STOPPING, while entered. A second signal has its default effect."""
-    loop, stopping = asyncio.get_running_loop(), list[asyncio.Task[None]]()
+    """Run `stop` at the first signal of STOP_SIGNALS, while entered. A second signal has its default effect."""
+    loop, stop_tasks = asyncio.get_running_loop(), list[asyncio.Task[None]]()
 
-    def begin() -> None:
-        remove()
-        stopping.append(loop.create_task(stop()))
+    def on_first_signal() -> None:
+        remove_handlers()
+        stop_tasks.append(loop.create_task(stop()))
 
-    def remove() -> None:
-        for number in STOPPING:
-            loop.remove_signal_handler(number)
+    def remove_handlers() -> None:
+        for signum in STOP_SIGNALS:
+            loop.remove_signal_handler(signum)
 
-    for number in STOPPING:
-        loop.add_signal_handler(number, begin)
+    for signum in STOP_SIGNALS:
+        loop.add_signal_handler(signum, on_first_signal)
     try:
         yield
     finally:
-        remove()
-        for task in stopping:
+        remove_handlers()
+        for task in stop_tasks:
             task.cancel()
 
 
@@ -176,22 +180,33 @@ async def _media_server(settings: Settings) -> AsyncIterator[tuple[str, Starlett
         yield "", app
         return
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="off")
-    listening = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0))
     server = _MediaServer(config)
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    server_task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}", app
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", app
     finally:
         server.should_exit = True
-        await serving
-        listening.close()
+        await server_task
+        listener.close()
 
 
 def _token(settings: Settings) -> str:
     configured = settings.token.get_secret_value() if settings.token is not None else ""
     if not configured and settings.backend == "sandbox":
         return SANDBOX_TOKEN
-    token = bearer_token(f"Bearer {configured}")
+    if not configured:
+        raise SettingsError("LUMA_MCP_TOKEN is not set. Set it to your AceDataCloud API token.")
+    authorization = f"Bearer {configured}"
+    if is_oversized(authorization):
+        raise SettingsError(
+            f"The token in LUMA_MCP_TOKEN is too long: an Authorization header has at most {MAX_HEADER_LENGTH} "
+            "characters. Set a valid API token."
+        )
+    token = bearer_token(authorization)
     if token is None:
-        raise SettingsError("LUMA_MCP_TOKEN must hold your AceDataCloud API token; stdio has no header to carry one.")
+        raise SettingsError(
+            "The token in LUMA_MCP_TOKEN is malformed: only letters, digits and -._~+/ are allowed, then = at the end. "
+            "Set a valid API token, without quotes, spaces or the word Bearer."
+        )
     return token

@@ -25,7 +25,7 @@ from app.composition.quotas import (
     waiting_quota,
 )
 from app.composition.refusal_reporters import backend_reporter
-from app.composition.services import build_callbacks, build_pollers, build_videos, persistence_of
+from app.composition.services import build_callbacks, build_persistence_for, build_pollers, build_video_service
 from app.composition.state import SharedState, build_shared_state
 from app.composition.teams import TeamWork, build_settlement, build_team_work, build_usage
 from app.domain.rendered import TaskResult
@@ -199,7 +199,9 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     description, metrics = backend.description, refusals.metrics
     shared = build_shared_state(settings, description, metrics, clocks, backend_limits)
     turns = database_limits(description, refusals, backend_limits)
-    persistence = persistence_of(settings, description, shared, clocks, backend_limits, turns.purchases, refusals)
+    persistence = build_persistence_for(
+        settings, description, shared, clocks, backend_limits, turns.purchases, refusals
+    )
     callbacks = build_callbacks(settings, description, shared, persistence, turns, clocks)
     flights: SingleFlight[FlightKey, TaskResult] = SingleFlight()
     token_status = backend_limits.token_status
@@ -221,7 +223,7 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     )
     rate_limits = build_rate_limits(shared.rate_limiter, metrics, clocks.monotonic)
     waits = waiting_quota(description, refusals, backend_limits)
-    waiter = TaskWaiter(tasks, shared.cache, pollers, description, clocks.monotonic, clocks.sleep, places=waits)
+    waiter = TaskWaiter(tasks, shared.cache, pollers, description, clocks.monotonic, clocks.sleep, quota=waits)
     return Assembly(
         tools=build_catalog(settings.batch_limit, description),
         authenticator=authenticator,
@@ -234,7 +236,9 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         pollers=pollers,
         waiter=waiter,
         listeners=listener_quota(description, refusals, backend_limits),
-        videos=build_videos(backend, shared, persistence, callbacks, clocks, refusals, backend_limits, rate_limits),
+        videos=build_video_service(
+            backend, shared, persistence, callbacks, clocks, refusals, backend_limits, rate_limits
+        ),
         submitted=SubmittedTasks(persistence.purchases, turns.reads),
         usage=build_usage(persistence, turns.reads, description, clocks),
         request_memory=build_memory_budget(settings, description, refusals, backend_limits),

@@ -1,4 +1,4 @@
-"""Builds the parts of the backend: its description, the client of its HTTP API, and the sandbox.
+"""Builds the client of the backend's HTTP API, and the sandbox.
 
 The sandbox runs in this process and speaks AceDataCloud's HTTP API, so the same client and adapter serve both.
 """
@@ -24,7 +24,7 @@ SANDBOX_MEDIA_PATH = "/sandbox/media"
 
 
 def build_sandbox(settings: Settings, base_url: str, clocks: Clocks) -> Sandbox:
-    """Return the sandbox. Its videos are served under the public URL, or without one under `base_url`."""
+    """Return the sandbox. Its videos are served under the public URL if it is set, else under `base_url`."""
     media_url = f"{settings.public_url or base_url}{SANDBOX_MEDIA_PATH}"
     return Sandbox(seconds=settings.sandbox_seconds, media_url=media_url, clock=clocks.wall)
 
@@ -37,7 +37,7 @@ def media_url_of(sandbox: Sandbox | None) -> str | None:
 def backend_transport(
     sandbox: Sandbox | None, transport: httpx.AsyncBaseTransport | None
 ) -> httpx.AsyncBaseTransport | None:
-    """Return the HTTP transport to the backend: that into the sandbox, or `transport`. None means the network."""
+    """Return an ASGI transport to the sandbox if there is one, else `transport`. None selects the network."""
     return transport if sandbox is None else httpx.ASGITransport(app=sandbox_app(sandbox))
 
 
@@ -46,18 +46,19 @@ def build_acedata_client(  # noqa: PLR0913, PLR0917 - the dependencies of a clie
     metrics: Metrics,
     backend_limits: BackendLimits,
     timeouts: Timeouts,
-    network: httpx.AsyncBaseTransport | None,
+    transport: httpx.AsyncBaseTransport | None,
     on_refusal: Callable[[], None],
 ) -> AceDataClient:
     """Return a client with separate connection pools for reads and submissions.
 
-    `on_refusal` is called for each submission that waits too long for a connection.
-    Raises SettingsError for a proxy or certificate variable that cannot be used.
+    `transport` replaces the network. `on_refusal` is called for each submission that waits too long for a slot of the
+    concurrency limit. Raises SettingsError for a proxy or certificate variable that cannot be used.
     """
-    new_client = partial(shared_client, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=network)
+    new_client = partial(shared_client, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=transport)
     try:
         reads = new_client(connections=backend_limits.read_connections)
-        purchases = new_client(connections=backend_limits.purchase_connections, keeps_connections=False)
+        # A response on a reused connection could be that to another tenant's submission: see `shared_client`.
+        submissions = new_client(connections=backend_limits.submission_connections, keeps_connections=False)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
-    return AceDataClient(reads, metrics, timeouts, backend_limits, submission_http=purchases, on_refusal=on_refusal)
+    return AceDataClient(reads, metrics, timeouts, backend_limits, submission_http=submissions, on_refusal=on_refusal)

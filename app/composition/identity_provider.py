@@ -45,8 +45,8 @@ def build_jwt_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of Jwt
 ) -> JwtAuthenticator:
     """Return the authenticator for tokens of the identity provider.
 
-    `record_accepted` is called with the subject of an accepted token, then with the keyed hash of the token, which
-    `hash_token` returns.
+    `record_accepted` is called twice for an accepted token, with the member's id and with the keyed hash of the token
+    from `hash_token`.
     """
     times = TokenClocks(clocks.wall, clocks.monotonic)
     return JwtAuthenticator(

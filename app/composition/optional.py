@@ -46,8 +46,8 @@ def jwt_authenticator(  # noqa: PLR0913, PLR0917 - the dependencies of JwtAuthen
 ) -> "JwtAuthenticator":
     """Return the authenticator for tokens of the identity provider.
 
-    `record_accepted` is called with the subject of an accepted token, then with the keyed hash of the token, which
-    `hash_token` returns.
+    `record_accepted` is called twice for an accepted token, with the member's id and with the keyed hash of the token
+    from `hash_token`.
     """
     from app.composition.identity_provider import build_jwt_authenticator  # noqa: PLC0415
 

@@ -23,7 +23,7 @@ from app.settings import Settings
 CALLBACKS_PATH = "/callbacks"
 
 
-def persistence_of(  # noqa: PLR0913, PLR0917 - the dependencies of purchases
+def build_persistence_for(  # noqa: PLR0913, PLR0917 - the dependencies of purchases
     settings: Settings,
     backend: BackendDescription,
     shared: SharedState,
@@ -53,7 +53,7 @@ def persistence_of(  # noqa: PLR0913, PLR0917 - the dependencies of purchases
 def build_pollers(
     tasks: TaskService, shared: SharedState, backend: BackendDescription, awaited: CallerQuota, clocks: Clocks
 ) -> PollerRegistry:
-    """Return the pollers of this process. The distinct tasks that they watch count in `awaited`."""
+    """Return the pollers of this process. `awaited` limits the number of distinct tasks that they poll."""
     return PollerRegistry(
         PollerDependencies(
             tasks.read,
@@ -80,7 +80,8 @@ def build_callbacks(  # noqa: PLR0913, PLR0917 - a callback uses every kind of s
 ) -> Callbacks | None:
     """Return the callback handler.
 
-    None if the service has no public URL, if the backend does not call back, or if it runs in this process.
+    None if the service has no public URL, if the backend does not call back, or if the backend is the sandbox, which
+    runs in this process.
     """
     if settings.public_url is None or backend.address is None or not backend.capabilities.calls_back:
         return None
@@ -99,18 +100,18 @@ def build_callbacks(  # noqa: PLR0913, PLR0917 - a callback uses every kind of s
     )
 
 
-def submission_limiter(backend: BackendDescription, clocks: Clocks, refusals: Refusals) -> ConcurrencyLimiter:
+def build_submission_limiter(backend: BackendDescription, clocks: Clocks, refusals: Refusals) -> ConcurrencyLimiter:
     """Return the limiter of concurrent submissions per credential."""
     return ConcurrencyLimiter(
         backend,
         clocks.monotonic,
         clocks.sleep,
-        on_free_places=refusals.metrics.show_free_places,
+        on_free_slots=refusals.metrics.show_free_slots,
         on_refusal=queue_reporter(backend, refusals),
     )
 
 
-def build_videos(  # noqa: PLR0913, PLR0917 - the dependencies of a purchase
+def build_video_service(  # noqa: PLR0913, PLR0917 - the dependencies of a purchase
     backend: VideoBackend,
     shared: SharedState,
     persistence: Persistence,
@@ -125,10 +126,10 @@ def build_videos(  # noqa: PLR0913, PLR0917 - the dependencies of a purchase
         backend,
         shared.snapshots,
         persistence.service,
-        submission_limiter(backend.description, clocks, refusals),
+        build_submission_limiter(backend.description, clocks, refusals),
         callbacks=callbacks,
         token_status=backend_limits.token_status,
-        places=submission_quota(backend.description, refusals, backend_limits),
+        quota=submission_quota(backend.description, refusals, backend_limits),
         telemetry=refusals.metrics,
         limits=rate_limits,
         on_in_flight_change=refusals.metrics.submissions_in_flight.set,

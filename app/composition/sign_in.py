@@ -9,7 +9,7 @@ from functools import partial
 
 from app.adapters.auth.access_tokens import AccessTokenAuthenticator, CredentialHooks
 from app.adapters.auth.assertions import JwtAssertions
-from app.adapters.auth.client_documents import HOST_SECONDS, HOSTS, PER_HOST, HttpClientDocuments
+from app.adapters.auth.client_documents import HOST_SECONDS, PER_HOST, TOTAL_TO_HOST_RATIO, HttpClientDocuments
 from app.adapters.auth.content_sealer import VaultContentSealer
 from app.adapters.auth.key_digest import KeyDigest, load_pepper
 from app.adapters.auth.passthrough import PassthroughAuthenticator
@@ -223,14 +223,14 @@ class _Parts:
 
 
 def _documents(public_url: str, clocks: Clocks, refusals: Refusals) -> HttpClientDocuments:
-    """Return the fetcher of client ID metadata documents.
+    """Return the fetcher of client metadata documents.
 
     A service on plain http runs on loopback, and may then fetch documents from loopback as well.
     """
     fetcher = PublicFetcher(USER_AGENT, allows_loopback=public_url.startswith("http:"))
     effect = (
-        f"Refused to fetch the description of an app: the limits are {PER_HOST} fetches from one host in "
-        f"{HOST_SECONDS:.0f} s, and {PER_HOST * HOSTS} in all. Descriptions that are cached are used."
+        f"Refused to fetch a client metadata document: the limits are {PER_HOST} fetches from one host in "
+        f"{HOST_SECONDS:.0f} s, and {PER_HOST * TOTAL_TO_HOST_RATIO} in all. Cached documents are still used."
     )
     return HttpClientDocuments(fetcher, clocks.monotonic, refusals.reporter("document_fetches", effect))
 

@@ -30,57 +30,57 @@ class PollingPolicy:
     Attributes:
         expected_seconds: usual duration of a generation.
         first_read_seconds: age of a task at the service's first read.
-        shortest_pause_seconds: minimum between two reads of a task by the service.
-        longest_pause_seconds: maximum between two reads of a task by the service.
+        min_read_interval_seconds: minimum interval between two reads of a task by the service.
+        max_read_interval_seconds: maximum interval between two reads of a task by the service.
         read_without_callback_seconds: age at which a task is read although its callback has not arrived.
-        first_question_seconds: age of a task at which callers are advised to ask for it first.
-        next_question_seconds: advised pause between later requests of a caller.
+        client_first_poll_seconds: age of a task at which callers should poll it for the first time.
+        client_poll_interval_seconds: interval at which callers should poll it afterwards.
         stuck_after_seconds: age after which a running task is reported as likely stuck.
 
     """
 
     expected_seconds: float
     first_read_seconds: float
-    shortest_pause_seconds: float
-    longest_pause_seconds: float
+    min_read_interval_seconds: float
+    max_read_interval_seconds: float
     read_without_callback_seconds: float
-    first_question_seconds: int
-    next_question_seconds: int
+    client_first_poll_seconds: int
+    client_poll_interval_seconds: int
     stuck_after_seconds: float
 
 
 def time_to_live(task: Task, now: float, policy: CachePolicy) -> float:
     """Return the time to live of `task` in the cache, in seconds; always more than zero.
 
-    A final task whose video URL has expired is cached only as long as a running one, and then read again.
+    A final task past its time to live, or with an expired URL, is cached for `pending_seconds`.
     """
     if not task.is_final:
         return policy.pending_seconds
     ended_at = task.finished_at if task.finished_at is not None else task.created_at
     age = max(0.0, now - ended_at) if ended_at is not None else 0.0
     remaining = policy.result_seconds - age
-    if (expiry := expires_at(task)) is not None:
+    if (expiry := video_url_expires_at(task)) is not None:
         remaining = min(remaining, expiry - now)
     return max(remaining, policy.pending_seconds)
 
 
-def expires_at(task: Task) -> float | None:
-    """Return when the task's video URL stops working (unix seconds); None without a URL or a known time."""
+def video_url_expires_at(task: Task) -> float | None:
+    """Return when the task's video URL expires (unix seconds); None without a URL or a known time."""
     return task.video.expires_at if task.video is not None else None
 
 
-def ask_again_after(answers: Iterable[TaskResult | LookupResult], now: float, polling: PollingPolicy) -> int | None:
-    """Return after how many whole seconds a caller should ask again about `answers`; None if asking is of no use."""
-    waits = [wait for answer in answers if (wait := _advised_wait(answer, now, polling)) is not None]
+def poll_after(results: Iterable[TaskResult | LookupResult], now: float, polling: PollingPolicy) -> int | None:
+    """Return after how many whole seconds a caller should poll again; None if polling is of no use."""
+    waits = [wait for result in results if (wait := _advised_wait(result, now, polling)) is not None]
     return min(waits) if waits else None
 
 
-def _advised_wait(answer: TaskResult | LookupResult, now: float, polling: PollingPolicy) -> int | None:
-    if answer is None:
+def _advised_wait(result: TaskResult | LookupResult, now: float, polling: PollingPolicy) -> int | None:
+    if result is None:
         return None
-    if isinstance(answer, LumaError):
-        return max(1, ceil(answer.advised_wait_seconds)) if answer.advised_wait_seconds is not None else None
-    if answer.is_final:
+    if isinstance(result, LumaError):
+        return max(1, ceil(result.advised_wait_seconds)) if result.advised_wait_seconds is not None else None
+    if result.is_final:
         return None
-    age = max(0.0, now - answer.created_at) if answer.created_at is not None else 0.0
-    return max(polling.next_question_seconds, ceil(polling.first_question_seconds - age))
+    age = max(0.0, now - result.created_at) if result.created_at is not None else 0.0
+    return max(polling.client_poll_interval_seconds, ceil(polling.client_first_poll_seconds - age))

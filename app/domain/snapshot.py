@@ -97,4 +97,6 @@ def next_read_at(snapshot: TaskSnapshot, polling: PollingPolicy, *, callbacks_ar
     if snapshot.read_at is None:
         return first
     pause = PAUSE_SHARE * (snapshot.read_at - began_at)
-    return max(first, snapshot.read_at + min(polling.longest_pause_seconds, max(polling.shortest_pause_seconds, pause)))
+    return max(
+        first, snapshot.read_at + min(polling.max_read_interval_seconds, max(polling.min_read_interval_seconds, pause))
+    )

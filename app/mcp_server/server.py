@@ -57,13 +57,13 @@ def build_server(
 ) -> Server[Any]:
     """Return a server with tool lists, prompts and resources. `add_request_handlers` adds the other handlers.
 
-    `context` provides the caller and the narrowing of each request, which select the tools of `lists`.
+    `context` provides the caller and the tool filter of each request, which select the tools of `lists`.
     """
     schemas = {name: tool.input_schema for name, tool in lists.published.items()}
     mirrored = {name: schema for name, schema in schemas.items() if x_mcp_header_map(schema)}
 
     async def list_tools(ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return lists.list_result(context.caller(ctx).principal, context.narrowing(ctx))
+        return lists.list_result(context.caller(ctx).principal, context.tool_filter(ctx))
 
     async def read_prompt(_ctx: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         return get_prompt(params, backend)

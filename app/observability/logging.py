@@ -14,14 +14,14 @@ from structlog.typing import EventDict, Processor
 
 from app.services.log_throttle import LogThrottle
 
-FRAMES = 12
-"""Number of innermost frames of an exception that are logged."""
+MAX_FRAMES = 12
+"""Maximum number of frames of an exception that are logged, the innermost ones."""
 
 
 def configure_logging(level: str, form: Literal["json", "text"] | None) -> None:
-    """Send every log record to standard error in `form`. None means text on a terminal, and JSON elsewhere.
+    """Send log records to standard error in `form`. None means text on a terminal, and JSON elsewhere.
 
-    `level` is that of this program's loggers. Libraries log at WARNING and above.
+    `level` is that of this program's loggers. Libraries log at WARNING and above, and uvicorn's access log is dropped.
     """
     chosen = form or ("text" if sys.stderr.isatty() else "json")
     handler = logging.StreamHandler(sys.stderr)
@@ -32,7 +32,7 @@ def configure_logging(level: str, form: Literal["json", "text"] | None) -> None:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.stdlib.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
-                harmless_exception,
+                redact_exception,
                 renderer(chosen),
             ],
         )
@@ -48,7 +48,8 @@ def configure_logging(level: str, form: Literal["json", "text"] | None) -> None:
 class ExceptionFilter(logging.Filter):
     """Passes at most one record with an exception per minute, and every record without one.
 
-    The attribute `faults` of a record that passes is the number of records with exceptions since the last such record.
+    A logged record with an exception has the attribute `faults`: the number of such records since the previous logged
+    one, itself included.
 
     uvicorn logs each request that fails with an unexpected exception, so a caller who finds a way to cause one could
     fill the disk.
@@ -75,27 +76,27 @@ def renderer(form: Literal["json", "text"]) -> Processor:
     return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
 
 
-def harmless_exception(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Replace an exception by its types and frames, because its message may quote a caller or the backend.
+def redact_exception(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Replace an exception by the types and frames of its chain, because messages may quote a caller or the backend.
 
     This is a structlog processor.
     """
     info = event.pop("exc_info", None)
     error = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else None
     if error is not None:
-        event["exception"] = describe(error)
+        event["exception"] = format_exception_chain(error)
     return event
 
 
-def describe(error: BaseException) -> list[str]:
+def format_exception_chain(error: BaseException) -> list[str]:
     """Return log lines for a chain of exceptions, outermost first: the type of each, then its innermost frames."""
     lines: list[str] = []
-    link: BaseException | None = error
-    while link is not None:
-        lines.append(type(link).__qualname__)
-        frames = traceback.extract_tb(link.__traceback__)[-FRAMES:]
+    current: BaseException | None = error
+    while current is not None:
+        lines.append(type(current).__qualname__)
+        frames = traceback.extract_tb(current.__traceback__)[-MAX_FRAMES:]
         lines += [f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return lines
 
 

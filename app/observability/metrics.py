@@ -92,7 +92,7 @@ class Metrics:
         self.waiting_callers = self._gauge("waiting_callers", "Calls that wait for tasks to finish.")
         self.listeners = self._gauge("listeners", "Open subscriptions/listen streams.")
         self.submissions_in_flight = self._gauge("submissions_in_flight", "Submissions in flight.")
-        self._free_places = Gauge(
+        self._free_slots = Gauge(
             "luma_mcp_credential_free_places",
             "Submissions that a team's credential takes at once in this process, less those in flight.",
             ("number",),
@@ -177,9 +177,9 @@ class Metrics:
         """Count one callback by its outcome. "missing" is a callback that did not arrive."""
         self.callbacks(outcome).inc()
 
-    def show_free_places(self, number: int, free: int) -> None:
+    def show_free_slots(self, number: int, free: int) -> None:
         """Set how many more submissions a credential takes. `number` counts credentials by first use, up to 50."""
-        self._free_places.labels(str(number)).set(free)
+        self._free_slots.labels(str(number)).set(free)
 
     def show_budgets(self, shares: Mapping[tuple[str, str], float]) -> None:
         """Set the used share of each budget, by the team's name and the window, and remove earlier ones."""

@@ -23,7 +23,7 @@ class OverLimit:
 class RateLimiter(Protocol):
     """The windows of all callers. Replicas share them through Redis if there is one."""
 
-    async def take(self, owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
+    async def count_call(self, owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
         """Count one call in the windows of all `limits` and return None.
 
         If a window has no room, count the call in none of them, and return the limit that refuses it.

@@ -259,7 +259,7 @@ class Grants(Protocol):
         ...
 
     async def take_uncounted(self) -> list[RevokeReason]:
-        """Return the reasons of ended grants that no process has counted yet. Each is returned to one process."""
+        """Return the reasons of ended grants that no metric has counted yet. Each is returned to one process only."""
         ...
 
     async def delete_old(self, ended_seconds: float) -> int:

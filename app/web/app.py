@@ -52,12 +52,12 @@ from app.web.middleware.raw_json import RawJsonMiddleware
 from app.web.middleware.request_id import RequestIdMiddleware
 from app.web.middleware.request_memory import RequestMemoryMiddleware
 from app.web.middleware.trusted_host import AllowList, PageTrustedHostMiddleware, TrustedHostMiddleware
-from app.web.narrowing import READ_ONLY_KEY, READ_ONLY_PATHS
 from app.web.pages.landing import page
 from app.web.readiness import Readiness
 from app.web.request_context import HttpRequestContext
 from app.web.routes import NO_SIGN_IN, error_handler, metrics_route, page_route, probe_routes
 from app.web.server_card import card_routes, server_card
+from app.web.tool_filter import READ_ONLY_KEY, READ_ONLY_PATHS
 
 if TYPE_CHECKING:
     from app.web.admin.app import AdminApp

@@ -20,7 +20,7 @@ from app.web.json_rpc_batch import BatchResponse
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.fair_scheduling import FairScheduler, client_key_of
 from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
-from app.web.narrowing import READ_ONLY_HEADER, READ_ONLY_KEY, TOOLS_HEADER
+from app.web.tool_filter import READ_ONLY_HEADER, READ_ONLY_KEY, TOOLS_HEADER
 
 MAX_BODY_BYTES = 256 * 1024
 ACCESS_CHANGED = "The token of this batch is no longer accepted, or its access has changed. Send this message alone."

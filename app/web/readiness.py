@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import FrameType
 from typing import Any
 
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """The signals that stop a process: SIGTERM from a supervisor, SIGINT from Ctrl-C."""
 
 
@@ -29,7 +29,7 @@ class Readiness:
 
     @contextmanager
     def serving(self, on_drain: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Set READY while entered, and DRAINING on exit or when a signal of STOPPING arrives.
+        """Set READY while entered, and DRAINING on exit or when a signal of STOP_SIGNALS arrives.
 
         At the signal, `on_drain` is called to end waits and streams. Then the previous handler is called, which is
         uvicorn's.
@@ -53,11 +53,11 @@ class Readiness:
 
 
 def _handlers() -> dict[int, Callable[[int, FrameType | None], Any]]:
-    """Return the current handlers of STOPPING that are Python functions.
+    """Return the current handlers of STOP_SIGNALS that are Python functions.
 
     Outside the main thread there are none, because only the main thread may set handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    handlers = ((number, signal.getsignal(number)) for number in STOPPING)
+    handlers = ((number, signal.getsignal(number)) for number in STOP_SIGNALS)
     return {number: handler for number, handler in handlers if callable(handler)}

@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from app.mcp_server.tools.call_handler import Context
 from app.mcp_server.tools.json_bytes import Json
-from app.mcp_server.tools.narrowing import Narrowing
+from app.mcp_server.tools.tool_filter import ToolFilter
 from app.ports.auth import Caller
 from app.web.asgi import header
 from app.web.connection.refusal_pace import RefusalPace
@@ -16,7 +16,7 @@ from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.raw_json import PENDING_VALUES, PendingValues
 from app.web.middleware.request_id import REQUEST_ID
 from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
-from app.web.narrowing import READ_ONLY_KEY, narrowing_of
+from app.web.tool_filter import READ_ONLY_KEY, tool_filter_of
 
 _PRODUCT = re.compile(r"[^/\s(]+")
 
@@ -32,10 +32,10 @@ class HttpRequestContext:
         """Return the caller that the request's token authenticated."""
         return cast("Caller", _scope(ctx)[CALLER])
 
-    def narrowing(self, ctx: Context) -> Narrowing:
+    def tool_filter(self, ctx: Context) -> ToolFilter:
         """Return which tools the request's path and headers leave out."""
         scope = _scope(ctx)
-        return narrowing_of(scope["headers"], is_read_only=READ_ONLY_KEY in scope)
+        return tool_filter_of(scope["headers"], is_read_only=READ_ONLY_KEY in scope)
 
     def client(self, ctx: Context) -> str:
         """Return the name in the client's `clientInfo`, else the product in its User-Agent header, else ""."""
@@ -49,9 +49,9 @@ class HttpRequestContext:
         """Return the id that the response's X-Request-ID header shows."""
         return cast("str", _scope(ctx)[REQUEST_ID])
 
-    def slow_down(self, ctx: Context) -> None:
+    def delay_next_read(self, ctx: Context) -> None:
         """Read the next request of the connection later, because this one was refused."""
-        self._pace.slow_down(_scope(ctx))
+        self._pace.delay_next_read(_scope(ctx))
 
     def placeholder_for(self, ctx: Context, value: Json) -> str:
         """Return a placeholder that RawJsonMiddleware replaces by `value`.

@@ -54,12 +54,12 @@ async def flush(store: RedisStore) -> None:
 
 
 async def admits(limiter: RateLimiter, *limits: RateLimit) -> bool:
-    return await limiter.take("film", limits) is None
+    return await limiter.count_call("film", limits) is None
 
 
 async def test_a_window_admits_its_limit_and_returns_the_wait(limiter: RateLimiter, clock: HandClock) -> None:
     assert [await admits(limiter, limit(3)) for _ in range(3)] == [True] * 3
-    over = await limiter.take("film", [limit(3)])
+    over = await limiter.count_call("film", [limit(3)])
     assert over is not None
     assert over.limit == limit(3)
     assert 60 <= over.wait_seconds <= 61
@@ -74,7 +74,7 @@ async def test_all_windows_count_a_call_or_none(limiter: RateLimiter, clock: Han
     assert [await admits(limiter, team, member) for _ in range(10)] == [True] * 2 + [False] * 8
     other = limit(5, LimitLevel.MEMBER, holder="ben")
     assert [await admits(limiter, team, other) for _ in range(4)] == [True] * 3 + [False]
-    over = await limiter.take("film", [member, team])
+    over = await limiter.count_call("film", [member, team])
     assert over is not None
     assert over.limit in (member, team)
     clock.advance(61)
@@ -89,7 +89,7 @@ async def test_of_several_limits_the_one_with_the_longest_wait_is_returned(
     clock.advance(120)
     assert await admits(limiter, minute)
     for order in ([minute, hour], [hour, minute]):
-        over = await limiter.take("film", order)
+        over = await limiter.count_call("film", order)
         assert over is not None
         assert over.limit == hour
         assert 3600 - 120 <= over.wait_seconds <= 3660 - 120
@@ -144,7 +144,7 @@ async def test_no_window_of_any_position_holds_more_than_the_limit(limiter: Rate
     dice, times = random.Random(7), list[float]()
     for _ in range(600):
         clock.advance(dice.choice((0, 0.001, 0.25, 1.0, 7.5, 59.999, 60.0)) * dice.random())
-        over = await limiter.take("film", [limit(5)])
+        over = await limiter.count_call("film", [limit(5)])
         if over is None:
             times.append(clock())
     assert all(later - earlier >= 60 for earlier, later in zip(times, times[5:], strict=False))
@@ -157,6 +157,15 @@ async def test_a_clock_that_goes_back_a_little_admits_no_extra_call(limiter: Rat
     assert not await admits(limiter, limit(2))
     clock.advance(3 + 61)
     assert await admits(limiter, limit(2))
+
+
+async def test_a_call_counted_by_a_clock_one_window_ahead_counts(limiter: RateLimiter, clock: HandClock) -> None:
+    clock.advance(60)
+    assert await admits(limiter, limit(1))
+    clock.advance(-60)
+    over = await limiter.count_call("film", [limit(1)])
+    assert over is not None
+    assert 120 < over.wait_seconds <= 121
 
 
 async def test_a_clock_that_was_far_ahead_does_not_block_calls(limiter: RateLimiter, clock: HandClock) -> None:
@@ -194,7 +203,7 @@ async def test_the_redis_and_memory_limiters_agree(redis_urls: dict[str, str], c
     for _ in range(1500):
         clock.advance(dice.choice((0.0, 0.3, 2.0, 20.0, 70.0, -1.5)))
         some = dice.sample(choices, dice.randint(1, 3))
-        assert await shared.take("film", some) == await model.take("film", some)
+        assert await shared.count_call("film", some) == await model.count_call("film", some)
     await store.aclose()
 
 
@@ -207,8 +216,8 @@ async def test_the_redis_and_memory_limiters_agree_on_usage(redis_urls: dict[str
     for _ in range(500):
         clock.advance(dice.choice((0.0, 0.3, 2.0, 20.0, 70.0)))
         some = dice.sample(limits, dice.randint(1, 3))
-        await shared.take("film", some)
-        await model.take("film", some)
+        await shared.count_call("film", some)
+        await model.count_call("film", some)
         if (found := await shared.usage("film", limits)) != (wanted := await model.usage("film", limits)):
             differing.append((found, wanted))
     await store.aclose()
@@ -232,7 +241,7 @@ async def test_values_of_other_programs_are_counted_as_empty_windows(
 async def test_a_redis_that_does_not_answer_raises_store_unavailable(clock: HandClock) -> None:
     store = connect(f"redis://127.0.0.1:{free_port()}/0")
     with pytest.raises(StoreUnavailable):
-        await RedisRateLimiter(store.connection, KEYS, clock).take("film", [limit(1)])
+        await RedisRateLimiter(store.connection, KEYS, clock).count_call("film", [limit(1)])
     with pytest.raises(StoreUnavailable):
         await RedisRateLimiter(store.connection, KEYS, clock).usage("film", [limit(1)])
     await store.aclose()
@@ -248,11 +257,11 @@ class Nonsense:
         return self._reply
 
 
-@pytest.mark.parametrize("reply", [[99, b"x"], [99, 1], [1, 900_000_000_000_000], [1, 120_001], [1, -1], [1]])
+@pytest.mark.parametrize("reply", [[99, b"x"], [99, 1], [1, 900_000_000_000_000], [1, 121_001], [1, -1], [1]])
 async def test_a_reply_that_the_script_cannot_return_raises_store_unavailable(clock: HandClock, reply: object) -> None:
     connection = RedisConnection(cast("Redis", Nonsense(reply)))
     with pytest.raises(StoreUnavailable):
-        await RedisRateLimiter(connection, KEYS, clock).take("film", [limit(1)])
+        await RedisRateLimiter(connection, KEYS, clock).count_call("film", [limit(1)])
 
 
 @with_settings(max_examples=60, deadline=None)
@@ -268,13 +277,13 @@ def test_in_memory_no_window_holds_more_and_the_wait_is_exact(maximum: int, kind
         limiter, one = MemoryRateLimiter(clock), limit(maximum, kind=kind)
         for gap in gaps:
             clock.now = (round(clock.now * 1000) + gap) / 1000
-            over = await limiter.take("film", [one])
+            over = await limiter.count_call("film", [one])
             if over is not None:
                 until = round(clock.now * 1000) + round(over.wait_seconds * 1000)
                 clock.now = (until - 1) / 1000
-                assert await limiter.take("film", [one]) is not None
+                assert await limiter.count_call("film", [one]) is not None
                 clock.now = until / 1000
-                assert await limiter.take("film", [one]) is None
+                assert await limiter.count_call("film", [one]) is None
             times.append(clock.now)
         pairs = zip(times, times[maximum:], strict=False)
         assert all(round(later - earlier, 3) >= one.window_seconds for earlier, later in pairs)

@@ -16,7 +16,7 @@ from tests.benchmarks.loads import HERE
 from tests.benchmarks.only_redis import latencies
 from tests.benchmarks.other_tokens import shares_of_passthrough
 from tests.benchmarks.processes import cores
-from tests.benchmarks.rows import PROMISED, PROMISED_FROM_REDIS, Bench, Rate, Row, from_redis
+from tests.benchmarks.rows import PROMISED, PROMISED_FROM_REDIS, Bench, Rate, Row, redis_case_name
 from tests.benchmarks.sizing import sizing_table
 from tests.support.documents import FOLDER, OUT, update
 from tests.support.npm import install
@@ -82,8 +82,8 @@ def _of_rates(rates: list[Rate]) -> list[Row]:
         case = f"batch of {count}, {era}"
         rows.append(Row(f"cached {case}, to the bare route", found["service", case] / found["bare", case], "", bound))
     for era, bound in PROMISED_FROM_REDIS.items():
-        rate = found["service", from_redis(era)] / found["bare", f"batch of 50, {era}"]
-        rows.append(Row(f"cached {from_redis(era)}, to the bare route", rate, "", bound))
+        rate = found["service", redis_case_name(era)] / found["bare", f"batch of 50, {era}"]
+        rows.append(Row(f"cached {redis_case_name(era)}, to the bare route", rate, "", bound))
     case = f"batch of 50, {MODERN}"
     for name, bound in (("fastmcp", 3.0), ("SDK's way", 1.0)):
         rows.append(Row(f"cached {case}, to {name}", found["service", case] / found[name, case], "times", bound))

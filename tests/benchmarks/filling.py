@@ -21,7 +21,7 @@ _NAME = "the-id-of-every-task-in-these-values"  # as long as a real id, because 
 _NUMBERED = "%08d" + ids(1)[0].removeprefix("00000000")
 
 
-def fill(redis: RedisServer, backend_url: str, *shares: tuple[str, int, int]) -> None:
+def preload_tasks(redis: RedisServer, backend_url: str, *shares: tuple[str, int, int]) -> None:
     """Write tasks for tokens. Each share is (token, first, last): the tasks first to last - 1 (see `loads.ids`)."""
     sealer = AesValueSealer(KEY)
     owned = SealedValues(TASK_KIND, key_namespace("luma-mcp", backend_url.removesuffix("/mcp")), sealer)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tests.benchmarks.filling import fill
+from tests.benchmarks.filling import preload_tasks
 from tests.benchmarks.loads import batch, call, ids, load
 from tests.benchmarks.processes import PYTHON, serving
 from tests.benchmarks.rows import Bench
@@ -53,7 +53,7 @@ def cached_tasks(bench: Bench) -> list[Point]:
     bench.redis.flush_all()
     points, filled = [], 0
     for count in CACHED:
-        fill(bench.redis, bench.backend.url, ("bench", filled, count))
+        preload_tasks(bench.redis, bench.backend.url, ("bench", filled, count))
         filled = count
         # More ids than the process caches, in a cycle: each one is evicted before it is asked for again.
         asked = [batch(ids(50, first), MODERN) for first in range(0, min(count, 200_000) - 49, 50)]
@@ -72,7 +72,7 @@ def tokens(bench: Bench) -> list[Point]:
     with bench.service(bench.backend, on=bench.core) as service:
         for count in TOKENS:
             asked = [batch(ids(10, 10 * number), MODERN, f"token-{number}") for number in range(count)]
-            fill(
+            preload_tasks(
                 bench.redis,
                 bench.backend.url,
                 *((f"token-{number}", 10 * number, 10 * number + 10) for number in range(filled, count)),

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.benchmarks.filling import fill
+from tests.benchmarks.filling import preload_tasks
 from tests.benchmarks.loads import batch, ids, load
 from tests.benchmarks.processes import Running
 from tests.benchmarks.rows import Bench, Row
@@ -36,7 +36,7 @@ def latencies(bench: Bench) -> list[Row]:
         few = _few_tasks(bench, service)
         bench.redis.flush_all()
         others = ((f"token-{number}", SIZE * number, SIZE * (number + 1)) for number in range(TOKENS))
-        fill(bench.redis, bench.backend.url, ("bench", 0, OWN_TASKS), *others)
+        preload_tasks(bench.redis, bench.backend.url, ("bench", 0, OWN_TASKS), *others)
         step = OWN_TASKS // SAMPLES
         many = _p50(service, (batch(ids(SIZE, first), MODERN) for first in range(0, OWN_TASKS, step)))
         asked = [batch(ids(SIZE, SIZE * number), MODERN, f"token-{number}") for number in range(TOKENS)]
@@ -52,7 +52,7 @@ def latencies(bench: Bench) -> list[Row]:
 
 def _warm_up(bench: Bench, service: Running) -> None:
     first = FIRST_WARM
-    fill(bench.redis, bench.backend.url, ("bench", first, first + 4 * SAMPLES * SIZE))
+    preload_tasks(bench.redis, bench.backend.url, ("bench", first, first + 4 * SAMPLES * SIZE))
     _p50(service, (batch(ids(SIZE, first + SIZE * number), MODERN) for number in range(4 * SAMPLES)))
 
 
@@ -62,7 +62,7 @@ def _few_tasks(bench: Bench, service: Running) -> float:
     for number in range(ROUNDS):
         first = OWN_TASKS + FEW_TASKS * number
         bench.redis.flush_all()
-        fill(bench.redis, bench.backend.url, ("bench", first, first + FEW_TASKS))
+        preload_tasks(bench.redis, bench.backend.url, ("bench", first, first + FEW_TASKS))
         times += _times(service, (batch(ids(SIZE, at), MODERN) for at in range(first, first + FEW_TASKS, SIZE)))
     return statistics.median(times)
 

@@ -26,7 +26,7 @@ def table(rows: Sequence[Row]) -> str:
         side = "at least" if row.at_least else "at most"
         unit = f" {row.unit}" if row.unit else ""
         verdict = "holds" if row.holds else "**missed**"
-        lines.append(f"| {row.what} | {row.value:.3g}{unit} | {side} {row.bound:g}{unit} | {verdict} |")
+        lines.append(f"| {row.name} | {row.value:.3g}{unit} | {side} {row.bound:g}{unit} | {verdict} |")
     return "\n".join(lines)
 
 

@@ -1,4 +1,7 @@
-"""The measurements, and the promised bound of each."""
+"""The benchmark measurements, and the bounds of the rates.
+
+The "bare route" is the server that the service is compared with: a Starlette route with one MGET (`limit.py`).
+"""
 
 import json
 import statistics
@@ -13,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from tests.benchmarks.filling import KEY, fill
+from tests.benchmarks.filling import KEY, preload_tasks
 from tests.benchmarks.loads import CONNECTIONS, bare, batch, call, ids, load
 from tests.benchmarks.processes import FASTMCP_PYTHON, PYTHON, SERVICE, Running, serving
 from tests.support.redis_server import RedisServer
@@ -24,7 +27,10 @@ PROMISED = {(50, MODERN): 0.50, (50, LEGACY): 0.33}
 """The least rate of cached batches, as a share of the bare route's, by batch size and protocol revision."""
 
 COMPARED = (*PROMISED, (1, MODERN))
-"""The cases that are measured against the bare route. Most of an answer about one task is the protocol's own cost."""
+"""The cases that are measured against the bare route.
+
+Batches of 1 have no bound: protocol overhead dominates their latency.
+"""
 
 PROMISED_FROM_REDIS = {MODERN: 0.40, LEGACY: 0.28}
 """The same for batches of 50 that are in Redis but not in the cache of the process."""
@@ -32,29 +38,29 @@ PROMISED_FROM_REDIS = {MODERN: 0.40, LEGACY: 0.28}
 IN_REDIS = 200_000
 """The tasks that such batches cycle through: far more than the process caches."""
 
-SDK_ALONE = "the SDK's entry alone"
-DEFAULTS: Mapping[str, str] = {}
-"""The default settings."""
+SDK_ALONE = "the SDK's session manager only"
+NO_OVERRIDES: Mapping[str, str] = {}
+"""Overrides of no setting of the service."""
 
 DELAY_SECONDS = 0.1
 MIXED_CALLS, MIXED_TOKENS, MIXED_TASKS = 200_000, 1_000, 100_000
-HOT_CALLS, HOT_TOKENS, HOT_TASKS = 0.8, 100, 30
-"""A share HOT_CALLS of the calls comes from HOT_TOKENS tokens and is about HOT_TASKS tasks of each; the others are
-spread over all tokens and tasks."""
+HOT_CALL_FRACTION, HOT_TOKENS, HOT_TASKS = 0.8, 100, 30
+"""The fraction HOT_CALL_FRACTION of the calls comes from HOT_TOKENS tokens and is about HOT_TASKS tasks of each. The
+others are spread over all tokens and tasks."""
 
-READ_BEFORE = 900
+PRELOADED_TOKENS = 900
 """The number of tokens whose tasks are in Redis at the start. The tasks of the others must be read from the backend."""
 
 UNCACHED_READS = 500
-WATCHED_AT_ONCE = 20
-"""The running tasks of one token at a time: an estimate for a busy member of a team."""
+RUNNING_TASKS_PER_TOKEN = 20
+"""The number of running tasks of one token at a time: an estimate for a busy member of a team."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One promised figure: name, value, unit, and its bound, which is a minimum if `at_least`, else a maximum."""
 
-    what: str
+    name: str
     value: float
     unit: str
     bound: float
@@ -66,11 +72,11 @@ class Row:
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
 
-Contest = tuple[str, str, str, Sequence[dict[str, Any]]]
+BenchmarkCase = tuple[str, str, str, Sequence[dict[str, Any]]]
 """A measurement of one server in one case: server name, case name, URL, and the requests."""
 
 
-def from_redis(era: str) -> str:
+def redis_case_name(era: str) -> str:
     """Return the name of the case with batches that are in Redis only."""
     return f"batch of 50 out of Redis, {era}"
 
@@ -105,73 +111,78 @@ class Bench:
         return self._stack.enter_context(serving(command, {}, on=self.others))
 
     def service(
-        self, backend: Running, *, on: Sequence[int], workers: int = 1, settings: Mapping[str, str] = DEFAULTS
+        self, backend: Running, *, on: Sequence[int], workers: int = 1, settings: Mapping[str, str] = NO_OVERRIDES
     ) -> Any:
         """Return a context manager that runs the service over `backend` and this run's Redis."""
         given = {"acedata_url": backend.url.removesuffix("/mcp"), "redis_url": self.redis.url, "secret_key": KEY}
         return serving([*SERVICE, "--workers", str(workers)], {**given, **settings}, on=on)
 
     def rates(self) -> list[Rate]:
-        """Measure every server in every case. Each round measures all of them in turn."""
+        """Measure each server in its cases. Each round measures all of them in turn."""
         with ExitStack() as stack:
             service = stack.enter_context(self.service(self.backend, on=self.core))
             limit = stack.enter_context(
                 serving([PYTHON, "-m", "tests.benchmarks.limit", self.redis.url], {}, on=self.core)
             )
-            contests: list[Contest] = []
+            cases: list[BenchmarkCase] = []
             for count, era in COMPARED:
                 case, asked = f"batch of {count}, {era}", batch(ids(count), era)
                 size = len(_post(service.url, asked))
-                self._fill(size, count)
-                contests += [("service", case, service.url, [asked]), ("bare", case, limit.url, [bare(size, count)])]
-            contests += self._from_redis(service.url)
+                self._preload_bare_values(size, count)
+                cases += [("service", case, service.url, [asked]), ("bare", case, limit.url, [bare(size, count)])]
+            cases += self._redis_cases(service.url)
             asked = batch(ids(50), MODERN)
-            sdk = stack.enter_context(self._sdk_way(_post(service.url, asked)))
-            fastmcp = stack.enter_context(self._fastmcp_way())
-            contests += [
+            sdk = stack.enter_context(self._sdk_server(_post(service.url, asked)))
+            fastmcp = stack.enter_context(self._fastmcp_server())
+            cases += [
                 (name, f"batch of 50, {MODERN}", run.url, [asked])
                 for name, run in (("SDK's way", sdk), ("fastmcp", fastmcp))
             ]
             alone = stack.enter_context(serving([PYTHON, "-m", "tests.benchmarks.sdk_alone"], {}, on=self.core))
-            contests.append((SDK_ALONE, f"batch of 1, {MODERN}", alone.url, [batch(ids(1), MODERN)]))
-            return self._in_turn(contests)
+            cases.append((SDK_ALONE, f"batch of 1, {MODERN}", alone.url, [batch(ids(1), MODERN)]))
+            return self._in_turn(cases)
 
-    def _from_redis(self, url: str) -> list[Contest]:
-        """Return contests whose batches cycle through so many tasks that each is evicted from the process cache."""
-        fill(self.redis, self.backend.url, ("of-redis", 0, IN_REDIS))
+    def _redis_cases(self, url: str) -> list[BenchmarkCase]:
+        """Return cases whose batches cycle through more tasks than the process caches, so that Redis has each batch."""
+        preload_tasks(self.redis, self.backend.url, ("of-redis", 0, IN_REDIS))
         return [
-            ("service", from_redis(era), url, [batch(ids(50, at), era, "of-redis") for at in range(0, IN_REDIS, 50)])
+            (
+                "service",
+                redis_case_name(era),
+                url,
+                [batch(ids(50, at), era, "of-redis") for at in range(0, IN_REDIS, 50)],
+            )
             for era in PROMISED_FROM_REDIS
         ]
 
-    def _in_turn(self, contests: list[Contest]) -> list[Rate]:
-        measured: list[list[float]] = [[] for _ in contests]
+    def _in_turn(self, cases: list[BenchmarkCase]) -> list[Rate]:
+        measured: list[list[float]] = [[] for _ in cases]
         for number in range(self._rounds + 1):
-            for rates, (_, _, url, asked) in zip(measured, contests, strict=True):
+            for rates, (_, _, url, asked) in zip(measured, cases, strict=True):
                 rate = load(url, asked, seconds=1.0 if number else 0.5).rate
                 if number:  # the first round warms up
                     rates.append(rate)
         return [
             Rate(name, case, statistics.median(rates), tuple(rates), len(_post(url, asked[0])))
-            for rates, (name, case, url, asked) in zip(measured, contests, strict=True)
+            for rates, (name, case, url, asked) in zip(measured, cases, strict=True)
         ]
 
-    def _fill(self, size: int, count: int) -> None:
+    def _preload_bare_values(self, size: int, count: int) -> None:
         with self.redis.client() as client:
             client.mset({f"bare:{size}:{number}": b"x" * (size // count) for number in range(count)})
 
-    def _sdk_way(self, answer: bytes) -> Any:
+    def _sdk_server(self, answer: bytes) -> Any:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="luma-mcp-bench-"))
         path = Path(folder) / "answer.json"
         path.write_text(json.dumps(json.loads(answer)["result"]["structuredContent"]["result"]))
-        return serving([PYTHON, "-m", "tests.benchmarks.sdk_way", str(path)], {}, on=self.core)
+        return serving([PYTHON, "-m", "tests.benchmarks.sdk_server", str(path)], {}, on=self.core)
 
-    def _fastmcp_way(self) -> Any:
-        script = str(Path(__file__).with_name("fastmcp_way.py"))
+    def _fastmcp_server(self) -> Any:
+        script = str(Path(__file__).with_name("fastmcp_server.py"))
         return serving([FASTMCP_PYTHON, script, self.backend.url.removesuffix("/mcp")], {}, on=self.core)
 
     def against_no_cache(self) -> tuple[float, float]:
-        """Return the p50 latency (ms) of a batch of 50 with the cache, and without it over a slow backend.
+        """Return the p50 latency (ms) of a batch of 50 over a slow backend: with the cache, and without it.
 
         Times to live of 1 ms turn the cache off.
         """
@@ -187,17 +198,17 @@ class Bench:
         """Return the p50 latency (ms) that the service adds to an uncached read: the median of the rounds."""
         ask = {"action": "retrieve_batch", "ids": ids(1)}
         direct = {"headers": {"content-type": "application/json"}, "body": json.dumps(ask)}
-        there = self.backend.url.replace("/mcp", "/luma/tasks")
+        backend_url = self.backend.url.replace("/mcp", "/luma/tasks")
         added = []
         with self.service(self.backend, on=self.core) as service:
-            for fresh in range(1, self._rounds + 1):
-                asked = [batch(task_id, MODERN) for task_id in zip(ids(410, 10_000 * fresh), strict=True)]
-                through = _p50(service.url, asked.__getitem__, 400)
-                added.append(through - _p50(there, lambda _: direct, 400))
+            for round_number in range(1, self._rounds + 1):
+                asked = [batch(task_id, MODERN) for task_id in zip(ids(410, 10_000 * round_number), strict=True)]
+                service_p50 = _p50(service.url, asked.__getitem__, 400)
+                added.append(service_p50 - _p50(backend_url, lambda _: direct, 400))
         return statistics.median(added)
 
     def workers(self) -> tuple[float, float]:
-        """Return the answers per second of processor time, with one worker, and with two workers on two cores.
+        """Return the answers per second of processor time, with one worker on `core`, and with two on all cores.
 
         Only the service's own processor time counts, because the load shares the cores.
         """
@@ -220,7 +231,9 @@ class Bench:
         The pending time to live is 1 ms, so that each batch is one call to the backend.
         """
         backend = self._backend(0.0, "--running")
-        asked = [batch(ids(WATCHED_AT_ONCE, first), MODERN) for first in range(0, 2_000, WATCHED_AT_ONCE)]
+        asked = [
+            batch(ids(RUNNING_TASKS_PER_TOKEN, first), MODERN) for first in range(0, 2_000, RUNNING_TASKS_PER_TOKEN)
+        ]
         with self.service(backend, on=self.core, settings={"pending_ttl_seconds": "0.001"}) as service:
             load(service.url, asked, seconds=0.5)
             before: float = service.cpu_seconds()
@@ -238,12 +251,15 @@ class Bench:
 
     def memory(self) -> tuple[float, list[float]]:
         """Return the resident memory (MB) of the idle service, and after each tenth of the mixed calls."""
-        random, own = Random(4), MIXED_TASKS // MIXED_TOKENS
+        random, tasks_per_token = Random(4), MIXED_TASKS // MIXED_TOKENS
         self.redis.flush_all()
-        fill(
+        preload_tasks(
             self.redis,
             self.backend.url,
-            *((f"token-{token}", token * own, (token + 1) * own) for token in range(READ_BEFORE)),
+            *(
+                (f"token-{token}", token * tasks_per_token, (token + 1) * tasks_per_token)
+                for token in range(PRELOADED_TOKENS)
+            ),
         )
         with self.service(self.backend, on=self.core) as service:
             httpx.get(service.url.replace("/mcp", "/livez"))
@@ -257,10 +273,10 @@ class Bench:
 
 
 def _mixed(random: Random) -> dict[str, Any]:
-    hot, most, own = random.random() < HOT_CALLS, 10, MIXED_TASKS // MIXED_TOKENS
-    token = random.randrange(HOT_TOKENS if hot else MIXED_TOKENS)
-    first = token * own + random.randrange(HOT_TASKS if hot else own - most + 1)
-    wanted = ids(random.choice((1, 2, 5, most)), first)
+    is_hot, max_batch, tasks_per_token = random.random() < HOT_CALL_FRACTION, 10, MIXED_TASKS // MIXED_TOKENS
+    token = random.randrange(HOT_TOKENS if is_hot else MIXED_TOKENS)
+    first = token * tasks_per_token + random.randrange(HOT_TASKS if is_hot else tasks_per_token - max_batch + 1)
+    wanted = ids(random.choice((1, 2, 5, max_batch)), first)
     era = random.choice((MODERN, MODERN, MODERN, LEGACY))
     kind = random.random()
     if kind < 0.7:

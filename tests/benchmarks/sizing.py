@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 
 from tests.benchmarks.growth import Point
-from tests.benchmarks.rows import WATCHED_AT_ONCE
+from tests.benchmarks.rows import RUNNING_TASKS_PER_TOKEN
 
 WATCHED = (1_000, 100_000, 10_000_000)
 QUESTION_SECONDS = 10.0
@@ -13,7 +13,7 @@ QUESTION_SECONDS = 10.0
 AceDataCloud advises to poll a running task every 5 to 15 s.
 """
 
-OPERATIONS = 1 + WATCHED_AT_ONCE
+OPERATIONS = 1 + RUNNING_TASKS_PER_TOKEN
 """Redis commands for such a batch: one MGET, and a SET for each task that was read."""
 
 LOAD = 0.5
@@ -32,7 +32,7 @@ def sizing_table(batch_seconds: float, curves: Mapping[str, Sequence[Point]]) ->
     )
     lines = [head, "|---" * 6 + "|"]
     for watched in WATCHED:
-        tokens = watched // WATCHED_AT_ONCE
+        tokens = watched // RUNNING_TASKS_PER_TOKEN
         batches = tokens / QUESTION_SECONDS
         workers = max(2, ceil(batches * batch_seconds / LOAD))
         lines.append(

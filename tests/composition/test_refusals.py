@@ -16,7 +16,7 @@ from app.adapters.auth.client_documents import PER_HOST
 from app.adapters.auth.jwt import issuer_keys as jwt_keys
 from app.composition.application import Assembly, assemble
 from app.composition.quotas import DATABASE_CALLBACKS, DATABASE_PURCHASES, DATABASE_SIGN_IN, database_limits
-from app.composition.services import submission_limiter
+from app.composition.services import build_submission_limiter
 from app.domain.access import Credential, Principal
 from app.domain.errors import OutcomeUnknown, RateLimited
 from app.domain.generation import GenerateVideo
@@ -119,7 +119,7 @@ async def refused(kind: type[Exception], *calls: Coroutine[Any, Any, Any]) -> No
 
 async def submission_queue(world: World) -> Refuse:
     await world.assemble()
-    queue = submission_limiter(ACEDATACLOUD, world.clock.clocks, world.refusals)
+    queue = build_submission_limiter(ACEDATACLOUD, world.clock.clocks, world.refusals)
     one = (Principal(CALLER), [Credential(CALLER, "token")], hangs)
     await world.start(*(queue.run(*one) for _ in range(GENERATIONS_AT_ONCE + limiter.MAX_WAITING)))
     return lambda: refused(RateLimited, queue.run(*one))

@@ -17,7 +17,7 @@ from app.domain.errors import (
     Refused,
     Unauthorized,
 )
-from app.domain.freshness import CachePolicy, ask_again_after, expires_at, time_to_live
+from app.domain.freshness import CachePolicy, poll_after, time_to_live, video_url_expires_at
 from app.domain.task import Failure, LookupResult, Task, TaskState, Video
 
 NOW = 1_790_000_000.0
@@ -105,8 +105,8 @@ def test_time_to_live_ends_with_the_link(expires_in: float, seconds: float) -> N
     ("task", "expiry"),
     [(replace(done(DAY), video=replace(VIDEO, expires_at=NOW)), NOW), (done(DAY), None), (failed(DAY), None)],
 )
-def test_expires_at_is_the_expiry_of_the_link(task: Task, expiry: float | None) -> None:
-    assert expires_at(task) == expiry
+def test_video_url_expires_at_is_the_expiry_of_the_link(task: Task, expiry: float | None) -> None:
+    assert video_url_expires_at(task) == expiry
 
 
 @pytest.mark.parametrize(
@@ -136,10 +136,8 @@ def test_expires_at_is_the_expiry_of_the_link(task: Task, expiry: float | None) 
     ],
     ids=lambda value: None if isinstance(value, list) else str(value),
 )
-def test_ask_again_after_is_the_earliest_time_for_any_answer(
-    answers: Sequence[LookupResult], seconds: int | None
-) -> None:
-    assert ask_again_after(answers, NOW, POLLING) == seconds
+def test_poll_after_is_the_earliest_time_for_any_result(answers: Sequence[LookupResult], seconds: int | None) -> None:
+    assert poll_after(answers, NOW, POLLING) == seconds
 
 
 @pytest.mark.parametrize(
@@ -147,8 +145,8 @@ def test_ask_again_after_is_the_earliest_time_for_any_answer(
 )
 def test_polling_policy_follows_the_expected_duration(expected_seconds: float, first: int, after: int) -> None:
     polling = polling_policy(expected_seconds)
-    assert (polling.first_question_seconds, polling.next_question_seconds) == (first, after)
+    assert (polling.client_first_poll_seconds, polling.client_poll_interval_seconds) == (first, after)
 
 
-def test_ask_again_after_is_shorter_for_a_fast_backend() -> None:
-    assert [ask_again_after([running(age)], NOW, polling_policy(8.0)) for age in (0, 1, 2, 7, 100)] == [4, 3, 2, 2, 2]
+def test_poll_after_is_shorter_for_a_fast_backend() -> None:
+    assert [poll_after([running(age)], NOW, polling_policy(8.0)) for age in (0, 1, 2, 7, 100)] == [4, 3, 2, 2, 2]

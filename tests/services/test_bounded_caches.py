@@ -16,8 +16,8 @@ from app.adapters.acedata.policy import ACEDATACLOUD
 from app.domain.access import PASSTHROUGH_SCOPES, Principal, Visibility
 from app.domain.rendered import RenderedTask
 from app.mcp_server.tools.catalog import build_catalog
-from app.mcp_server.tools.narrowing import Narrowing
 from app.mcp_server.tools.rendering import render
+from app.mcp_server.tools.tool_filter import ToolFilter
 from app.mcp_server.tools.tool_lists import MAX_LISTS, ToolLists
 from app.services.limits.address_limits import MAX_ADDRESSES, AddressLimit
 from app.services.limits.request_rate import MAX_CALLERS, RequestRate
@@ -125,7 +125,7 @@ def tool_lists(_clock: HandClock) -> tuple[int, IsCached]:
     made: dict[int, Any] = {}
 
     async def is_cached(number: int) -> bool:
-        listed, before = lists.list_result(caller, Narrowing(names=kinds[number])), made.get(number)
+        listed, before = lists.list_result(caller, ToolFilter(names=kinds[number])), made.get(number)
         made[number] = listed
         return listed is before
 

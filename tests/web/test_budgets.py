@@ -1,4 +1,4 @@
-"""Budgets of teams over HTTP: reserved when a generation is submitted, taken or given back when it ends."""
+"""Budgets of teams over HTTP. The price is reserved at submission, and charged or released when the task ends."""
 
 from collections.abc import AsyncIterator
 
@@ -18,7 +18,7 @@ from tests.support.service import SECONDS, Service
 from tests.support.teams import ACTOR
 
 PRICE = 1_190_000
-"""Of one generation, in millionths of a credit."""
+"""Price of one generation, in millionths of a credit."""
 
 
 @pytest.fixture
@@ -27,90 +27,90 @@ async def fleet(clock: HandClock, database_url: str) -> AsyncIterator[Fleet]:
         yield fleet
 
 
-async def limit(fleet: Fleet, generations: float, member: str | None = None) -> None:
+async def set_budget(fleet: Fleet, generations: float, member: str | None = None) -> None:
     terms = BudgetTerms(Money(int(generations * PRICE), "credits"), Window.MONTH)
     await fleet.budgets.set(BudgetOwner("film", member), terms, ACTOR)
 
 
-async def counts(fleet: Fleet) -> tuple[float, float]:
+async def usage(fleet: Fleet) -> tuple[float, float]:
     """Return what the team's first budget has spent and reserved, in generations."""
     use = (await fleet.budgets.of_team("film"))[0].use
     return use.spent / PRICE, use.reserved / PRICE
 
 
-async def settled(fleet: Fleet, wanted: tuple[float, float]) -> None:
-    """Return when what is spent and reserved is as `wanted`: ended tasks are settled in the background."""
+async def wait_for_usage(fleet: Fleet, wanted: tuple[float, float]) -> None:
+    """Wait until the team's first budget has spent and reserved `wanted`. Ended tasks are settled in the background."""
 
-    async def are_as_wanted() -> bool:
-        return await counts(fleet) == wanted
+    async def is_as_wanted() -> bool:
+        return await usage(fleet) == wanted
 
-    await eventually(are_as_wanted)
+    await eventually(is_as_wanted)
 
 
-async def started(service: Service, key: str, prompt: str = "A fox", **arguments: object) -> str:
+async def start_generation(service: Service, key: str, prompt: str = "A fox", **arguments: object) -> str:
     answer = await service.ask("luma_generate_video", {"prompt": prompt, **arguments}, token=key)
     return str(answer["task_id"])
 
 
-async def purchases(fleet: Fleet) -> list[AuditEntry]:
+async def purchase_audit_entries(fleet: Fleet) -> list[AuditEntry]:
     log = SqlAuditLog(fleet.one.assembly.persistence.database, fleet.clock.sql)
     return [entry for entry in await log.entries(200) if entry.action.startswith("purchase.")]
 
 
-async def test_a_budget_refuses_on_every_replica_and_says_when_it_renews(fleet: Fleet) -> None:
+async def test_a_budget_counts_purchases_of_both_replicas_and_a_refusal_says_when_it_renews(fleet: Fleet) -> None:
     anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
-    await limit(fleet, 2)
+    await set_budget(fleet, 2)
     for service, key in ((fleet.one, anna), (fleet.other, ben)):
-        await started(service, key, idempotency_key="fox")
+        await start_generation(service, key, idempotency_key="fox")
     refused = await fleet.other.fail("luma_generate_video", {"prompt": "A fox"}, token=anna)
     assert refused["code"] == "budget_exceeded"
     assert "renews at" in refused["message"]
     assert "0 credits left" in refused["message"]
-    assert await counts(fleet) == (0, 2)
-    await started(fleet.other, anna, idempotency_key="fox")  # bought before: it costs nothing again
+    assert await usage(fleet) == (0, 2)
+    await start_generation(fleet.other, anna, idempotency_key="fox")  # the same idempotency key: not charged twice
     assert len((await fleet.one.ask("luma_list_tasks", {}, token=anna))["tasks"]) == 2
 
 
 async def test_a_completed_task_is_charged_and_a_failed_one_refunded(fleet: Fleet) -> None:
     anna = await fleet.teams.member("film", "anna")
-    await limit(fleet, 5)
-    task_ids = [await started(fleet.one, anna), await started(fleet.one, anna, prompt="[fail] a fox")]
-    fleet.clock.advance(SECONDS)
+    await set_budget(fleet, 5)
+    task_ids = [await start_generation(fleet.one, anna), await start_generation(fleet.one, anna, prompt="[fail] a fox")]
+    fleet.clock.advance(SECONDS)  # the sandbox's tasks end after this time
     answer = await fleet.other.ask("luma_get_tasks_batch", {"task_ids": task_ids}, token=anna)
     assert [task["state"] for task in answer["tasks"]] == ["completed", "failed"]
-    await settled(fleet, (1, 0))
+    await wait_for_usage(fleet, (1, 0))
 
 
 async def test_a_task_that_nobody_asks_about_is_settled_when_it_is_overdue(fleet: Fleet) -> None:
     anna = await fleet.teams.member("film", "anna")
-    await limit(fleet, 5)
-    await started(fleet.one, anna)
+    await set_budget(fleet, 5)
+    await start_generation(fleet.one, anna)
     await while_time_passes(fleet.clock, fleet.clock.sleep(OVERDUE_SECONDS + 2 * POLL_SECONDS), step=POLL_SECONDS / 2)
-    await settled(fleet, (1, 0))
+    await wait_for_usage(fleet, (1, 0))
 
 
 async def test_a_refused_prompt_is_refunded(fleet: Fleet) -> None:
     anna = await fleet.teams.member("film", "anna")
-    await limit(fleet, 5)
+    await set_budget(fleet, 5)
     assert (await fleet.one.fail("luma_generate_video", {"prompt": "[refuse]"}, token=anna))["code"] == "refused"
-    await settled(fleet, (0, 0))
+    await wait_for_usage(fleet, (0, 0))
 
 
 async def test_a_members_budget_does_not_limit_other_members(fleet: Fleet) -> None:
     anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
-    await limit(fleet, 1, member="anna")
-    await started(fleet.one, anna)
+    await set_budget(fleet, 1, member="anna")
+    await start_generation(fleet.one, anna)
     assert (await fleet.one.fail("luma_generate_video", {"prompt": "x"}, token=anna))["code"] == "budget_exceeded"
-    await started(fleet.one, ben)
-    await started(fleet.one, "token-film")  # a caller with a credential of their own is no member
+    await start_generation(fleet.one, ben)
+    await start_generation(fleet.one, "token-film")  # a caller with a credential of their own is no member
 
 
-async def test_every_purchase_is_audited_with_its_request_and_task(fleet: Fleet) -> None:
+async def test_every_purchase_of_a_member_is_audited_with_its_request_and_task(fleet: Fleet) -> None:
     anna = await fleet.teams.member("film", "anna")
-    task_id = await started(fleet.one, anna)
+    task_id = await start_generation(fleet.one, anna)
     await fleet.one.fail("luma_generate_video", {"prompt": "[refuse] fox"}, token=anna)
-    await started(fleet.one, "token-film")
-    first, second = await purchases(fleet)
+    await start_generation(fleet.one, "token-film")
+    first, second = await purchase_audit_entries(fleet)
     assert (first.subject, first.outcome, first.task_id) == ("film/anna", "started", task_id)
     assert (first.amount, first.unit) == (PRICE, "credits")
     assert first.actor == f"key:{await fleet.teams.id_of(anna)}"
@@ -119,16 +119,16 @@ async def test_every_purchase_is_audited_with_its_request_and_task(fleet: Fleet)
     assert "fox" not in repr([first, second])
 
 
-async def test_the_use_of_budgets_is_a_metric_where_it_is_wanted(clock: HandClock, database_url: str) -> None:
+async def test_budget_use_is_exported_when_team_metrics_is_on(clock: HandClock, database_url: str) -> None:
     async with running_fleet(clock, database_url, team_metrics="true") as fleet:
         anna = await fleet.teams.member("film", "anna")
-        await limit(fleet, 4)
-        await limit(fleet, 4, member="anna")
-        await started(fleet.one, anna)
-        await while_time_passes(clock, clock.sleep(31), step=2)
+        await set_budget(fleet, 4)
+        await set_budget(fleet, 4, member="anna")
+        await start_generation(fleet.one, anna)
+        await while_time_passes(clock, clock.sleep(31), step=2)  # the metric is refreshed every 30 s
 
-        def shown() -> list[str]:
+        def exported() -> list[str]:
             lines = fleet.other.assembly.metrics.exposition().decode().splitlines()
             return [line for line in lines if line.startswith("luma_mcp_budget_used{")]
 
-        await eventually(lambda: shown() == ['luma_mcp_budget_used{team="film",window="month"} 0.25'])
+        await eventually(lambda: exported() == ['luma_mcp_budget_used{team="film",window="month"} 0.25'])

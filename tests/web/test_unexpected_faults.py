@@ -206,7 +206,7 @@ async def test_the_task_id_of_a_purchase_is_returned_if_it_cannot_be_recorded(
             ConcurrencyLimiter(ACEDATACLOUD, clock, clock.sleep),
             callbacks=None,
             token_status=token_status,
-            places=CallerQuota(QuotaLimits(10, 10, 10), token_status.is_accepted, lambda: None),
+            quota=CallerQuota(QuotaLimits(10, 10, 10), token_status.is_accepted, lambda: None),
             telemetry=Notes(),
             limits=rate_limits(clock),
         )

@@ -1,4 +1,4 @@
-"""luma_get_usage: spending and budgets, for callers with and without a team."""
+"""luma_get_usage for callers with and without a team, and the members in luma_list_tasks."""
 
 from collections.abc import AsyncIterator
 
@@ -12,8 +12,8 @@ from tests.support.fleet import Fleet, running_fleet
 from tests.support.service import ERAS, SECONDS, sandbox, serving, settings
 from tests.support.teams import ACTOR
 
-PRICE = 1.19
-NOTHING = {"generations": 0, "spent": 0, "reserved": 0}
+PRICE_CREDITS = 1.19
+NO_USAGE = {"generations": 0, "spent": 0, "reserved": 0}
 
 
 @pytest.fixture
@@ -22,49 +22,50 @@ async def fleet(clock: HandClock, database_url: str) -> AsyncIterator[Fleet]:
         yield fleet
 
 
-async def limit(fleet: Fleet, owner: BudgetOwner, most: int, window: Window, *, is_soft: bool = False) -> None:
-    await fleet.budgets.set(owner, BudgetTerms(Money(most * 1_000_000, "credits"), window, is_soft), ACTOR)
+async def set_budget(fleet: Fleet, owner: BudgetOwner, amount: int, window: Window, *, is_soft: bool = False) -> None:
+    """Set a budget of `amount` credits."""
+    await fleet.budgets.set(owner, BudgetTerms(Money(amount * 1_000_000, "credits"), window, is_soft), ACTOR)
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_member_sees_their_own_spending_the_teams_and_the_budgets_that_count(fleet: Fleet, era: str) -> None:
+async def test_get_usage_returns_own_and_team_spending_and_applicable_budgets(fleet: Fleet, era: str) -> None:
     anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
-    await limit(fleet, BudgetOwner("film"), 10, Window.DAY)
-    await limit(fleet, BudgetOwner("film", member="anna"), 5, Window.MONTH, is_soft=True)
-    await limit(fleet, BudgetOwner("film", member="ben"), 5, Window.MONTH)
+    await set_budget(fleet, BudgetOwner("film"), 10, Window.DAY)
+    await set_budget(fleet, BudgetOwner("film", member="anna"), 5, Window.MONTH, is_soft=True)
+    await set_budget(fleet, BudgetOwner("film", member="ben"), 5, Window.MONTH)
     for key in (anna, ben):
         await fleet.one.ask("luma_generate_video", {"prompt": "A fox"}, token=key)
     usage = await fleet.other.ask("luma_get_usage", {}, token=anna, era=era)
     assert usage["unit"] == "credits"
     assert usage["since"] == "2026-09-01T00:00:00Z"
-    assert usage["caller"] == {"generations": 1, "spent": 0, "reserved": PRICE}
-    assert usage["team"] == {"generations": 2, "spent": 0, "reserved": 2 * PRICE}
+    assert usage["caller"] == {"generations": 1, "spent": 0, "reserved": PRICE_CREDITS}
+    assert usage["team"] == {"generations": 2, "spent": 0, "reserved": 2 * PRICE_CREDITS}
     by_owner = {(one["of"], one["window"]): one for one in usage["budgets"]}
     assert by_owner.keys() == {("team", "day"), ("member", "month")}
     assert by_owner["team", "day"] == {
         "of": "team",
         "window": "day",
         "limit": 10,
-        "left": pytest.approx(10 - 2 * PRICE),
-        "reserved": 2 * PRICE,
+        "left": pytest.approx(10 - 2 * PRICE_CREDITS),
+        "reserved": 2 * PRICE_CREDITS,
         "spent": 0,
         "renews_at": "2026-09-22T00:00:00Z",
     }
     assert by_owner["member", "month"]["soft"] is True
 
 
-async def test_a_caller_without_a_team_sees_what_was_started_this_month(clock: HandClock) -> None:
+async def test_a_caller_without_a_team_sees_spending_of_this_month(clock: HandClock) -> None:
     async with serving(settings(), sandbox(clock), clock) as service:
-        assert (await service.ask("luma_get_usage", {}))["caller"] == NOTHING
+        assert (await service.ask("luma_get_usage", {}))["caller"] == NO_USAGE
         await service.ask("luma_generate_video", {"prompt": "A fox"})
         await service.fail("luma_generate_video", {"prompt": "[refuse]"})
         await service.ask("luma_generate_video", {"prompt": "A fox"}, token="token-b")
         usage = await service.ask("luma_get_usage", {})
-        assert usage["caller"] == {"generations": 1, "spent": PRICE, "reserved": 0}
+        assert usage["caller"] == {"generations": 1, "spent": PRICE_CREDITS, "reserved": 0}
         assert usage["budgets"] == usage["rate_limits"] == []
         assert "team" not in usage
         clock.advance(31 * 86_400)
-        assert (await service.ask("luma_get_usage", {}))["caller"] == NOTHING
+        assert (await service.ask("luma_get_usage", {}))["caller"] == NO_USAGE
 
 
 async def test_the_list_of_tasks_names_members_and_filters_by_them(fleet: Fleet) -> None:

@@ -44,11 +44,11 @@ def polling_policy(expected_seconds: float) -> PollingPolicy:
     return PollingPolicy(
         expected_seconds=expected_seconds,
         first_read_seconds=expected_seconds / 15,
-        shortest_pause_seconds=expected_seconds / 30,
-        longest_pause_seconds=expected_seconds / 10,
+        min_read_interval_seconds=expected_seconds / 30,
+        max_read_interval_seconds=expected_seconds / 10,
         read_without_callback_seconds=1.2 * expected_seconds,
-        first_question_seconds=ceil(expected_seconds * 0.4),
-        next_question_seconds=ceil(min(15.0, max(2.0, expected_seconds / 10))),
+        client_first_poll_seconds=ceil(expected_seconds * 0.4),
+        client_poll_interval_seconds=ceil(min(15.0, max(2.0, expected_seconds / 10))),
         stuck_after_seconds=STUCK_SECONDS,
     )
 

@@ -10,7 +10,7 @@ from app.services.sign_in.grant_cache import NO_DATABASE, GrantCache
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 
 USE_INTERVAL_SECONDS = 1.0
-"""Minimum interval between two records of the use of one token."""
+"""Minimum interval at which the use of one token is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class CredentialHooks:
 
     Attributes:
         was_refused: returns whether the backend has refused the credential of a subject.
-        record_accepted: is called with the subject of an accepted token, then with the keyed hash of the token.
+        record_accepted: is called twice for an accepted token, with the caller's id and with the token's keyed hash.
         check_login: is called with a person whose credential was refused, so that their login is checked.
 
     """

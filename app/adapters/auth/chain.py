@@ -81,11 +81,11 @@ class DispatchingAuthenticator:
 
     async def _check_jwt(self, jwts: "JwtAuthenticator", token: str) -> Caller | None:
         try:
-            recognised = jwts.recognise(token)
-            if isinstance(recognised, Caller):
-                return recognised
-            if recognised is not None:
-                return await jwts.authenticate(recognised)
+            found = jwts.find_cached_or_decode(token)
+            if isinstance(found, Caller):
+                return found
+            if found is not None:
+                return await jwts.authenticate(found)
         except TokenRefused as exc:
             self._count_refusal(exc.fault)
             return None

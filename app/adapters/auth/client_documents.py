@@ -1,4 +1,7 @@
-"""Fetches Client ID Metadata Documents: the id of such a client is the URL of a JSON document that describes it."""
+"""Fetches client metadata documents (the draft "OAuth Client ID Metadata Document").
+
+A client may use as its client_id the https URL of a JSON document with its metadata.
+"""
 
 import asyncio
 import json
@@ -32,7 +35,7 @@ MAX_CLIENT_KEYS = 20
 PER_HOST, HOST_SECONDS = 30, 60.0
 """Maximum number of fetches from one host in this time. Without a limit, this service could be used to flood a host."""
 
-HOSTS = 10
+TOTAL_TO_HOST_RATIO = 10
 """Ratio of the limit of all hosts together to the limit of one host."""
 
 MAX_REDIRECT_URIS = 20
@@ -47,16 +50,20 @@ class HttpClientDocuments:
     ) -> None:
         """Fetch with `fetcher`. `clock` is monotonic. `on_refusal` is called for each fetch that a limit refuses."""
         self._fetcher = fetcher
-        self._host_limit = AddressLimit(PER_HOST, HOSTS * PER_HOST, HOST_SECONDS, clock, on_refusal)
+        self._host_limit = AddressLimit(PER_HOST, TOTAL_TO_HOST_RATIO * PER_HOST, HOST_SECONDS, clock, on_refusal)
         self._fetches: dict[str, asyncio.Task[Fetched]] = {}
         self._keys: TTLCache[str, Mapping[str, Any]] = TTLCache(MAX_KEY_SETS, KEYS_SECONDS, clock)
 
     def is_document_id(self, client_id: str) -> bool:
-        """Return whether a client id is the URL of a document: https, with a path, without fragment or dot segments."""
+        """Return whether a client id is the URL of a document: https, with a path, without fragment or dot segments.
+
+        A fetcher that allows loopback addresses also allows http there.
+        """
         if len(client_id) > MAX_CLIENT_ID_LENGTH or "#" in client_id or "://" not in client_id:
             return False
         if not self._fetcher.may_fetch(client_id):
             return False
+        # Decoded twice, because a server or proxy may decode `%252e%252e` to `..` in two steps.
         segments = unquote(unquote(urlsplit(client_id).path)).split("/")
         return len(segments) > 1 and any(segments) and not {".", ".."} & set(segments)
 
@@ -65,42 +72,46 @@ class HttpClientDocuments:
 
         Raises DocumentRefused and DocumentUnavailable.
         """
-        fetched = await self._fetch(client_id, MAX_DOCUMENT_BYTES, "The app's description")
+        fetched = await self._fetch(client_id, MAX_DOCUMENT_BYTES, "The app's client metadata document")
         seconds = DEFAULT_FRESH_SECONDS if fetched.fresh_seconds is None else fetched.fresh_seconds
         fresh_seconds = min(max(seconds, MIN_FRESH_SECONDS), MAX_FRESH_SECONDS)
         return _client(client_id, fetched.content), fresh_seconds
 
     def known_keys(self, client: OAuthClient) -> Mapping[str, Any] | None:
-        """Return the client's public keys, a JSON Web Key Set, if they are registered or cached; else None."""
+        """Return the client's public keys, a JSON Web Key Set, inline in its document or cached; else None."""
         if client.jwks is not None:
-            registered: dict[str, Any] = json.loads(client.jwks)
-            return registered
+            inline: dict[str, Any] = json.loads(client.jwks)
+            return inline
         return self._keys.get(client.jwks_uri or "")
 
     async def fetch_keys(self, client: OAuthClient) -> Mapping[str, Any]:
         """Fetch the client's public keys, a JSON Web Key Set. Raises DocumentRefused and DocumentUnavailable."""
         if client.jwks_uri is None or not self._fetcher.may_fetch(client.jwks_uri):
-            raise DocumentRefused("The client's description names no public keys under an https URL.")
-        fetched = await self._fetch(client.jwks_uri, MAX_KEYS_BYTES, "The list of the client's keys")
+            raise DocumentRefused("The client metadata document has no `jwks_uri` with a public https URL.")
+        fetched = await self._fetch(client.jwks_uri, MAX_KEYS_BYTES, "The key set of the app")
         keys = self._keys[client.jwks_uri] = _public_keys(fetched.content)
         return keys
 
     async def _fetch(self, url: str, max_bytes: int, subject: str) -> Fetched:
         """Fetch the JSON object at `url`, or join a fetch of it in flight. `subject` begins the sentences of errors.
 
-        Raises DocumentRefused, and DocumentUnavailable also if its host was asked too often.
+        Raises DocumentRefused, and DocumentUnavailable also if too many documents were fetched, from this host or in
+        all.
         """
         fetch = self._fetches.get(url)
         if fetch is None:
             if self._host_limit.take(urlsplit(url).hostname or "") is not None:
-                raise DocumentUnavailable(f"{subject} was fetched too often lately. Try again in a minute.")
+                raise DocumentUnavailable(
+                    f"{subject} was not fetched: too many documents were fetched in the last minute, from its host or "
+                    "in all. Try again in a minute."
+                )
             fetch = self._fetches[url] = asyncio.create_task(self._fetcher.fetch(url, max_bytes))
             fetch.add_done_callback(lambda _done: self._fetches.pop(url, None))
         try:
             return await asyncio.shield(fetch)
         except FetchRefused as exc:
             raise DocumentRefused(
-                f"{subject} {exc}, so the app cannot be connected. Its makers can correct that."
+                f"{subject} {exc}, so the app cannot be connected. The app's developer must fix that."
             ) from None
         except FetchFailed as exc:
             raise DocumentUnavailable(f"{subject} {exc}. Try again in a few minutes.") from None
@@ -109,7 +120,10 @@ class HttpClientDocuments:
 def _client(client_id: str, content: Mapping[str, Any]) -> OAuthClient:
     """Return the client that a document describes. Raises DocumentRefused."""
     if content.get("client_id") != client_id:
-        raise DocumentRefused("The app's description is of another app: its client_id is not its own URL.")
+        raise DocumentRefused(
+            "The `client_id` in the client metadata document differs from the document's URL. The app's developer "
+            "must fix the document."
+        )
     name, host = content.get("client_name"), urlsplit(client_id).hostname or client_id
     jwks_uri, jwks = content.get("jwks_uri"), content.get("jwks")
     return OAuthClient(
@@ -129,9 +143,10 @@ def _public_keys(jwks: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _redirects(redirect_uris: Any) -> tuple[str, ...]:
-    """Return the redirect URIs that may be used, at least one. Others are left out: they may be for other servers.
+    """Return the redirect URIs that may be used, at least one.
 
-    Raises DocumentRefused if there is none.
+    Unusable URIs are skipped, because a document may list URIs for other authorization servers. Raises DocumentRefused
+    if there is no usable one.
     """
     usable = []
     for uri in redirect_uris[:MAX_REDIRECT_URIS] if isinstance(redirect_uris, list) else ():
@@ -140,12 +155,15 @@ def _redirects(redirect_uris: Any) -> tuple[str, ...]:
         except BadRedirect:
             continue
     if not usable:
-        raise DocumentRefused("The app's description has no redirect_uris that this server may send people to.")
+        raise DocumentRefused(
+            "The client metadata document has no `redirect_uris` to which this server may redirect. The app's "
+            "developer must fix the document."
+        )
     return tuple(usable)
 
 
 def _auth(content: Mapping[str, Any]) -> ClientAuth:
-    """Return how the client authenticates: without a secret if its document allows that, else with an assertion.
+    """Return how the client authenticates: with `none` if its document allows that, else with `private_key_jwt`.
 
     Raises DocumentRefused if the document allows neither.
     """
@@ -155,4 +173,7 @@ def _auth(content: Mapping[str, Any]) -> ClientAuth:
         return ClientAuth.NONE
     if ClientAuth.ASSERTION in methods:
         return ClientAuth.ASSERTION
-    raise DocumentRefused("The app's description wants a shared secret, which a public document cannot hold.")
+    raise DocumentRefused(
+        "The client metadata document supports neither `none` nor `private_key_jwt` as the authentication method of "
+        "the token endpoint. The app's developer must fix the document."
+    )

@@ -14,7 +14,7 @@ from app.ports.auth import AuthenticationUnavailable, Caller
 from app.services.teams.directory_cache import DirectoryCache
 
 USE_INTERVAL_SECONDS = 1.0
-"""Minimum interval between two records of the use of one key."""
+"""Minimum interval at which the use of one key is recorded."""
 
 KEYS_UNREADABLE = "Keys cannot be checked yet, because this service's database does not answer. Try again shortly."
 

@@ -39,7 +39,7 @@ class MemoryRateLimiter:
         self._entries: OrderedDict[WindowKey, _Entry] = OrderedDict()
         """The windows, the least recently used first."""
 
-    async def take(self, _owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
+    async def count_call(self, _owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
         """Count one call in all windows, and return None; or count it in none, and return the limit that refuses it.
 
         Raises nothing.

@@ -14,7 +14,7 @@ from app.services.key_namespace import KeyNamespace
 from app.services.limits.sliding_window import BUCKETS, SlidingWindow, limit_use
 
 KIND = "rate"
-"""The kind of the windows' keys in the KeyNamespace."""
+"""The `kind` part of the Redis keys."""
 
 MAX_VALUE_BYTES = 4096
 """A longer value comes from another program, and is read as an empty window. COUNT_CALL does the same."""
@@ -32,7 +32,7 @@ class RedisRateLimiter:
         self._keys = keys
         self._wall_clock = wall_clock
 
-    async def take(self, owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
+    async def count_call(self, owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
         """Count one call in all windows, and return None; or count it in none, and return the limit that refuses it.
 
         Raises StoreUnavailable.
@@ -42,7 +42,7 @@ class RedisRateLimiter:
         async with self._connection.operation(owner):
             now_ms = round(self._wall_clock() * 1000)
             reply = await self._client.eval(COUNT_CALL, len(keys), *keys, now_ms, *arguments)
-            number, wait_ms = _parsed(reply, limits)
+            number, wait_ms = _parse_reply(reply, limits)
         return None if number == 0 else OverLimit(limits[number - 1], wait_ms / 1000)
 
     async def usage(self, owner: str, limits: Sequence[RateLimit]) -> list[LimitUse]:
@@ -58,19 +58,25 @@ class RedisRateLimiter:
 
 
 def _window(limit: RateLimit, value: bytes | None) -> SlidingWindow:
-    """Return the window that COUNT_CALL has stored."""
+    """Parse a value written by COUNT_CALL. Other values give an empty window."""
     window = SlidingWindow(limit.window_seconds)
     window.restore((int(bucket), int(count)) for bucket, count in _COUNTS.findall(value or b""))
     return window
 
 
-def _parsed(reply: object, limits: Sequence[RateLimit]) -> tuple[int, int]:
-    """Return the number of the refusing limit, from 1, and its wait in ms; or 0 and 0. Raises InvalidResponse.
+def _parse_reply(reply: object, limits: Sequence[RateLimit]) -> tuple[int, int]:
+    """Return the 1-based index in `limits` of the limit that refuses, and its wait in ms; 0 and 0 if none refuses.
 
-    A wait of more than two windows is invalid: it comes from values that other programs have written.
+    Raises InvalidResponse for another reply, and for a wait of more than two windows and a bucket, which comes from
+    values that other programs have written. Shorter waits may come from a replica whose clock is a window ahead.
     """
     match reply:
         case [int(number), int(wait_ms)] if 0 <= number <= len(limits):
-            if number == 0 or 0 <= wait_ms <= 2000 * limits[number - 1].window_seconds:
+            if number == 0 or 0 <= wait_ms <= _longest_wait_ms(limits[number - 1]):
                 return number, wait_ms
-    raise InvalidResponse("no answer of the rate limiter")
+    raise InvalidResponse("COUNT_CALL returned an unexpected reply")
+
+
+def _longest_wait_ms(limit: RateLimit) -> int:
+    """Return the wait at the start of a bucket, if the newest counted bucket is BUCKETS ahead of it."""
+    return (2 * BUCKETS + 1) * (limit.window_seconds * 1000 // BUCKETS)

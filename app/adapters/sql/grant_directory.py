@@ -4,7 +4,7 @@ from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.engine import Database, SqlClock, database_now
-from app.adapters.sql.grant_revocation import is_alive, revoke_all_of, revoke_uncounted, sign_out
+from app.adapters.sql.grant_revocation import active_grant_condition, revoke_all_of, revoke_and_queue_metric, sign_out
 from app.adapters.sql.grant_rows import grant_of
 from app.adapters.sql.oauth_people import PERSON_COLUMNS
 from app.adapters.sql.sign_in_changes import increment_version
@@ -28,7 +28,7 @@ class SqlGrantDirectory:
         query = (
             select(*oauth_grants.c, *people)
             .select_from(joined)
-            .where(is_alive(self._now), oauth_grants.c.id > after)
+            .where(active_grant_condition(self._now), oauth_grants.c.id > after)
             .order_by(oauth_grants.c.id)
             .limit(limit)
         )
@@ -49,9 +49,9 @@ class SqlGrantDirectory:
 
         async def operation(connection: AsyncConnection) -> Grant | None:
             await connection.execute(increment_version())
-            condition = and_(oauth_grants.c.id == grant_id, is_alive(self._now))
+            condition = and_(oauth_grants.c.id == grant_id, active_grant_condition(self._now))
             name = actor.name
-            revoked = await revoke_uncounted(
+            revoked = await revoke_and_queue_metric(
                 connection, condition, RevokeReason.OPERATOR, lambda _grant: name, self._now
             )
             return revoked[0] if revoked else None

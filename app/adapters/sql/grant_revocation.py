@@ -1,4 +1,4 @@
-"""Ends grants in a transaction that ends other things too, in SQL that SQLite and PostgreSQL share."""
+"""Revokes OAuth grants inside the caller's transaction, in SQL that SQLite and PostgreSQL share."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from app.domain.sign_in import Grant, RevokeReason
 from app.domain.teams import Actor
 
 
-def is_alive(now: SqlClock) -> ColumnElement[bool]:
+def active_grant_condition(now: SqlClock) -> ColumnElement[bool]:
     """Return the SQL condition for grants that have not ended."""
     return and_(
         oauth_grants.c.revoked_at.is_(None), oauth_grants.c.refresh_until > now(), oauth_grants.c.ends_at > now()
@@ -30,7 +30,7 @@ async def revoke_where(
     """Revoke the grants that fulfil `condition`, each with an entry of the audit log, and return them.
 
     Grants that are already revoked are left out. `actor_of` returns the actor of an entry. The caller must have
-    executed `increment_version` before.
+    executed `increment_version` as the first statement of this transaction.
     """
     revoked = update(oauth_grants).where(condition, oauth_grants.c.revoked_at.is_(None))
     statement = revoked.values(revoked_at=now(), reason=reason).returning(*oauth_grants.c)
@@ -42,14 +42,14 @@ async def revoke_where(
     return grants
 
 
-async def revoke_uncounted(
+async def revoke_and_queue_metric(
     connection: AsyncConnection,
     condition: ColumnElement[bool],
     reason: RevokeReason,
     actor_of: Callable[[Grant], str],
     now: SqlClock,
 ) -> list[Grant]:
-    """Revoke grants as `revoke_where` does. One of the replicas counts them in its metrics later."""
+    """Revoke grants as `revoke_where` does. Also insert a row for each, from which one replica later counts it."""
     grants = await revoke_where(connection, condition, reason, actor_of, now)
     if grants:
         ends = [{"grant_id": grant.id, "reason": reason} for grant in grants]
@@ -60,16 +60,16 @@ async def revoke_uncounted(
 async def revoke_all_of(
     connection: AsyncConnection, person_id: str, reason: RevokeReason, actor: Actor, now: SqlClock
 ) -> list[Grant]:
-    """Revoke every grant of a person, and return the grants.
+    """Revoke every grant of a person that has not ended, and return these grants.
 
     Codes that were not exchanged yet are deleted, so that none becomes a grant afterwards.
     """
     await connection.execute(increment_version())
     await connection.execute(delete(oauth_codes).where(oauth_codes.c.person_id == person_id))
-    condition = and_(oauth_grants.c.person_id == person_id, is_alive(now))
-    return await revoke_uncounted(connection, condition, reason, lambda _grant: actor.name, now)
+    condition = and_(oauth_grants.c.person_id == person_id, active_grant_condition(now))
+    return await revoke_and_queue_metric(connection, condition, reason, lambda _grant: actor.name, now)
 
 
 async def sign_out(connection: AsyncConnection, person_id: str) -> None:
-    """Sign the browsers of a person out."""
+    """Delete the browser sessions of a person."""
     await connection.execute(delete(oauth_sessions).where(oauth_sessions.c.person_id == person_id))

@@ -19,7 +19,7 @@ REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """Every revision of the schema, oldest first."""
 
 _LOCK = 0x6C756D61
-"""The number of PostgreSQL's advisory lock for migrations, chosen arbitrarily."""
+"""The number of PostgreSQL's advisory lock for migrations: the ASCII codes of "luma"."""
 
 _FOLDER = Path(__file__).parent / "migrations"
 
@@ -33,7 +33,7 @@ async def create(engine: AsyncEngine) -> None:
 async def upgrade(engine: AsyncEngine) -> None:
     """Create the tables, or migrate them to the newest revision. Raises DatabaseTooNew."""
     async with engine.begin() as connection:
-        await connection.run_sync(_upgrade_alone)
+        await connection.run_sync(_upgrade_locked)
 
 
 def revision(connection: Connection) -> str | None:
@@ -43,13 +43,13 @@ def revision(connection: Connection) -> str | None:
     recorded: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if recorded is not None and recorded not in REVISIONS:
         raise DatabaseTooNew(
-            "The database was migrated by a newer release of luma-mcp. Run that release, or restore a backup that was "
-            "made before it."
+            "The database was migrated by a newer release of luma-mcp. Run that release, or restore a backup made "
+            "before that migration."
         )
     return recorded
 
 
-def _upgrade_alone(connection: Connection) -> None:
+def _upgrade_locked(connection: Connection) -> None:
     """Migrate in one transaction. SQLite's write lock or PostgreSQL's advisory lock makes other processes wait."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
@@ -71,13 +71,13 @@ def _upgrade_alone(connection: Connection) -> None:
 def _create(connection: Connection) -> None:
     """Create the tables of the newest revision, and record the revision as Alembic does."""
     metadata.create_all(connection)
-    facts = {
+    service_rows = {
         "database_id": secrets.token_hex(16),
         "created_at": f"{time.time():.0f}",
         "directory_version": "0",
         "sign_in_version": "0",
     }
-    connection.execute(service.insert(), [{"name": name, "value": value} for name, value in facts.items()])
+    connection.execute(service.insert(), [{"name": name, "value": value} for name, value in service_rows.items()])
     version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
     version.create(connection)
     connection.execute(version.insert(), {"version_num": REVISIONS[-1]})

@@ -14,7 +14,7 @@ from app.adapters.sql.turns import Operations
 from app.domain.sign_in import ClientAuth, OAuthClient, Registration
 
 USE_INTERVAL_SECONDS = 86_400.0
-"""Minimum interval between two records of a client's use. Deletion counts in days, so this is precise enough."""
+"""Minimum interval at which the use of a client is recorded. Deletion counts in days, so this is precise enough."""
 
 _FIELDS = ("name", "redirect_uris", "registration", "auth", "secret_digest", "jwks_uri", "jwks")
 

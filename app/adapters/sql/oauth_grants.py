@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
 from app.adapters.sql.engine import SqlClock, database_now
-from app.adapters.sql.grant_revocation import is_alive, revoke_uncounted, revoke_where
+from app.adapters.sql.grant_revocation import active_grant_condition, revoke_and_queue_metric, revoke_where
 from app.adapters.sql.grant_rows import HOLDER_COLUMNS, audited_fields, columns_of, grant_of, holder_of, new_grant
 from app.adapters.sql.inserts import insert_of
 from app.adapters.sql.sign_in_changes import VERSION, audit_insert, increment_version
@@ -157,7 +157,7 @@ class SqlGrants:
 
     async def of_person(self, person_id: str) -> list[Grant]:
         """Return the grants of a person that have not ended, the newest first."""
-        condition = and_(oauth_grants.c.person_id == person_id, is_alive(self._now))
+        condition = and_(oauth_grants.c.person_id == person_id, active_grant_condition(self._now))
         query = select(oauth_grants).where(condition).order_by(oauth_grants.c.created_at.desc(), oauth_grants.c.id)
 
         async def operation(connection: AsyncConnection) -> list[Grant]:
@@ -201,7 +201,10 @@ class SqlGrants:
         return await self._database.run(operation)
 
     async def take_uncounted(self) -> list[RevokeReason]:
-        """Delete the ends of grants that no process has counted, and return their reasons. One process gets each."""
+        """Delete the rows of ended grants that no metric has counted, and return the reasons of these ends.
+
+        Each is returned to one process only.
+        """
         statement = delete(oauth_uncounted_ends).returning(oauth_uncounted_ends.c.reason)
 
         async def operation(connection: AsyncConnection) -> list[RevokeReason]:
@@ -245,17 +248,17 @@ class SqlGrants:
     async def _revoke_surplus(self, connection: AsyncConnection, person_id: str) -> None:
         """Revoke the least recently used grants of a person that exceed MAX_GRANTS."""
         used_at = func.coalesce(oauth_grants.c.last_used_at, oauth_grants.c.created_at)
-        condition = and_(oauth_grants.c.person_id == person_id, is_alive(self._now))
+        condition = and_(oauth_grants.c.person_id == person_id, active_grant_condition(self._now))
         surplus = (
             select(oauth_grants.c.id).where(condition).order_by(used_at.desc()).offset(MAX_GRANTS).limit(MAX_GRANTS)
         )
         ids = list((await connection.execute(surplus)).scalars())
         if ids:
             limit, surplus_ids = RevokeReason.LIMIT, oauth_grants.c.id.in_(ids)
-            await revoke_uncounted(connection, surplus_ids, limit, partial(_actor, limit), self._now)
+            await revoke_and_queue_metric(connection, surplus_ids, limit, partial(_actor, limit), self._now)
 
     async def _count(self, connection: AsyncConnection, person_id: str) -> int:
-        condition = and_(oauth_grants.c.person_id == person_id, is_alive(self._now))
+        condition = and_(oauth_grants.c.person_id == person_id, active_grant_condition(self._now))
         return int(
             (await connection.execute(select(func.count()).select_from(oauth_grants).where(condition))).scalar_one()
         )

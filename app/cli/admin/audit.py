@@ -32,7 +32,10 @@ def add_commands(commands: Any) -> None:
         help="only from then on: 2026-11-01, an ISO time, or 30d for the last",
     )
     audit.add_argument(
-        "--format", choices=("table", "jsonl", "csv"), default="table", help="table, JSON lines or CSV (%(default)s)"
+        "--format",
+        choices=("table", "jsonl", "csv"),
+        default="table",
+        help="table, JSON lines or CSV (default: %(default)s)",
     )
 
 

@@ -116,8 +116,10 @@ def _add_owner_verb(verbs: Any, name: str, handler: Any, help_text: str) -> Argu
     """Add a verb for the budgets of a team, or of the member or key that an option names."""
     verb = add_verb(verbs, name, handler, help_text, "TEAM")
     owner = verb.add_mutually_exclusive_group()
-    owner.add_argument("--member", type=checked(valid_name), metavar="MEMBER", help="for this member (the whole team)")
-    owner.add_argument("--key", metavar="ID", help="for this key and those that replace it")
+    owner.add_argument(
+        "--member", type=checked(valid_name), metavar="MEMBER", help="for this member (default: the whole team)"
+    )
+    owner.add_argument("--key", metavar="ID", help="for this key, and after a rotation for the new key")
     return verb
 
 

@@ -62,7 +62,10 @@ def add_verb(verbs: Any, name: str, handler: Handler, help_text: str, *arguments
         verb.add_argument(argument.lower(), metavar=argument, type=check)
     verb.add_argument("--json", action="store_true", help="print one JSON document")
     verb.add_argument(
-        "--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help="settings beside the environment (%(default)s)"
+        "--env-file",
+        metavar="FILE",
+        default=DEFAULT_ENV_FILE,
+        help="file with settings, over which the environment has precedence (default: %(default)s)",
     )
     verb.set_defaults(run=partial(_run, handler))
     return verb

@@ -34,14 +34,14 @@ def add_commands(commands: Any) -> None:
     add_verb(verbs, "stop", _stop, "Refuse all spending with a key; reads go on.", "ID")
     add_verb(verbs, "resume", _resume, "Let a stopped key spend again.", "ID")
     rotate = add_verb(
-        verbs, "rotate", _rotate, "Create a key in the place of another, which works on for a while.", "ID"
+        verbs, "rotate", _rotate, "Replace a key by a new one. The old key remains valid for a while.", "ID"
     )
     rotate.add_argument(
         "--grace",
         type=checked(parsed_duration),
         default="24h",
         metavar="24h",
-        help="how long the old key works on; 0 ends it at once (%(default)s)",
+        help="how long the old key remains valid; 0 ends it at once (default: %(default)s)",
     )
 
 

@@ -22,16 +22,19 @@ _FLAGS = {
 def add_commands(commands: Any) -> None:
     """Add `limits` and its verbs."""
     verbs = add_noun(commands, "limits", "Set, list and remove rate limits.")
-    setting = _add_owner_verb(verbs, "set", _set, "Set limits, and leave those that are not given as they are.")
+    set_parser = _add_owner_verb(verbs, "set", _set, "Set limits, and leave those that are not given as they are.")
     for flag, help_text in _FLAGS.values():
-        setting.add_argument(flag, type=_limit, metavar="N", help=f"most {help_text}")
-    _require_a_limit(setting)
+        set_parser.add_argument(flag, type=_limit, metavar="N", help=f"maximum number of {help_text}")
+    _require_a_limit(set_parser)
     add_verb(verbs, "list", _list, "List the limits of a team, its members and its keys.", "TEAM")
-    remove = _add_owner_verb(
-        verbs, "remove", _remove, "Remove all limits of a team, a member or a key, or those named."
+    remove_parser = _add_owner_verb(
+        verbs,
+        "remove",
+        _remove,
+        "Remove the limits given by options; without options, all limits of the team, member or key.",
     )
     for flag, help_text in _FLAGS.values():
-        remove.add_argument(flag, action="store_true", help=f"remove the limit of {help_text}")
+        remove_parser.add_argument(flag, action="store_true", help=f"remove the limit of {help_text}")
 
 
 async def _set(admin: Administrator, args: Namespace) -> None:
@@ -76,13 +79,15 @@ def _add_owner_verb(verbs: Any, name: str, handler: Any, help_text: str) -> Argu
     """Add a verb for the limits of a team, or of the member or key that an option names."""
     verb = add_verb(verbs, name, handler, help_text, "TEAM")
     owner = verb.add_mutually_exclusive_group()
-    owner.add_argument("--member", type=checked(valid_name), metavar="MEMBER", help="for this member (the whole team)")
-    owner.add_argument("--key", metavar="ID", help="for this key and those that replace it")
+    owner.add_argument(
+        "--member", type=checked(valid_name), metavar="MEMBER", help="for this member (default: the whole team)"
+    )
+    owner.add_argument("--key", metavar="ID", help="for this key, and after a rotation for the new key")
     return verb
 
 
 def _require_a_limit(verb: ArgumentParser) -> None:
-    """Make the command `verb` end with a usage error if its arguments have no limit."""
+    """Make the command `verb` end with a usage error if no limit option is given."""
     run = verb.get_default("run")
 
     def run_with_a_limit(args: Namespace) -> None:

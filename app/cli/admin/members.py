@@ -24,7 +24,7 @@ def add_commands(commands: Any) -> None:
         type=checked(parsed_lifetime),
         default="7d",
         metavar="7d",
-        help="how long the link can be used (%(default)s)",
+        help="how long the link can be used (default: %(default)s)",
     )
     invite.add_argument("--note", type=checked(valid_note), default="", help="whom it is for")
     add_verb(verbs, "invitations", _list_invitations, "List the open invitations of a team.", "TEAM")

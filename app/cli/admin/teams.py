@@ -17,11 +17,11 @@ def add_commands(commands: Any) -> None:
     """Add `teams` and its verbs."""
     verbs = add_noun(commands, "teams", "Create, list, change, stop and delete teams.")
     create = add_verb(verbs, "create", _create, "Create a team.", "NAME")
-    _add_timezone(create, "%(default)s").set_defaults(timezone="UTC")
+    _add_timezone(create, "default: %(default)s").set_defaults(timezone="UTC")
     add_verb(verbs, "list", _list, "List the teams.")
     add_verb(verbs, "show", _show, "Show a team, and how many members and credentials it has.", "NAME")
     change = add_verb(verbs, "set", _set, "Change what is named, and nothing else.", "NAME")
-    _add_timezone(change, "unchanged; budgets follow")
+    _add_timezone(change, "default: unchanged; budgets follow")
     change.add_argument(
         "--foreign-ids", choices=("allow", "refuse"), help="whether members may read tasks that the team has not made"
     )

@@ -128,5 +128,5 @@ class HandledTasks:
             "createdAt": utc_text(handle.created_at),
             "lastUpdatedAt": utc_text(changed_at),
             "ttlMs": int(TTL_SECONDS * 1000),
-            "pollIntervalMs": round(self._polling.shortest_pause_seconds * 1000),
+            "pollIntervalMs": round(self._polling.min_read_interval_seconds * 1000),
         }

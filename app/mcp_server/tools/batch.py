@@ -7,7 +7,7 @@ import pydantic_core
 
 from app.domain.backend import BackendDescription
 from app.domain.errors import LumaError
-from app.domain.freshness import ask_again_after
+from app.domain.freshness import poll_after
 from app.domain.rendered import Lookup, RenderedTask
 from app.domain.task import TaskState
 from app.mcp_server.tools.json_bytes import Json, json_line, json_lines
@@ -31,7 +31,7 @@ def batch_result(lookup: Lookup, now: float, backend: BackendDescription, *, is_
         "missing": missing,
         "unavailable": [unavailable_view(task_id, error) for task_id, error in faults.items()],
         "counts": {**counts, "missing": len(missing), "unavailable": len(faults)},
-        "ask_again_in_seconds": ask_again_after([*running, *faults.values()], now, polling),
+        "ask_again_in_seconds": poll_after([*running, *faults.values()], now, polling),
     }
     text = json_lines([
         json_line(summary_line(outcome)),

@@ -20,9 +20,9 @@ from app.domain.rate_limit import LimitKind
 from app.domain.task import NO_STATS, LookupStats
 from app.mcp_server.tools.definition import FIRST_ROUND, BoundTool, Call, InputNeeded, Progress, Round
 from app.mcp_server.tools.json_bytes import Json
-from app.mcp_server.tools.narrowing import Narrowing
 from app.mcp_server.tools.results import error_view
 from app.mcp_server.tools.text import error_text
+from app.mcp_server.tools.tool_filter import ToolFilter
 from app.mcp_server.tools.tool_result import ToolResult
 from app.mcp_server.tools.validation import read_arguments
 from app.ports.auth import Caller
@@ -78,8 +78,8 @@ class RequestContext(Protocol):
         """Return the caller of this request."""
         ...
 
-    def narrowing(self, ctx: Context) -> Narrowing:
-        """Return the narrowing: the tools that the settings of the connection leave out."""
+    def tool_filter(self, ctx: Context) -> ToolFilter:
+        """Return the filter of this request: the tools that the settings of its connection leave out."""
         ...
 
     def client(self, ctx: Context) -> str:
@@ -90,7 +90,7 @@ class RequestContext(Protocol):
         """Return the id of this request in the log."""
         ...
 
-    def slow_down(self, ctx: Context) -> None:
+    def delay_next_read(self, ctx: Context) -> None:
         """Delay reading the connection's next request, because this one exceeds a limit."""
         ...
 
@@ -153,11 +153,11 @@ class ToolCallHandler:
 
     def _listed_names(self, ctx: Context) -> list[str]:
         """Return the names of the tools that tools/list shows to the caller."""
-        scopes, narrowing = self._context.caller(ctx).principal.scopes, self._context.narrowing(ctx)
+        scopes, tool_filter = self._context.caller(ctx).principal.scopes, self._context.tool_filter(ctx)
         return [
             name
             for name, tool in self._tools.items()
-            if tool.scope in scopes and not narrowing.hides(name, is_billable=tool.is_billable)
+            if tool.scope in scopes and not tool_filter.hides(name, is_billable=tool.is_billable)
         ]
 
     async def middleware(self, ctx: Context, call_next: CallNext) -> HandlerResult:
@@ -189,14 +189,14 @@ class ToolCallHandler:
         record = self._record(ctx, tool, caller)
         self._call_log.call_started()
         try:
-            call = Call(caller, _progress(ctx), record.request_id, this_round, self._context.narrowing(ctx))
+            call = Call(caller, _progress(ctx), record.request_id, this_round, self._context.tool_filter(ctx))
             try:
                 answer = await self._answer(tool, call, raw_arguments, record)
             except InputNeeded as exc:
                 record.outcome = "asked"
                 return self._question_result(exc)
             if isinstance(answer, RateLimited):
-                self._context.slow_down(ctx)
+                self._context.delay_next_read(ctx)
             try:
                 result = await self._result(ctx, caller, answer)
             except RateLimited as exc:  # the result exceeds the caller's memory quota
@@ -237,7 +237,7 @@ class ToolCallHandler:
                 await self._limits.check(principal, LimitKind.CALLS)
             if tool.scope not in principal.scopes:
                 raise self._backend.error(Forbidden)  # noqa: TRY301 - answered like the errors of handlers
-            if call.narrowing.hides(tool.name, is_billable=tool.is_billable):
+            if call.tool_filter.hides(tool.name, is_billable=tool.is_billable):
                 raise self._backend.error(LeftOut)  # noqa: TRY301 - answered like the errors of handlers
             answer = await tool.handle(call, read_arguments(tool.arguments, raw_arguments))
         except LumaError as exc:

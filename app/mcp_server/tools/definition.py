@@ -8,8 +8,8 @@ from mcp_types import Tool, ToolAnnotations
 
 from app.domain.access import Scope
 from app.mcp_server.tools.arguments import Arguments
-from app.mcp_server.tools.narrowing import NOT_NARROWED, Narrowing
 from app.mcp_server.tools.schemas import input_schema, output_schema
+from app.mcp_server.tools.tool_filter import ALL_TOOLS, ToolFilter
 from app.mcp_server.tools.tool_result import ToolResult
 from app.ports.auth import Caller
 
@@ -59,7 +59,7 @@ class Call:
     Attributes:
         request_id: the id of the call in the log.
         round: the responses to questions of earlier rounds.
-        narrowing: which tools the settings of the client's connection leave out.
+        tool_filter: which tools the settings of the client's connection leave out.
 
     """
 
@@ -67,7 +67,7 @@ class Call:
     progress: Progress
     request_id: str
     round: Round = FIRST_ROUND
-    narrowing: Narrowing = NOT_NARROWED
+    tool_filter: ToolFilter = ALL_TOOLS
 
 
 Handler = Callable[[Call, Any], Awaitable[ToolResult]]

@@ -30,7 +30,7 @@ class ReferenceTools:
 
     async def list_actions(self, call: Call, _arguments: NoArguments) -> ToolResult:
         """Return the caller's actions, and the tool of each."""
-        tool_names = self._lists.names(call.caller.principal.scopes, call.narrowing)
+        tool_names = self._lists.names(call.caller.principal.scopes, call.tool_filter)
         actions = [action for action in ACTIONS if action.tool in tool_names]
         view: ActionsView = {
             "actions": [

@@ -3,7 +3,7 @@
 Values that change with time are added to each result: the age of a running task, and whether it is likely stuck.
 """
 
-from app.domain.freshness import PollingPolicy, ask_again_after
+from app.domain.freshness import PollingPolicy, poll_after
 from app.domain.rendered import RenderedTask
 from app.domain.task import Task
 from app.mcp_server.tools.json_bytes import Json, json_line, json_lines, to_json
@@ -52,7 +52,7 @@ def single_task_result(task: RenderedTask, now: float, polling: PollingPolicy) -
 
     The full form has `ask_again_in_seconds`, which is null for a final task. The text has it for a running task only.
     """
-    wait = ask_again_after([task], now, polling)
+    wait = poll_after([task], now, polling)
     lines = [line_at(task, now, polling)]
     if wait is not None:
         lines.append(json_line(f"Ask again in {wait:g} s."))

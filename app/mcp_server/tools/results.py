@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 
 from app.domain.calendar import utc_text
 from app.domain.errors import ErrorCode, LumaError
-from app.domain.freshness import expires_at
+from app.domain.freshness import video_url_expires_at
 from app.domain.task import Task
 
 State = Literal["pending", "processing", "completed", "failed"]
@@ -236,7 +236,7 @@ def details_view(task: Task) -> dict[str, object]:
         "created_at": _iso_or_none(task.created_at),
         "finished_at": _iso_or_none(task.finished_at),
         "elapsed_seconds": None if is_aging else task.elapsed_seconds,
-        "expires_at": _iso_or_none(expires_at(task)),
+        "expires_at": _iso_or_none(video_url_expires_at(task)),
     }
     return {name: value for name, value in members.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""The list of tools that a caller sees. It depends on the caller's scopes and on the connection's narrowing.
+"""The list of tools that a caller sees. It depends on the caller's scopes and on the connection's tool filter.
 
 Callers see the argument `confirm` if their team requires the user's consent to costly generations.
 """
@@ -10,7 +10,7 @@ from mcp_types import ListToolsResult
 
 from app.domain.access import Principal, Scope
 from app.mcp_server.tools.definition import LumaTool
-from app.mcp_server.tools.narrowing import Narrowing
+from app.mcp_server.tools.tool_filter import ToolFilter
 
 MAX_LISTS = 64
 """Size of the cache of lists. The tools in them are made once."""
@@ -32,17 +32,17 @@ class ToolLists:
         self._ttl_ms = ttl_ms
         self._cached_list = lru_cache(MAX_LISTS)(self._build_list)
 
-    def names(self, scopes: frozenset[Scope], narrowing: Narrowing) -> tuple[str, ...]:
+    def names(self, scopes: frozenset[Scope], tool_filter: ToolFilter) -> tuple[str, ...]:
         """Return the names of the tools that a caller with `scopes` sees."""
         return tuple(
             tool.name
             for tool in self._tools
-            if tool.scope in scopes and not narrowing.hides(tool.name, is_billable=tool.is_billable)
+            if tool.scope in scopes and not tool_filter.hides(tool.name, is_billable=tool.is_billable)
         )
 
-    def list_result(self, caller: Principal, narrowing: Narrowing) -> ListToolsResult:
+    def list_result(self, caller: Principal, tool_filter: ToolFilter) -> ListToolsResult:
         """Return the result of tools/list for `caller`."""
-        return self._cached_list(self.names(caller.scopes, narrowing), with_confirm=caller.asks_above is not None)
+        return self._cached_list(self.names(caller.scopes, tool_filter), with_confirm=caller.asks_above is not None)
 
     def _build_list(self, names: tuple[str, ...], *, with_confirm: bool) -> ListToolsResult:
         published = self._published_with_confirm if with_confirm else self.published

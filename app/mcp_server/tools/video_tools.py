@@ -114,7 +114,7 @@ class VideoTools:
         )
         request = self._confirmation.require(call, request, is_confirmed=arguments.confirm)
         purchase = await self._videos.start(call.caller, request)
-        wait, expected = self._polling.first_question_seconds, self._polling.expected_seconds
+        wait, expected = self._polling.client_first_poll_seconds, self._polling.expected_seconds
         beginning = "Already started by an earlier call with this key" if purchase.replayed else "Started"
         message = (
             f"{beginning}; it usually takes about {expected:g} s. Ask luma_get_tasks_batch in {wait} s, or at once "

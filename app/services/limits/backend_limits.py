@@ -41,6 +41,6 @@ class BackendLimits:
         return READS.places + SPARE_CONNECTIONS
 
     @property
-    def purchase_connections(self) -> int:
-        """Size of the connection pool for purchases."""
+    def submission_connections(self) -> int:
+        """Size of the connection pool for submissions."""
         return PURCHASE_PLACES + SPARE_CONNECTIONS

@@ -111,7 +111,7 @@ class RateLimits:
         now = self._clock()
         over = self._cached_refusal(limits, now) if self._refusals else None
         if over is None:
-            over = await self._ask_redis(lambda: self._limiter.take(principal.owner, limits))
+            over = await self._ask_redis(lambda: self._limiter.count_call(principal.owner, limits))
             if over is None:  # it was counted, or Redis failed
                 return
             ask_at = now + min(over.wait_seconds, MAX_CACHED_SECONDS)

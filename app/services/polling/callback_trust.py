@@ -1,6 +1,7 @@
 """Detects whether callbacks arrive. While they do, tasks that expect one are polled rarely, otherwise on schedule.
 
-Submissions carry a callback URL even while no callbacks arrive, so the next one that arrives restores trust.
+Submissions carry a callback URL even while no callbacks arrive, so the next callback for a task that is not yet known
+to be final restores trust.
 """
 
 import hashlib
@@ -15,16 +16,19 @@ from app.ports.store import StoreUnavailable
 from app.services.key_namespace import KeyNamespace
 
 MISSES_BEFORE_FIRST_CALLBACK = 1
+"""Number of consecutive missing callbacks after which trust is lost, as long as none has ever arrived."""
+
 MISSES_AFTER_FIRST_CALLBACK = 2
-"""Number of consecutive tasks without a callback after which callbacks are no longer trusted to arrive."""
+"""The same after the first callback has arrived."""
 
 LATE_SECONDS = 30.0
 """Time after the end of a task from which its callback counts as missing."""
 
-KEPT_SECONDS = 30 * 24 * 3600.0
-"""Time to live of the mark in the store which says that trust is lost. `luma-mcp check` reads the mark, and a callback
-removes it.
-"""
+FLAG = b"1"
+"""The value in the store while trust is lost. `luma-mcp check` reads it, and a callback removes it."""
+
+FLAG_SECONDS = 30 * 24 * 3600.0
+"""Time to live of the flag."""
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +48,8 @@ class CallbackTrust:
     ) -> None:
         """Watch callbacks of `backend` to `address`, the public address of this service.
 
-        `on_missing` is called for each missing callback. `on_doubt_change` is called with 1 when trust is lost and with
-        0 when it is restored.
+        `leases` stores the flag that all replicas share. `on_missing` is called for each missing callback.
+        `on_doubt_change` is called with 1 when trust is lost and with 0 when it is restored.
         """
         self._backend = backend
         self._leases = leases
@@ -59,7 +63,7 @@ class CallbackTrust:
         """Whether callbacks arrive, according to the tasks that this replica has read."""
         return self._misses < self._miss_limit
 
-    async def after_read(
+    async def count_missing_callbacks(
         self, before: Mapping[str, TaskSnapshot | None], tasks: Mapping[str, RenderedTask], now: float
     ) -> None:
         """Count the tasks in `tasks` that ended more than LATE_SECONDS ago and still expected a callback in `before`.
@@ -73,27 +77,27 @@ class CallbackTrust:
                 await self._record_miss()
 
     async def record_callback(self) -> None:
-        """Restore trust in this process and remove the mark in the store.
+        """Restore trust in this process and remove the flag from the store.
 
         Call it after a callback to this replica for a task that is not yet known to be final.
         """
         self.restore()
         try:
-            await self._leases.remove(self._key, b"1")
+            await self._leases.remove(self._key, FLAG)
         except StoreUnavailable:
             return
 
     def restore(self) -> None:
         """Restore trust in this process, after a callback to any replica."""
         if not self.is_trusted:
-            log.info("%s calls back again. Running tasks are read when their callbacks arrive", self._backend.name)
+            log.info("Callbacks from %s arrive. Tasks that expect one are polled rarely", self._backend.name)
             self._on_doubt_change(0)
         self._misses, self._miss_limit = 0, MISSES_AFTER_FIRST_CALLBACK
 
     async def is_doubted_anywhere(self) -> bool:
-        """Return whether any replica lost trust in the last 30 days and no callback has come since.
+        """Return whether the flag is set: a replica has lost trust, and `record_callback` has not been called since.
 
-        Raises StoreUnavailable.
+        The flag expires FLAG_SECONDS after it was first set. Raises StoreUnavailable.
         """
         return await self._leases.get(self._key) is not None
 
@@ -103,16 +107,16 @@ class CallbackTrust:
         if not was_trusted or self.is_trusted:
             return
         log.warning(
-            "%s does not call back: videos ended without a callback (%d in a row). Running tasks are read on schedule "
-            "until a callback arrives. Let %s reach LUMA_MCP_PUBLIC_URL. If it cannot, leave that unset and list the "
-            "host in LUMA_MCP_ALLOWED_HOSTS",
+            "%s does not call back: videos ended without a callback (%d in a row). Running tasks are polled on "
+            "schedule until a callback arrives for a task that is not yet known to be final. Let %s reach "
+            "LUMA_MCP_PUBLIC_URL. If it cannot, leave that unset and list the host in LUMA_MCP_ALLOWED_HOSTS",
             self._backend.name,
             self._misses,
             self._backend.name,
         )
         self._on_doubt_change(1)
         try:
-            await self._leases.put_if_absent(self._key, b"1", KEPT_SECONDS)
+            await self._leases.put_if_absent(self._key, FLAG, FLAG_SECONDS)
         except StoreUnavailable:
             return
 

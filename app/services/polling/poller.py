@@ -336,13 +336,13 @@ class TenantPoller:
             watched.early_read_at, watched.is_missing_elsewhere = None, False
         answers = await self._read_backend(list(known))
         now = self._deps.wall_clock()
-        not_before = now + self._deps.backend.policy.polling.shortest_pause_seconds
+        not_before = now + self._deps.backend.policy.polling.min_read_interval_seconds
         recent = {task_id: at for task_id, at in self._not_before.items() if at > now}
         self._not_before = recent | dict.fromkeys(known, not_before)
         tasks = {task_id: answer for task_id, answer in answers.items() if isinstance(answer, RenderedTask)}
         snapshots = {task_id: snapshot_after_read(known[task_id], task, now) for task_id, task in tasks.items()}
         await self._deps.snapshots.put_many(self._caller.principal.owner, list(snapshots.values()))
-        await self._deps.callback_trust.after_read(known, tasks, now)
+        await self._deps.callback_trust.count_missing_callbacks(known, tasks, now)
         for task_id, answer in answers.items():
             self._update_answer(task_id, answer)
         for task_id, snapshot in snapshots.items():

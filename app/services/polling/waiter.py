@@ -55,13 +55,13 @@ class TaskWaiter:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         *,
-        places: CallerQuota,
+        quota: CallerQuota,
     ) -> None:
         """Measure time with `clock`, a monotonic clock in seconds, and wait with `sleep`, which uses the same clock.
 
-        `places` limits the number of waiting calls.
+        `quota` limits the number of waiting calls.
         """
-        self._places = places
+        self._quota = quota
         self._tasks = tasks
         self._cache = cache
         self._pollers = pollers
@@ -105,7 +105,7 @@ class TaskWaiter:
         answers: dict[str, TaskResult] = {key: task for key, task in cached.tasks.items() if task.is_final}
         running = [task_id for task_id in task_ids if task_id not in answers]
         if running:
-            with self._places.place(principal.subject, TOO_MANY_WAITING):
+            with self._quota.place(principal.subject, TOO_MANY_WAITING):
                 async with self._pollers.watching(caller, running) as subscription:
                     await self._wait(caller, subscription, wait_seconds, len(answers), report)
                     answers |= subscription.answers()

@@ -49,16 +49,16 @@ class ConcurrencyLimiter:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         *,
-        on_free_places: Callable[[int, int], None] = lambda _number, _free: None,
+        on_free_slots: Callable[[int, int], None] = lambda _number, _free: None,
         on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Enforce the limits of `backend`. `clock` is monotonic, in seconds; `sleep` uses the same clock.
 
-        `on_free_places` is called whenever the number of free places of a team's credential changes. Its arguments are
-        the credential's number, from 1 on in the order of first use, and the number of free places. `on_refusal` is
+        `on_free_slots` is called whenever the number of free slots of a team's credential changes. Its arguments are
+        the credential's number, from 1 on in the order of first use, and the number of free slots. `on_refusal` is
         called for each call that finds too many waiting, or waits too long.
         """
-        self._on_free_places = on_free_places
+        self._on_free_slots = on_free_slots
         self._on_refusal = on_refusal
         self._numbers: dict[str, int] = {}
         self._backend = backend
@@ -131,7 +131,7 @@ class ConcurrencyLimiter:
         if (number := self._numbers.get(credential.id)) is None:
             number = self._numbers[credential.id] = len(self._numbers) + 1
             log.info("Credential %s of a team is number %d in the metric of free places", credential.id[:16], number)
-        self._on_free_places(number, max(self._backend.policy.generations_at_once - running, 0))
+        self._on_free_slots(number, max(self._backend.policy.generations_at_once - running, 0))
 
     async def _send(self, credentials: Sequence[Credential], send: Send, give_up_at: float, *, is_of_team: bool) -> str:
         while True:

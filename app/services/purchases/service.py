@@ -82,20 +82,20 @@ class VideoService:
         *,
         callbacks: Callbacks | None,
         token_status: TokenStatusCache,
-        places: CallerQuota,
+        quota: CallerQuota,
         telemetry: Telemetry,
         limits: RateLimits,
         on_in_flight_change: Callable[[int], None] = lambda _count: None,
     ) -> None:
         """Submit through `backend`, without a callback URL if `callbacks` is None.
 
-        Each submission holds one of `places` until it ends, also after its caller disconnected. `limits` enforces the
-        rate limits of teams. `on_in_flight_change` is called with the number of submissions whenever it changes.
+        Each submission counts in `quota` until it ends, also after its caller disconnected. `limits` enforces the rate
+        limits of teams. `on_in_flight_change` is called with the number of submissions whenever it changes.
         """
         self._on_in_flight_change = on_in_flight_change
         self._limits = limits
         self._token_status = token_status
-        self._places = places
+        self._quota = quota
         self._telemetry = telemetry
         self._backend = backend
         self._snapshots = snapshots
@@ -207,7 +207,7 @@ class VideoService:
 
         Raises RateLimited, and does not run `purchase`, if too many are in flight.
         """
-        if not self._places.take(principal.subject):
+        if not self._quota.take(principal.subject):
             purchase.close()
             raise RateLimited(TOO_MANY_UNDER_WAY, retry_after_seconds=RETRY_AFTER_SECONDS)
         task = asyncio.get_running_loop().create_task(self._run(principal, callback_id, purchase))
@@ -221,7 +221,7 @@ class VideoService:
     def _on_done(self, subject: str, lease: MemoryLease | None, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
         self._on_in_flight_change(len(self._under_way))
-        self._places.give_back(subject)
+        self._quota.give_back(subject)
         if lease is not None:
             lease.end()
         if not task.cancelled():

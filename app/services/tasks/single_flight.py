@@ -1,7 +1,7 @@
 """Single flight: one fetch per key for all concurrent callers.
 
-A fetch continues if the caller that started it disconnects, because others may wait for it. A fetch that has sent
-nothing yet is cancelled with its last caller.
+A fetch continues if the caller that started it disconnects, because others may wait for it. If its last caller is
+cancelled before the fetch has sent a request, the fetch is cancelled too.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ class _Flight:
 
     Attributes:
         keys: the keys that it fetches.
-        has_sent: returns whether the fetch has sent anything. Once it has, the fetch is not cancelled.
+        has_sent: returns whether the fetch has sent a request. Once it has, the fetch is cancelled only by `aclose`.
         on_done: called at the end of the fetch, also after an error.
         callers: number of callers that wait for at least one of the keys.
 
@@ -63,8 +63,8 @@ class SingleFlight(Generic[K, V]):
 
         `fetch` is called at most once, with the keys that have no fetch in flight. It must return a value for each;
         a missing one raises KeyError. Its exception is raised in every caller that waits for one of its keys.
-        If its last caller is cancelled while `has_sent()` is false, the fetch is cancelled too. `on_done` is called at
-        the end of the fetch, also after an error.
+        If its last caller is cancelled while `has_sent()` is false, the fetch is cancelled too. By default it never is,
+        as if a request were sent at once. `on_done` is called at the end of the fetch, also after an error.
         """
         new_keys = self.not_in_flight(keys)
         if new_keys:
@@ -99,7 +99,11 @@ class SingleFlight(Generic[K, V]):
         flight.task.add_done_callback(lambda task: self._finish(task, pending_keys, flight.on_done))
 
     def _remove_caller(self, flight: _Flight) -> None:
-        """Remove one caller. After the last one, cancel a flight that has sent nothing; it can no longer be joined."""
+        """Remove one caller.
+
+        After the last one, cancel a fetch that has sent no request, and remove its keys, so that later callers start a
+        new fetch.
+        """
         flight.callers -= 1
         if flight.callers == 0 and not flight.task.done() and not flight.has_sent():
             flight.task.cancel()

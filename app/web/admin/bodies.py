@@ -53,16 +53,19 @@ class Body(BaseModel):
 
 
 class Query(BaseModel):
-    """The query of a request, whose values are strings. Unknown and repeated parameters are refused."""
+    """The query of a request, whose values are strings.
+
+    Unknown parameters are refused. `request_input` refuses repeated ones.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Nothing(Body):
+class EmptyBody(Body):
     """No body, or an empty object."""
 
 
-class NoQuery(Query):
+class EmptyQuery(Query):
     """No query."""
 
 
@@ -71,10 +74,13 @@ class TeamChange(Body):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    timezone: Timezone | None = Field(None, description="IANA name. Budget windows use it at once")
+    timezone: Timezone | None = Field(
+        None, description="IANA name. Takes effect at once, also for current budget windows"
+    )
     members_see_all: bool | None = Field(None, description="whether members see the tasks of the whole team")
     asks_above: Threshold | None = Field(
-        None, description="price above which a generation is confirmed, in the backend's unit, or `never`"
+        None,
+        description="a generation that costs more needs the user's confirmation; in the backend's unit, or `never`",
     )
 
     @model_validator(mode="after")
@@ -107,7 +113,7 @@ class NewInvitation(Body):
 
     expires: Lifetime = Field(
         default_factory=lambda: INVITATION_SECONDS,
-        description="how long it stays open: days, hours or minutes (7d)",
+        description="how long it can be accepted: days, hours or minutes; default: 7d",
     )
     note: Note = Field("", description="whom it is for")
 
@@ -122,7 +128,9 @@ class NewKey(Body):
         max_length=len(Scope),
         description="what the key may do; your own key needs each of them",
     )
-    expires: Lifetime | None = Field(None, description="how long the key works: days, hours or minutes; null: for ever")
+    expires: Lifetime | None = Field(
+        None, description="how long the key is valid: days, hours or minutes; null: without limit"
+    )
     note: Note = Field("", description="what the key is for")
 
 
@@ -130,7 +138,8 @@ class Rotation(Body):
     """How to replace a key."""
 
     grace: Duration = Field(
-        default_factory=lambda: DAY_SECONDS, description="how long the old key works on; 0 ends it at once (24h)"
+        default_factory=lambda: DAY_SECONDS,
+        description="how long the old key remains valid; 0 ends it at once; default: 24h",
     )
 
 
@@ -162,7 +171,9 @@ class OwnerQuery(Query):
     """The owner of a budget or limit: a member, a key, or without both the whole team."""
 
     member: Id | None = Field(None, description="the id of the member")
-    key: Id | None = Field(None, description="the id of the key; it also stands for the keys that replace this one")
+    key: Id | None = Field(
+        None, description="the id of the key; after a rotation, its budget or limit applies to the new key"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -40,6 +40,8 @@ from app.web.admin.bodies import (
     AuditQuery,
     Body,
     BudgetRaise,
+    EmptyBody,
+    EmptyQuery,
     KeysQuery,
     LimitsQuery,
     NewBudget,
@@ -47,8 +49,6 @@ from app.web.admin.bodies import (
     NewKey,
     NewLimits,
     NewMember,
-    NoQuery,
-    Nothing,
     OwnerQuery,
     Query,
     Rotation,
@@ -69,7 +69,7 @@ class OperationInput(Generic[B, Q]):
     query: Q
 
 
-NoInput = OperationInput[Nothing, NoQuery]
+NoInput = OperationInput[EmptyBody, EmptyQuery]
 """The input of operations with neither body nor query; `target` may be set."""
 
 
@@ -85,7 +85,7 @@ class TeamHandlers:
         members, credentials = await self._teams.members(admin), await self._teams.credentials(admin)
         return full_team_document(admin.team, members, credentials)
 
-    async def change_team(self, admin: TeamAdmin, request: OperationInput[TeamChange, NoQuery]) -> TeamDocument:
+    async def change_team(self, admin: TeamAdmin, request: OperationInput[TeamChange, EmptyQuery]) -> TeamDocument:
         """Change settings of the team; settings that are left out stay as they are."""
         body = request.body
         changed = await self._teams.change(
@@ -108,7 +108,7 @@ class TeamHandlers:
         """List the members."""
         return [member_document(admin.team.name, member) for member in await self._teams.members(admin)]
 
-    async def add_member(self, admin: TeamAdmin, request: OperationInput[NewMember, NoQuery]) -> MemberDocument:
+    async def add_member(self, admin: TeamAdmin, request: OperationInput[NewMember, EmptyQuery]) -> MemberDocument:
         """Add a member."""
         return member_document(admin.team.name, await self._teams.add_member(admin, request.body.name))
 
@@ -129,7 +129,7 @@ class TeamHandlers:
         return [credential_document(admin.team.name, credential) for credential in await self._teams.credentials(admin)]
 
     async def add_credential(
-        self, admin: TeamAdmin, request: OperationInput[NewCredential, NoQuery]
+        self, admin: TeamAdmin, request: OperationInput[NewCredential, EmptyQuery]
     ) -> CredentialDocument:
         """Add a credential."""
         secret = request.body.secret.get_secret_value()
@@ -141,7 +141,7 @@ class TeamHandlers:
         """Stop the use of a credential and erase its secret."""
         return credential_document(admin.team.name, await self._teams.remove_credential(admin, request.target))
 
-    async def list_audit(self, admin: TeamAdmin, request: OperationInput[Nothing, AuditQuery]) -> list[AuditDocument]:
+    async def list_audit(self, admin: TeamAdmin, request: OperationInput[EmptyBody, AuditQuery]) -> list[AuditDocument]:
         """List the log of changes and of spending, the oldest first, in pages."""
         query, team_names = request.query, {admin.team.id: admin.team.name}
         entries = await self._teams.audit(admin, query.limit, query.since, query.after)
@@ -155,19 +155,19 @@ class KeyHandlers:
         """Administer teams."""
         self._teams = administration
 
-    async def list_keys(self, admin: TeamAdmin, request: OperationInput[Nothing, KeysQuery]) -> list[KeyDocument]:
+    async def list_keys(self, admin: TeamAdmin, request: OperationInput[EmptyBody, KeysQuery]) -> list[KeyDocument]:
         """List the keys, the oldest first, in pages."""
         return [
             key_document(holder) for holder in await self._teams.keys(admin, request.query.limit, request.query.after)
         ]
 
-    async def create_key(self, admin: TeamAdmin, request: OperationInput[NewKey, NoQuery]) -> NewKeyDocument:
+    async def create_key(self, admin: TeamAdmin, request: OperationInput[NewKey, EmptyQuery]) -> NewKeyDocument:
         """Create a key of a member, and show it once."""
         body = request.body
         key, holder = await self._teams.create_key(admin, body.member, frozenset(body.scopes), body.expires, body.note)
         return new_key_document(key, holder)
 
-    async def rotate_key(self, admin: TeamAdmin, request: OperationInput[Rotation, NoQuery]) -> NewKeyDocument:
+    async def rotate_key(self, admin: TeamAdmin, request: OperationInput[Rotation, EmptyQuery]) -> NewKeyDocument:
         """Create a key that replaces another, which stays valid for a while."""
         key, holder = await self._teams.rotate_key(admin, request.target, request.body.grace)
         return new_key_document(key, holder)
@@ -220,13 +220,13 @@ class BudgetHandlers:
         owner, body = await _owner(self._teams, admin, request.query), request.body
         return budget_document(await self._budgets.increase(admin, owner, Window(request.target), body.by, body.until))
 
-    async def remove_budget(self, admin: TeamAdmin, request: OperationInput[Nothing, OwnerQuery]) -> BudgetDocument:
+    async def remove_budget(self, admin: TeamAdmin, request: OperationInput[EmptyBody, OwnerQuery]) -> BudgetDocument:
         """Remove a budget."""
         return budget_document(
             await self._budgets.remove(admin, await _owner(self._teams, admin, request.query), Window(request.target))
         )
 
-    async def show_usage(self, admin: TeamAdmin, request: OperationInput[Nothing, UsageQuery]) -> UsageDocument:
+    async def show_usage(self, admin: TeamAdmin, request: OperationInput[EmptyBody, UsageQuery]) -> UsageDocument:
         """Show what the team has spent, and what its budgets have left."""
         query = request.query
         return usage_document(admin.team.name, await self._budgets.usage(admin, query.since, query.by), query.by)
@@ -249,7 +249,7 @@ class LimitHandlers:
         owner = await _owner(self._teams, admin, request.query)
         return limits_document(await self._limits.set(admin, owner, Limits(**request.body.model_dump())))
 
-    async def remove_limits(self, admin: TeamAdmin, request: OperationInput[Nothing, LimitsQuery]) -> LimitsDocument:
+    async def remove_limits(self, admin: TeamAdmin, request: OperationInput[EmptyBody, LimitsQuery]) -> LimitsDocument:
         """Remove the rate limits of the team, a member or a key: all, or the one named in the query."""
         owner, kind = await _owner(self._teams, admin, request.query), request.query.kind
         kinds = list(LimitKind) if kind is None else [kind]

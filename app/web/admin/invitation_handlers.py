@@ -8,7 +8,7 @@ from app.services.teams.documents import (
     new_invitation_document,
 )
 from app.services.teams.invitations import InvitationAdministration
-from app.web.admin.bodies import NewInvitation, NoQuery
+from app.web.admin.bodies import EmptyQuery, NewInvitation
 from app.web.admin.handlers import NoInput, OperationInput
 
 
@@ -24,7 +24,7 @@ class InvitationHandlers:
         return [invitation_document(invitation) for invitation in await self._invitations.invitations(admin)]
 
     async def invite_member(
-        self, admin: TeamAdmin, request: OperationInput[NewInvitation, NoQuery]
+        self, admin: TeamAdmin, request: OperationInput[NewInvitation, EmptyQuery]
     ) -> NewInvitationDocument:
         """Make a link with which one person joins the team, and show it once."""
         link, invitation = await self._invitations.invite(admin, request.body.expires, request.body.note)

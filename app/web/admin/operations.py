@@ -21,7 +21,7 @@ from app.services.teams.documents import (
 )
 from app.services.teams.spending_documents import AuditDocument, BudgetDocument, LimitsDocument, UsageDocument
 from app.web.admin import bodies
-from app.web.admin.bodies import NoQuery, Nothing
+from app.web.admin.bodies import EmptyBody, EmptyQuery
 from app.web.admin.fields import ID_PATTERN
 from app.web.admin.handlers import BudgetHandlers, KeyHandlers, LimitHandlers, TeamHandlers
 from app.web.admin.invitation_handlers import InvitationHandlers
@@ -51,8 +51,8 @@ class Operation:
     command: str
     handler: Callable[[Any, TeamAdmin, Any], Awaitable[Any]]
     answer: Any
-    body: type[bodies.Body] = Nothing
-    query: type[bodies.Query] = NoQuery
+    body: type[bodies.Body] = EmptyBody
+    query: type[bodies.Query] = EmptyQuery
     status: int = 200
 
     @property

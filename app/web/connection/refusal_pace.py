@@ -26,7 +26,7 @@ class RefusalPace:
         self._clock = clock
         self._last_resume_at = 0.0
 
-    def slow_down(self, scope: Scope) -> None:
+    def delay_next_read(self, scope: Scope) -> None:
         """Pause reading the connection of a request, from its response on.
 
         Pauses are spaced so that at most REFUSALS_PER_SECOND connections resume per second.

@@ -14,7 +14,7 @@ from app.ports.auth import AccessRefused, AuthenticationUnavailable, Authenticat
 from app.services.limits.refused_tokens import RefusedTokens
 from app.web.asgi import header, send_error
 from app.web.auth.challenges import Challenges
-from app.web.narrowing import READ_ONLY_KEY
+from app.web.tool_filter import READ_ONLY_KEY
 
 CALLER = "luma_mcp.caller"
 """Key of the Caller in the ASGI scope of a request."""

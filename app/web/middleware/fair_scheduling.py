@@ -230,7 +230,7 @@ class RequestQueue:
         amount = 0 if is_uncounted else QUEUED_REQUEST_BYTES + head_bytes
         owner = self._owner_of(client_key)
         if not self._memory.take(owner, amount):
-            self._pace.slow_down(scope)
+            self._pace.delay_next_read(scope)
             await refuse(send, self._on_refusal)
             return False
         try:
@@ -244,7 +244,7 @@ class RequestQueue:
         amount = scope[DISCONNECT_SIGNAL].head_bytes - HEAD_ALLOWANCE_BYTES
         owner = self._owner_of(client_key)
         if not self._memory.take(owner, amount):
-            self._pace.slow_down(scope)
+            self._pace.delay_next_read(scope)
             await refuse(send, self._on_refusal)
             return
         try:

@@ -24,7 +24,7 @@ class PacedRefusalsMiddleware:
 
         async def pacing(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] >= HTTPStatus.BAD_REQUEST:
-                self._pace.slow_down(scope)
+                self._pace.delay_next_read(scope)
             await send(message)
 
         await self._app(scope, receive, pacing)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tests.clients.model.model_api import Event, ModelApi, text_in
 from tests.clients.model.script import Conversation, ToolCall
-from tests.clients.model.wire import Event, Wire, text_in
 
 
-def _read(body: Mapping[str, Any]) -> Conversation:
+def _parse_request(body: Mapping[str, Any]) -> Conversation:
     declared = [each for tool in body.get("tools", ()) for each in tool.get("functionDeclarations", ())]
     tools = {each["name"]: each.get("parametersJsonSchema") or each.get("parameters") or {} for each in declared}
     parts = [part for content in body.get("contents", ()) for part in content.get("parts", ())]
@@ -15,7 +15,7 @@ def _read(body: Mapping[str, Any]) -> Conversation:
     return Conversation(tools, [text_in(answer.get("response")) for answer in answers])
 
 
-def _whole(move: ToolCall | str) -> dict[str, Any]:
+def _response(move: ToolCall | str) -> dict[str, Any]:
     if isinstance(move, str):
         part: dict[str, Any] = {"text": move}
     else:
@@ -25,8 +25,8 @@ def _whole(move: ToolCall | str) -> dict[str, Any]:
     return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "scripted"}
 
 
-def _events(move: ToolCall | str) -> list[Event]:
-    return [(None, _whole(move))]
+def _stream_events(move: ToolCall | str) -> list[Event]:
+    return [(None, _response(move))]
 
 
-GEMINI = Wire("enerateContent", _read, _whole, _events)
+GEMINI = ModelApi("enerateContent", _parse_request, _response, _stream_events)

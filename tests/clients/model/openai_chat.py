@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tests.clients.model.model_api import Event, ModelApi, text_in
 from tests.clients.model.script import Conversation, ToolCall
-from tests.clients.model.wire import Event, Wire, text_in
 
 _USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
 
 
-def _read(body: Mapping[str, Any]) -> Conversation:
+def _parse_request(body: Mapping[str, Any]) -> Conversation:
     functions = [tool["function"] for tool in body.get("tools", ())]
     results = [message["content"] for message in body.get("messages", ()) if message["role"] == "tool"]
     return Conversation({each["name"]: each.get("parameters", {}) for each in functions}, list(map(text_in, results)))
@@ -33,12 +33,12 @@ def _completion(kind: str, **choice: Any) -> dict[str, Any]:
     return {"id": "c_1", "object": kind, "created": 0, "model": "scripted", "choices": choices}
 
 
-def _whole(move: ToolCall | str) -> dict[str, Any]:
+def _response(move: ToolCall | str) -> dict[str, Any]:
     answer = _completion("chat.completion", message=_message(move), finish_reason=_reason(move))
     return {**answer, "usage": _USAGE}
 
 
-def _events(move: ToolCall | str) -> list[Event]:
+def _stream_events(move: ToolCall | str) -> list[Event]:
     kind = "chat.completion.chunk"
     return [
         (None, _completion(kind, delta=_message(move), finish_reason=None)),
@@ -46,4 +46,4 @@ def _events(move: ToolCall | str) -> list[Event]:
     ]
 
 
-OPENAI_CHAT = Wire("/chat/completions", _read, _whole, _events)
+OPENAI_CHAT = ModelApi("/chat/completions", _parse_request, _response, _stream_events)

@@ -4,14 +4,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tests.clients.model.model_api import Event, ModelApi, text_in
 from tests.clients.model.script import Conversation, ToolCall
-from tests.clients.model.wire import Event, Wire, text_in
 
 SEPARATOR = "\n"
 """Between the name of a namespace and that of a tool in it, in the names that the script sees."""
 
 
-def _read(body: Mapping[str, Any]) -> Conversation:
+def _parse_request(body: Mapping[str, Any]) -> Conversation:
     items = body.get("input", ())
     items = items if isinstance(items, list) else []
     results = [text_in(item["output"]) for item in items if item.get("type") == "function_call_output"]
@@ -35,20 +35,20 @@ def _item(move: ToolCall | str) -> dict[str, Any]:
     return {**call, **({"namespace": space} if space else {}), "arguments": json.dumps(move.arguments)}
 
 
-def _whole(move: ToolCall | str) -> dict[str, Any]:
+def _response(move: ToolCall | str) -> dict[str, Any]:
     usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
     return {"id": "r_1", "object": "response", "status": "completed", "output": [_item(move)], "usage": usage}
 
 
-def _events(move: ToolCall | str) -> list[Event]:
-    whole = _whole(move)
+def _stream_events(move: ToolCall | str) -> list[Event]:
+    response = _response(move)
     events: list[dict[str, Any]] = [
-        {"type": "response.created", "response": {**whole, "status": "in_progress", "output": []}},
+        {"type": "response.created", "response": {**response, "status": "in_progress", "output": []}},
         {"type": "response.output_item.added", "output_index": 0, "item": _item(move)},
         {"type": "response.output_item.done", "output_index": 0, "item": _item(move)},
-        {"type": "response.completed", "response": whole},
+        {"type": "response.completed", "response": response},
     ]
     return [(event["type"], event) for event in events]
 
 
-OPENAI_RESPONSES = Wire("/responses", _read, _whole, _events)
+OPENAI_RESPONSES = ModelApi("/responses", _parse_request, _response, _stream_events)

@@ -9,12 +9,12 @@ from typing import Any
 
 from tests.clients.model.anthropic import ANTHROPIC
 from tests.clients.model.gemini import GEMINI
+from tests.clients.model.model_api import stream
 from tests.clients.model.openai_chat import OPENAI_CHAT
 from tests.clients.model.openai_responses import OPENAI_RESPONSES
 from tests.clients.model.script import Conversation, client_names, next_move
-from tests.clients.model.wire import stream
 
-WIRES = (ANTHROPIC, GEMINI, OPENAI_CHAT, OPENAI_RESPONSES)
+APIS = (ANTHROPIC, GEMINI, OPENAI_CHAT, OPENAI_RESPONSES)
 
 
 class ScriptedModel:
@@ -26,20 +26,20 @@ class ScriptedModel:
         self.last: Conversation | None = None
 
     def answer(self, path: str, body: Mapping[str, Any]) -> tuple[str, bytes] | None:
-        """Return the media type and the body of the answer, or None for a path of no known wire."""
+        """Return the media type and the body of the answer, or None for a path of no known API."""
         self.paths.append(path)
         bare, _, query = path.partition("?")
-        wire = next((wire for wire in WIRES if bare.endswith(wire.ends_with)), None)
-        if wire is None:
+        api = next((api for api in APIS if bare.endswith(api.path_suffix)), None)
+        if api is None:
             return None
-        seen = wire.read(body)
+        seen = api.parse_request(body)
         if client_names(seen.tools) and (self.last is None or len(seen.results) >= len(self.last.results)):
             self.last = seen
         move = next_move(seen)
         if body.get("stream") or "alt=sse" in query:
-            done = b"data: [DONE]\n\n" if wire is OPENAI_CHAT else b""
-            return "text/event-stream", stream(wire.events(move)) + done
-        return "application/json", json.dumps(wire.whole(move)).encode()
+            done = b"data: [DONE]\n\n" if api is OPENAI_CHAT else b""
+            return "text/event-stream", stream(api.stream_events(move)) + done
+        return "application/json", json.dumps(api.response(move)).encode()
 
 
 @contextmanager

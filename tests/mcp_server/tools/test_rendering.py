@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.domain.errors import ErrorCode
-from app.domain.freshness import ask_again_after
+from app.domain.freshness import poll_after
 from app.domain.rendered import Lookup, RenderedTask
 from app.domain.task import NO_STATS, Failure, Task, TaskState, Video
 from app.mcp_server.tools.batch import batch_result
@@ -126,7 +126,7 @@ def test_a_batch_result_equals_the_encoded_views_byte_for_byte(batch: tuple[Task
         views = to_json([view_of(task) for task in batch])
         assert answer.result.startswith(b'{"tasks":' + views + b',"missing":[],"unavailable":[],"counts":{')
         result = json.loads(answer.result)
-        assert result["ask_again_in_seconds"] == ask_again_after(batch, NOW, PACE)
+        assert result["ask_again_in_seconds"] == poll_after(batch, NOW, PACE)
         assert sum(result["counts"].values()) == len(batch)
         said = json.loads(answer.text)
         assert said.split(". ", 1)[0] in said
@@ -135,7 +135,7 @@ def test_a_batch_result_equals_the_encoded_views_byte_for_byte(batch: tuple[Task
 
 @given(tasks("task-0"))
 def test_a_single_task_result_equals_the_encoded_view_byte_for_byte(task: Task) -> None:
-    wait = ask_again_after([task], NOW, PACE)
+    wait = poll_after([task], NOW, PACE)
     text, result = single_task_result(from_store(task), NOW, PACE)
     assert result == to_json({**full_of(task), "ask_again_in_seconds": wait})
     advice = "" if wait is None else f"\nAsk again in {wait:g} s."

@@ -29,13 +29,13 @@ class RecordingLimiter(MemoryRateLimiter):
         self.fault: StoreUnavailable | None = None
         self.answer: OverLimit | None = None
 
-    async def take(self, owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
+    async def count_call(self, owner: str, limits: Sequence[RateLimit]) -> OverLimit | None:
         self.asked.append((owner, list(limits)))
         if self.fault is not None:
             raise self.fault
         if self.answer is not None:
             return self.answer
-        return await super().take(owner, limits)
+        return await super().count_call(owner, limits)
 
 
 class World:

@@ -109,10 +109,10 @@ async def test_an_added_credential_is_used_at_once(clock: HandClock) -> None:
     await asyncio.gather(*calls)
 
 
-async def test_free_is_called_with_the_free_places_of_a_teams_credentials(clock: HandClock) -> None:
+async def test_on_free_slots_is_called_with_the_free_slots_of_a_teams_credentials(clock: HandClock) -> None:
     shown: list[tuple[int, int]] = []
     limiter = ConcurrencyLimiter(
-        ACEDATACLOUD, clock, clock.sleep, on_free_places=lambda number, free: shown.append((number, free))
+        ACEDATACLOUD, clock, clock.sleep, on_free_slots=lambda number, free: shown.append((number, free))
     )
     backend = Backend()
     calls = [asyncio.create_task(limiter.run(ANN, credentials("x", "y"), backend.send)) for _ in range(3)]

@@ -1,4 +1,7 @@
-"""Authentication by tokens of an OpenID issuer. A token is verified once, and its caller is cached for a minute."""
+"""Authentication by tokens of an OpenID issuer.
+
+The caller of a verified token is cached for up to a minute; then the token is verified again.
+"""
 
 import hashlib
 import math
@@ -20,11 +23,11 @@ MAX_TOKENS = 4_000
 MAX_CACHE_SECONDS = 60.0
 """Longest time for which a caller is cached.
 
-It bounds how long a token is accepted after the issuer's keys have become too old to be used.
+After the issuer's keys expire, a cached token is still accepted for at most this long.
 """
 
 USE_INTERVAL_SECONDS = 1.0
-"""Minimum interval between two records of the use of one token."""
+"""Minimum interval at which the use of one token is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,11 @@ class _CachedCaller:
 
     Attributes:
         expires_at: monotonic time from which the entry is not used.
-        generation: the generation of the memberships when the token was verified.
-        keys_digest: the digest of the issuer's keys when the token was verified.
-        noted_at: monotonic time of the last use that was noted.
+        generation: the generation of the memberships, read before the caller's membership was looked up.
+        keys_digest: the digest of the issuer's keys, read before the token was verified.
+        recorded_at: monotonic time of the last use that was recorded.
+
+    The generation and the digest are read first, so that a change during verification makes the entry outdated.
 
     """
 
@@ -51,7 +56,7 @@ class _CachedCaller:
     expires_at: float
     generation: int
     keys_digest: bytes | None
-    noted_at: float = -math.inf
+    recorded_at: float = -math.inf
 
 
 class JwtAuthenticator:
@@ -68,8 +73,8 @@ class JwtAuthenticator:
     ) -> None:
         """Verify tokens with `verifier`. `credentials_of` returns the credentials that a member calls the backend with.
 
-        `record_accepted` is called with the subject of an accepted token, then with the keyed hash of the token, which
-        `hash_token` returns.
+        `record_accepted` is called twice for an accepted token, with the member's id and with the keyed hash of the
+        token from `hash_token`, at most once in USE_INTERVAL_SECONDS.
         """
         self._verifier = verifier
         self._memberships = memberships
@@ -79,11 +84,12 @@ class JwtAuthenticator:
         self._hash_token = hash_token
         self._cache: LRUCache[bytes, _CachedCaller] = LRUCache(MAX_TOKENS)
 
-    def recognise(self, token: str) -> Caller | UnverifiedToken | None:
+    def find_cached_or_decode(self, token: str) -> Caller | UnverifiedToken | None:
         """Return the cached caller of `token`, or else the unverified token.
 
         Return None if the token claims to be of another issuer. Raises TokenRefused if the token cannot be decoded: it
-        may be a token of this issuer, which must not be sent to the backend. Raises AuthenticationUnavailable.
+        may be a token of this issuer, which must not be sent to the backend. Raises AuthenticationUnavailable if the
+        directory has not been confirmed recently.
         """
         cached, now = self._cache.get(_digest(token)), self._clocks.monotonic()
         if cached is None or not self._is_current(cached, now):
@@ -91,7 +97,7 @@ class JwtAuthenticator:
                 raise TokenRefused(TokenFault.FORM)
             return decoded if decoded.claims.get("iss") == self._verifier.issuer else None
         self._memberships.check()
-        self._note_use(cached, token, now)
+        self._record_use(cached, token, now)
         return cached.caller
 
     async def authenticate(self, token: UnverifiedToken) -> Caller:
@@ -105,7 +111,7 @@ class JwtAuthenticator:
         now = self._clocks.monotonic()
         seconds = min(MAX_CACHE_SECONDS, verified.expires_at - self._clocks.wall())
         cached = self._cache[_digest(token.text)] = _CachedCaller(caller, now + seconds, generation, keys_digest)
-        self._note_use(cached, token.text, now)
+        self._record_use(cached, token.text, now)
         return caller
 
     def _is_current(self, cached: _CachedCaller, now: float) -> bool:
@@ -114,9 +120,9 @@ class JwtAuthenticator:
         has_same_keys = cached.keys_digest == self._verifier.keys_digest
         return has_same_generation and has_same_keys and now < cached.expires_at
 
-    def _note_use(self, cached: _CachedCaller, token: str, now: float) -> None:
-        if now - cached.noted_at >= USE_INTERVAL_SECONDS:
-            cached.noted_at = now
+    def _record_use(self, cached: _CachedCaller, token: str, now: float) -> None:
+        if now - cached.recorded_at >= USE_INTERVAL_SECONDS:
+            cached.recorded_at = now
             self._record_accepted(cached.caller.principal.subject)
             self._record_accepted(self._hash_token(token))
 

@@ -42,13 +42,13 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Float(53), nullable=False),
     )
     op.create_index("callback_claims_age", "callback_claims", ["created_at"])
-    facts = op.create_table(
+    service = op.create_table(
         "service",
         sa.Column("name", sa.String(32), primary_key=True),
         sa.Column("value", sa.String(300), nullable=False),
     )
     op.bulk_insert(
-        facts,
+        service,
         [
             {"name": "database_id", "value": secrets.token_hex(16)},
             {"name": "created_at", "value": f"{time.time():.0f}"},

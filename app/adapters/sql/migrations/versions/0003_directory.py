@@ -8,14 +8,14 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Create the tables, and begin to count the directory's versions."""
+    """Create the tables, and insert `directory_version` 0, which replicas compare to invalidate their caches."""
     _create_teams()
     _create_keys()
     _create_audit()
     op.add_column("purchases", sa.Column("member", sa.String(64)))
     op.create_index("purchases_member", "purchases", ["backend", "owner", "member", "created_at"])
-    facts = sa.table("service", sa.column("name"), sa.column("value"))
-    op.bulk_insert(facts, [{"name": "directory_version", "value": "0"}])
+    service = sa.table("service", sa.column("name"), sa.column("value"))
+    op.bulk_insert(service, [{"name": "directory_version", "value": "0"}])
 
 
 def _create_teams() -> None:
@@ -25,6 +25,7 @@ def _create_teams() -> None:
         sa.Column("name", sa.String(64), nullable=False),
         sa.Column("timezone", sa.String(64), nullable=False),
         sa.Column("is_stopped", sa.Boolean, nullable=False),
+        # Whether members may read tasks that the team has not bought.
         sa.Column("allows_foreign_ids", sa.Boolean, nullable=False),
         sa.Column("members_see_all", sa.Boolean, nullable=False),
         sa.Column("created_at", sa.Float(53), nullable=False),
@@ -47,11 +48,11 @@ def _create_keys() -> None:
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("member_id", sa.String(32), sa.ForeignKey("members.id"), nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
-        sa.Column("hint", sa.String(16), nullable=False),
+        sa.Column("hint", sa.String(16), nullable=False),  # prefix and last characters of the key, for recognition
         sa.Column("scopes", sa.String(64), nullable=False),
         sa.Column("note", sa.String(200), nullable=False),
-        sa.Column("is_blocked", sa.Boolean, nullable=False),
-        sa.Column("is_stopped", sa.Boolean, nullable=False),
+        sa.Column("is_blocked", sa.Boolean, nullable=False),  # the key is not accepted
+        sa.Column("is_stopped", sa.Boolean, nullable=False),  # the key may read, but not spend
         sa.Column("created_at", sa.Float(53), nullable=False),
         sa.Column("expires_at", sa.Float(53)),
         sa.Column("last_used_at", sa.Float(53)),
@@ -65,8 +66,8 @@ def _create_keys() -> None:
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("team_id", sa.String(32), sa.ForeignKey("teams.id"), nullable=False),
         sa.Column("backend", sa.String(64), nullable=False),
-        sa.Column("sealed", sa.Text, nullable=False),
-        sa.Column("hint", sa.String(16), nullable=False),
+        sa.Column("sealed", sa.Text, nullable=False),  # the encrypted secret; empty after removal
+        sa.Column("hint", sa.String(16), nullable=False),  # the last characters of the secret, if it is long enough
         sa.Column("created_at", sa.Float(53), nullable=False),
         sa.Column("removed_at", sa.Float(53)),
     )

@@ -13,8 +13,8 @@ def upgrade() -> None:
     _create_people()
     _create_codes()
     _create_grants()
-    facts = sa.table("service", sa.column("name"), sa.column("value"))
-    op.bulk_insert(facts, [{"name": "sign_in_version", "value": "0"}])
+    service = sa.table("service", sa.column("name"), sa.column("value"))
+    op.bulk_insert(service, [{"name": "sign_in_version", "value": "0"}])
 
 
 def _create_clients() -> None:

@@ -1,4 +1,4 @@
-"""Former members of teams, and ends of grants that no process has counted yet."""
+"""Former members of teams, and ended grants that no metric has counted yet."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -11,9 +11,9 @@ from starlette.applications import Starlette
 from tests.support.serve import serve
 
 
-def sdk_way(answer: dict[str, Any]) -> Starlette:
+def sdk_server(answer: dict[str, Any]) -> Starlette:
     """Return an application with one tool, which returns `answer`."""
-    server = MCPServer("sdk-way")
+    server = MCPServer("sdk-server")
 
     @server.tool()
     async def luma_get_tasks_batch(task_ids: list[str]) -> dict[str, Any]:
@@ -23,4 +23,4 @@ def sdk_way(answer: dict[str, Any]) -> Starlette:
 
 
 if __name__ == "__main__":
-    serve(sdk_way(json.loads(Path(sys.argv[1]).read_text())))
+    serve(sdk_server(json.loads(Path(sys.argv[1]).read_text())))

@@ -11,7 +11,7 @@ from fastmcp import FastMCP
 from fastmcp.server.middleware.caching import ResponseCachingMiddleware
 
 backend = httpx2.AsyncClient(base_url=sys.argv[1])
-server: FastMCP[Any] = FastMCP("fastmcp-way", middleware=[ResponseCachingMiddleware()])
+server: FastMCP[Any] = FastMCP("fastmcp-server", middleware=[ResponseCachingMiddleware()])
 
 
 @server.tool  # type: ignore[untyped-decorator]
@@ -39,8 +39,8 @@ def lean(item: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    print(f"Serving MCP at http://127.0.0.1:{listening.getsockname()[1]}/mcp", flush=True)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    print(f"Serving MCP at http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
     app = server.http_app(stateless_http=True, json_response=True)
     config = uvicorn.Config(app, log_level="error", access_log=False, http="httptools", ws="none")
-    uvicorn.Server(config).run(sockets=[listening])
+    uvicorn.Server(config).run(sockets=[listener])

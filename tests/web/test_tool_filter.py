@@ -1,4 +1,4 @@
-"""Narrowing by scope, path and headers: the list of tools follows it, and a tool that is left out cannot be called."""
+"""Tools left out by scope, path and headers: they are neither listed nor can they be called."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from app.ports.auth import Caller
-from app.web.narrowing import MAX_HEADER_LENGTH, narrowing_of
+from app.web.tool_filter import MAX_HEADER_LENGTH, tool_filter_of
 from tests.support.callers import caller
 from tests.support.clock import HandClock
 from tests.support.service import ERAS, MODERN, Service, envelope, sandbox, serving, settings
@@ -203,7 +203,7 @@ async def test_the_read_only_path_behaves_like_the_main_path(service: Service) -
     assert (await service.http.post(f"{service.url}/mcp/readonlyx", json={})).status_code == 404
 
 
-async def test_cors_allows_the_narrowing_headers(service: Service) -> None:
+async def test_cors_allows_the_headers_of_the_tool_filter(service: Service) -> None:
     asked = {
         "origin": "http://localhost:6274",
         "access-control-request-method": "POST",
@@ -231,5 +231,5 @@ async def test_each_message_of_a_batch_is_narrowed(service: Service) -> None:
 async def test_a_tools_header_over_the_limit_is_cut() -> None:
     names = ",".join(["x" * 63] * 64 + ["luma_get_task"]).encode()
     assert len(names) > MAX_HEADER_LENGTH
-    narrowing = narrowing_of([(b"x-mcp-tools", names)], is_read_only=False)
-    assert narrowing.hides("luma_get_task", is_billable=False)
+    tool_filter = tool_filter_of([(b"x-mcp-tools", names)], is_read_only=False)
+    assert tool_filter.hides("luma_get_task", is_billable=False)

@@ -1,12 +1,9 @@
-"""Reads the narrowing of a request from its path and headers.
-
-The narrowing is the set of tools that the client leaves out. It can add no tool.
-"""
+"""Reads the tool filter of a request, which leaves tools out, from its path and headers."""
 
 from collections.abc import Iterable
 
 from app.domain.oauth import READ_ONLY_PATH
-from app.mcp_server.tools.narrowing import NOT_NARROWED, Narrowing
+from app.mcp_server.tools.tool_filter import ALL_TOOLS, ToolFilter
 
 READ_ONLY_PATHS = (READ_ONLY_PATH, f"{READ_ONLY_PATH}/")
 READ_ONLY_KEY = "luma_mcp.read_only"
@@ -22,10 +19,10 @@ MAX_HEADER_LENGTH = 4096
 """Only this many characters of TOOLS_HEADER are read. Tools that are named further on are left out."""
 
 
-def narrowing_of(headers: Iterable[tuple[bytes, bytes]], *, is_read_only: bool) -> Narrowing:
-    """Return the narrowing of a request. Header names must be in lower case; `is_read_only` comes from the path.
+def tool_filter_of(headers: Iterable[tuple[bytes, bytes]], *, is_read_only: bool) -> ToolFilter:
+    """Return the tool filter of a request. Header names must be in lower case; `is_read_only` comes from the path.
 
-    A repeated TOOLS_HEADER narrows further: a tool must be named in each.
+    If TOOLS_HEADER is repeated, a tool must be named in each.
     """
     names: frozenset[str] | None = None
     for name, value in headers:
@@ -36,4 +33,4 @@ def narrowing_of(headers: Iterable[tuple[bytes, bytes]], *, is_read_only: bool) 
         elif name == TOOLS_HEADER:
             allowed = frozenset(item.strip() for item in value[:MAX_HEADER_LENGTH].decode("latin-1").split(","))
             names = allowed if names is None else names & allowed
-    return Narrowing(is_read_only, names) if is_read_only or names is not None else NOT_NARROWED
+    return ToolFilter(is_read_only, names) if is_read_only or names is not None else ALL_TOOLS

@@ -1,10 +1,10 @@
-"""Narrowing: the settings of a client that leave tools out. They never add a tool."""
+"""The filter of tools by the settings of a client. It leaves tools out and never adds one."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowing:
+class ToolFilter:
     """The tools that the settings of a connection leave out.
 
     Attributes:
@@ -21,4 +21,4 @@ class Narrowing:
         return (self.is_read_only and is_billable) or (self.names is not None and name not in self.names)
 
 
-NOT_NARROWED = Narrowing()
+ALL_TOOLS = ToolFilter()
