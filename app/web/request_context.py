@@ -11,7 +11,7 @@ from app.mcp_server.tools.json_bytes import Json
 from app.mcp_server.tools.tool_filter import ToolFilter
 from app.ports.auth import Caller
 from app.web.asgi import header
-from app.web.connection.refusal_pace import RefusalPace
+from app.web.connection.refusal_pace import REFUSED_CALL_COST, RefusalPace
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.raw_json import PENDING_VALUES, PendingValues
 from app.web.middleware.request_id import REQUEST_ID
@@ -50,8 +50,8 @@ class HttpRequestContext:
         return cast("str", _scope(ctx)[REQUEST_ID])
 
     def delay_next_read(self, ctx: Context) -> None:
-        """Read the next request of the connection later, because this one was refused."""
-        self._pace.delay_next_read(_scope(ctx))
+        """Read the next request of the connection later, because this tool call was refused."""
+        self._pace.delay_next_read(_scope(ctx), REFUSED_CALL_COST)
 
     def placeholder_for(self, ctx: Context, value: Json) -> str:
         """Return a placeholder that RawJsonMiddleware replaces by `value`.

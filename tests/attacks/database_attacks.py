@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from tests.attacks.attacks import FILE, Case, rows
-from tests.attacks.flooding import flood
+from tests.attacks.flooding import Client, flood
 from tests.attacks.target import Figure, Target, connect, raw
 from tests.support.service import MODERN, envelope
 
@@ -55,6 +55,14 @@ async def buying_as_refused(port: int, client: int) -> None:
         await connection.answer()
 
 
+async def buying_as_refused_before(port: int, client: int) -> None:
+    """Buy under one token that the backend has refused, each time with another key."""
+    connection = await connect(port)
+    for _ in count():
+        await connection.send(_purchase(f"junk-{client}", f"{client}-{next(NUMBERS)}"))
+        await connection.answer()
+
+
 async def buying_as_customer(port: int, client: int) -> None:
     """Buy under one accepted token, each time with another key."""
     connection = await connect(port)
@@ -72,10 +80,10 @@ async def buying_as_one_of_forty(port: int, client: int) -> None:
 
 
 @asynccontextmanager
-async def purchases_of_refused(target: Target) -> AsyncIterator[None]:
+async def purchases_of_refused(target: Target, client: Client = buying_as_refused) -> AsyncIterator[None]:
     """Buy without end on 300 connections under made-up tokens. The figures are an honest caller's purchases."""
     assert await buy(target)  # the backend has accepted the honest caller's token before
-    async with flood(target, buying_as_refused, 300):
+    async with flood(target, client, 300):
         await measure_purchases(target)
         yield
     await asyncio.sleep(2)  # the rest of the purchases ends
@@ -151,6 +159,13 @@ DATABASE_ROWS = (
         "300 connections that buy under made-up tokens",
         "a purchase took 2.0 s; 3 of 4 failed",
         purchases_of_refused,
+        0.1,
+        FILE,
+    ),
+    Case(
+        "300 connections that buy under 300 made-up tokens again and again",
+        "a purchase took 1.2 s",
+        partial(purchases_of_refused, client=buying_as_refused_before),
         0.1,
         FILE,
     ),

@@ -62,7 +62,7 @@ class SqlAlerts:
             rows = (await connection.execute(first)).all()
             return [_alert(row) for row in rows if await self._claim(connection, row, lease_seconds)]
 
-        return await self._database.run(operation)
+        return await self._database.run_in_transaction(operation)
 
     async def mark_done(self, alert: BudgetAlert) -> None:
         """Record that an alert was sent or given up."""

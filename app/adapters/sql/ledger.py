@@ -123,7 +123,7 @@ async def take_overdue(connection: AsyncConnection, limit: int, now: SqlClock = 
     """
     is_due = and_(ledger.c.state == EntryState.RESERVED, ledger.c.ask_at <= now())
     query = select(*ledger.c, ledger.c.task_id.label("known_task"), (now() - ledger.c.created_at).label("age_seconds"))
-    rows = (await connection.execute(query.where(is_due).order_by(ledger.c.ask_at).limit(limit))).all()
+    rows = (await connection.execute(query.where(is_due).order_by(ledger.c.ask_at, ledger.c.id).limit(limit))).all()
     claimed = []
     for row in rows:
         unchanged = and_(ledger.c.id == row.id, ledger.c.ask_at == row.ask_at)

@@ -38,7 +38,9 @@ class SqlLedger:
 
     async def take_overdue(self, limit: int) -> list[UnsettledEntry]:
         """Claim and return at most `limit` overdue reservations, whose tasks are to be read."""
-        return await self._database.run(lambda connection: ledger.take_overdue(connection, limit, self._now))
+        return await self._database.run_in_transaction(
+            lambda connection: ledger.take_overdue(connection, limit, self._now)
+        )
 
     async def team_budgets(self, limit: int) -> list[tuple[str, WindowUse]]:
         """Return the budgets of whole teams, of at most `limit` teams, with the usage of their current windows."""

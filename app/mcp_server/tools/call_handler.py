@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.domain.access import Principal
 from app.domain.backend import BackendDescription
-from app.domain.errors import Forbidden, InternalError, LeftOut, LumaError, RateLimited
+from app.domain.errors import Forbidden, InternalError, LeftOut, LumaError, RateLimited, Unauthorized
 from app.domain.rate_limit import LimitKind
 from app.domain.task import NO_STATS, LookupStats
 from app.mcp_server.tools.definition import FIRST_ROUND, BoundTool, Call, InputNeeded, Progress, Round
@@ -195,7 +195,8 @@ class ToolCallHandler:
             except InputNeeded as exc:
                 record.outcome = "asked"
                 return self._question_result(exc)
-            if isinstance(answer, RateLimited):
+            is_refused = isinstance(answer, RateLimited | Unauthorized)
+            if is_refused or (isinstance(answer, ToolResult) and answer.is_refused):
                 self._context.delay_next_read(ctx)
             try:
                 result = await self._result(ctx, caller, answer)

@@ -1,9 +1,10 @@
 """The handlers of the two tools that read tasks."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from app.domain.backend import BackendDescription
-from app.domain.errors import AccountDisabled, LumaError, NoCredit, NotFound, Unauthorized
+from app.domain.errors import AccountDisabled, LumaError, NoCredit, NotFound, RateLimited, Unauthorized
 from app.domain.rendered import Lookup
 from app.mcp_server.tools.arguments import TaskArguments, TasksArguments
 from app.mcp_server.tools.batch import batch_result
@@ -34,7 +35,9 @@ class TaskTools:
         """Return many tasks. If no id has another result, raise the error of the caller's account."""
         lookup = await self._find(call, arguments.task_ids, arguments.wait_seconds)
         _raise_caller_error(lookup)
-        return batch_result(lookup, self._wall_clock(), self._backend, is_full=arguments.detail == "full")
+        result = batch_result(lookup, self._wall_clock(), self._backend, is_full=arguments.detail == "full")
+        is_refused = all(isinstance(answer, RateLimited) for answer in lookup.answers.values())
+        return replace(result, is_refused=True) if is_refused else result
 
     async def get_task(self, call: Call, arguments: TaskArguments) -> ToolResult:
         """Return one task. Raises NotFound if the backend does not know the id, and the error if it cannot be read."""

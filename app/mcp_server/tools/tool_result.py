@@ -18,6 +18,7 @@ class ToolResult:
         stats: the lookup statistics, for the log.
         seen: the number of tasks in the result, by state, for the log.
         started: the id of the task that the call started, or None.
+        is_refused: whether limits of this service or of the backend refused the call for each of its tasks.
 
     """
 
@@ -26,6 +27,7 @@ class ToolResult:
     stats: LookupStats = NO_STATS
     seen: Mapping[str, Any] = field(default_factory=dict)
     started: str | None = None
+    is_refused: bool = False
 
 
 def tool_result(text: str, result: Mapping[str, Any], **fields: Any) -> ToolResult:

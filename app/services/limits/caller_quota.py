@@ -20,6 +20,9 @@ SMALL_SHARE = 32
 By default, that is three requests at once of the memory budget, and 75 task ids in flight.
 """
 
+SHARE_OF_FREE = 6
+"""An accepted caller that holds nothing may also take 1/SHARE_OF_FREE of what is free, for one large request."""
+
 
 @dataclass(frozen=True, slots=True)
 class QuotaLimits:
@@ -102,11 +105,15 @@ class CallerQuota:
     def _may_use_reserve(self, held: int, amount: int, *, is_accepted: bool) -> bool:
         """Return whether a caller may take `amount` from the reserve; `held` is its total afterwards."""
         limits = self._limits
-        return amount == 0 or (
-            held <= max(limits.per_caller // SMALL_SHARE, 1)
-            and self.in_use + amount <= (limits.total if is_accepted else self._max_in_use_for_unaccepted)
-            and (is_accepted or self._unaccepted_in_use + amount <= limits.unaccepted)
-        )
+        if not amount:
+            return True
+        if is_accepted:
+            free = limits.total - self.in_use
+            is_first = held == amount <= free // SHARE_OF_FREE
+        else:
+            free = min(self._max_in_use_for_unaccepted - self.in_use, limits.unaccepted - self._unaccepted_in_use)
+            is_first = False
+        return amount <= free and (is_first or held <= max(limits.per_caller // SMALL_SHARE, 1))
 
     def give_back(self, owner: str, amount: int = 1) -> None:
         """Release `amount` that was taken for `owner`."""

@@ -14,6 +14,9 @@ Clients that come again at once would otherwise fill each turn of the event loop
 purchase: 400 such connections delayed an honest purchase from 0.1 to 6.5 seconds.
 """
 
+REFUSED_CALL_COST = 5
+"""A refused tool call costs as much as this number of other refusals, because its arguments are validated first."""
+
 MAX_PAUSE_SECONDS = 4.0
 """Longest pause in reading a refused connection. A disconnect during the pause is noticed at its end."""
 
@@ -26,15 +29,16 @@ class RefusalPace:
         self._clock = clock
         self._last_resume_at = 0.0
 
-    def delay_next_read(self, scope: Scope) -> None:
+    def delay_next_read(self, scope: Scope, cost: int = 1) -> None:
         """Pause reading the connection of a request, from its response on.
 
-        Pauses are spaced so that at most REFUSALS_PER_SECOND connections resume per second.
+        Pauses are spaced so that at most REFUSALS_PER_SECOND connections resume per second. A request of a higher
+        `cost` counts as so many.
         """
         disconnect: DisconnectSignal | None = scope.get(DISCONNECT_SIGNAL)
         if disconnect is None:
             return
         now = self._clock()
-        resume_at = max(self._last_resume_at, now) + 1 / REFUSALS_PER_SECOND
+        resume_at = max(self._last_resume_at, now) + cost / REFUSALS_PER_SECOND
         self._last_resume_at = min(resume_at, now + MAX_PAUSE_SECONDS)
         disconnect.pause_seconds = self._last_resume_at - now

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
 
@@ -11,6 +11,7 @@ from app.adapters.memory.coordination import MemoryCoordination
 from app.domain.errors import BackendError, LumaError, RateLimited
 from app.domain.freshness import CachePolicy
 from app.domain.rendered import TaskResult
+from app.domain.task import Task, TaskState
 from app.mcp_server.tools.rendering import render
 from app.ports.auth import Caller
 from app.services.limits.backend_limits import STORE_READS
@@ -49,7 +50,22 @@ class FailingReader:
         raise RuntimeError("odd")
 
 
-def registry_over(store: CountingStore, read: FailingReader, clock: HandClock) -> PollerRegistry:
+class RunningTasks:
+    """Reads running tasks, and records the ids of each read."""
+
+    def __init__(self, clock: HandClock) -> None:
+        self.reads: list[list[str]] = []
+        self._clock = clock
+
+    async def __call__(self, _caller: Caller, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
+        self.reads.append(list(task_ids))
+        now = self._clock()
+        return {task_id: render(Task(task_id, TaskState.PROCESSING, created_at=now)) for task_id in task_ids}
+
+
+def registry_over(
+    store: CountingStore, read: Callable[[Caller, Sequence[str]], Awaitable[Mapping[str, TaskResult]]], clock: HandClock
+) -> PollerRegistry:
     coordination = MemoryCoordination(clock)
     trust = CallbackTrust(
         "", ACEDATACLOUD, coordination, KEYS, on_missing=lambda: None, on_doubt_change=lambda _is: None
@@ -102,6 +118,41 @@ async def test_a_poller_that_raises_pauses_longer_each_time_and_logs_once_a_minu
     await poll_for_all(registry_over(store, FailingReader(), clock), clock, 100.0)
     assert len(store.asked) <= len(CALLERS) * 6, "after 2, 6, 14, 30 and 62 s, and not every 2"
     assert 1 <= len([one for one in caplog.records if one.levelno >= logging.WARNING]) <= 2
+
+
+async def test_a_wait_for_a_new_task_reads_that_task_alone(clock: HandClock) -> None:
+    store, read = CountingStore(), RunningTasks(clock)
+    pollers = registry_over(store, read, clock)
+    many = [f"task-{number}" for number in range(500)]
+
+    async def one_after_the_other() -> None:
+        async with pollers.watching(CALLERS[0], many):
+            await clock.sleep(0.1)
+            store.asked.clear()
+            for number in range(5):
+                async with pollers.watching(CALLERS[0], [f"new-{number}"]):
+                    await clock.sleep(0.01)
+
+    await while_time_passes(clock, one_after_the_other(), step=0.01)
+    await pollers.aclose()
+    assert read.reads == [many, *([f"new-{number}"] for number in range(5))]
+    assert max(map(len, store.asked)) == 1, "stored values of the others are not read either"
+
+
+async def test_tasks_that_are_nearly_due_are_read_with_a_due_one(clock: HandClock) -> None:
+    read = RunningTasks(clock)
+    pollers = registry_over(CountingStore(), read, clock)
+
+    async def begun_four_seconds_apart() -> None:
+        async with pollers.watching(CALLERS[0], ["first"]):
+            await clock.sleep(4.0)
+            async with pollers.watching(CALLERS[0], ["second"]):
+                await clock.sleep(200.0)
+
+    await while_time_passes(clock, begun_four_seconds_apart())
+    await pollers.aclose()
+    assert read.reads[:2] == [["first"], ["second"]]
+    assert {frozenset(ids) for ids in read.reads[-5:]} == {frozenset({"first", "second"})}
 
 
 async def test_awaited_tasks_are_limited_per_token(clock: HandClock) -> None:
