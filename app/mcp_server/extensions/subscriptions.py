@@ -220,6 +220,14 @@ class SubscriptionStreams:
                     if _must_notify(previous.get(task_id), answer):
                         await self._notify(ctx, caller, subscription, task_id)
                     previous[task_id] = answer
+                ended = [
+                    task_id
+                    for task_id, answer in answers.items()
+                    if isinstance(answer, RenderedTask) and answer.is_final
+                ]
+                changes.release(ended)  # nothing follows, and each holds its rendered result
+                for task_id in ended:
+                    del previous[task_id]
                 await wait_first(changes.changed.wait(), closing.wait())
 
     async def _notify(self, ctx: Context, caller: Caller, subscription: ListenedTasks, task_id: str) -> None:

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -137,13 +137,18 @@ class TenantPoller:
         awaited = {task_id: self._watched.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
         for watched in awaited.values():
             watched.subscriptions += 1
-        subscription = Subscription(awaited)
+        subscription = Subscription(awaited, self._release)
         self._subscriptions.add(subscription)
         return subscription
 
-    def leave(self, subscription: Subscription, task_ids: Iterable[str]) -> bool:
+    def leave(self, subscription: Subscription) -> bool:
         """Remove a waiting call, and return whether it was the last one."""
         self._subscriptions.discard(subscription)
+        subscription.release_all()
+        return not self._subscriptions
+
+    def _release(self, task_ids: Collection[str]) -> None:
+        """Count one call less for each of the tasks, and forget those that no call waits for."""
         before = len(self._watched)
         for task_id in task_ids:
             watched = self._watched[task_id]
@@ -151,7 +156,6 @@ class TenantPoller:
             if watched.subscriptions == 0:
                 del self._watched[task_id]
         self._deps.awaited.give_back(self._caller.principal.subject, before - len(self._watched))
-        return not self._subscriptions
 
     def stop(self) -> asyncio.Task[None]:
         """Cancel the polling, and return its asyncio task, which the caller waits for."""

@@ -46,7 +46,7 @@ class PollerRegistry:
         try:
             yield subscription
         finally:
-            if poller.leave(subscription, task_ids):
+            if poller.leave(subscription):
                 self._end(owner, poller)
 
     async def aclose(self) -> None:

@@ -1,7 +1,7 @@
 """Watched tasks, and the subscriptions of the calls that wait for them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from app.domain.rendered import TaskResult
@@ -43,9 +43,10 @@ class WatchedTask:
 class Subscription:
     """The tasks of one waiting call, with their latest results."""
 
-    def __init__(self, watched: Mapping[str, WatchedTask]) -> None:
-        """Read from `watched`, which the poller updates."""
+    def __init__(self, watched: dict[str, WatchedTask], release: Callable[[Collection[str]], None]) -> None:
+        """Read from `watched`, which the poller updates. `release` ends the watch of some tasks."""
         self._watched = watched
+        self._release = release
         self.changed = asyncio.Event()
         """Set when a task changes. The waiting call clears it."""
 
@@ -67,6 +68,16 @@ class Subscription:
     def settled_count(self) -> int:
         """Number of tasks with results that can no longer change."""
         return sum(watched.settled for watched in self._watched.values())
+
+    def release(self, task_ids: Collection[str]) -> None:
+        """Stop waiting for some of the tasks, so that they take no memory. They have no more results."""
+        for task_id in task_ids:
+            del self._watched[task_id]
+        self._release(task_ids)
+
+    def release_all(self) -> None:
+        """Stop waiting for all tasks."""
+        self.release(list(self._watched))
 
     def answers(self) -> dict[str, TaskResult]:
         """Return the known results by task id. Tasks without a result are left out."""

@@ -167,6 +167,10 @@ async def test_awaited_tasks_are_limited_per_token(clock: HandClock) -> None:
     with pytest.raises(RateLimited):
         async with pollers.watching(CALLERS[0], [*most, "one more"]):
             pass
-    async with pollers.watching(CALLERS[0], most):
+    async with pollers.watching(CALLERS[0], most) as released:
         assert pollers.callers == 1
+        released.release(most)
+        assert released.settled
+        async with pollers.watching(CALLERS[0], [f"another {task_id}" for task_id in most]):
+            assert pollers.callers == 2
     await pollers.aclose()
