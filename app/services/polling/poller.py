@@ -129,16 +129,16 @@ class TenantPoller:
 
     def join(self, task_ids: Sequence[str]) -> Subscription:
         """Add a call that waits for `task_ids`, which are distinct. Raises RateLimited if too many are awaited."""
-        new = sum(task_id not in self._watched for task_id in task_ids)
-        if not self._deps.awaited.take(self._caller.principal.subject, new):
+        new_ids = [task_id for task_id in task_ids if task_id not in self._watched]
+        if not self._deps.awaited.take(self._caller.principal.subject, len(new_ids)):
             raise RateLimited(TOO_MANY_AWAITED, retry_after_seconds=RETRY_AFTER_SECONDS)
         now = self._deps.wall_clock()
-        self._touch([task_id for task_id in task_ids if task_id not in self._watched])
         awaited = {task_id: self._watched.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
         for watched in awaited.values():
             watched.subscriptions += 1
         subscription = Subscription(awaited, self._release)
         self._subscriptions.add(subscription)
+        self._touch(new_ids)
         return subscription
 
     def leave(self, subscription: Subscription) -> bool:
@@ -178,8 +178,9 @@ class TenantPoller:
         self._touch([*event.reported_finished, *event.missing, *event.changed])
 
     def _touch(self, task_ids: Sequence[str]) -> None:
-        self._touched.update(task_ids)
-        if task_ids:
+        """Look at the tasks in the next step, if calls to this process wait for them."""
+        self._touched.update(task_id for task_id in task_ids if task_id in self._watched)
+        if self._touched:
             self._wake.set()
 
     async def _run(self) -> None:
