@@ -100,3 +100,8 @@ def next_read_at(snapshot: TaskSnapshot, polling: PollingPolicy, *, callbacks_ar
     return max(
         first, snapshot.read_at + min(polling.max_read_interval_seconds, max(polling.min_read_interval_seconds, pause))
     )
+
+
+def is_nearly_due(snapshot: TaskSnapshot | None, due_at: float, now: float) -> bool:
+    """Return whether at least half of the pause between the last read and the next one, at `due_at`, has passed."""
+    return snapshot is not None and snapshot.read_at is not None and (snapshot.read_at + due_at) / 2 <= now

@@ -73,7 +73,7 @@ def switch_to_wal(path: Path, busy_seconds: float) -> None:
             try:
                 connection.execute("PRAGMA journal_mode=WAL")
             except sqlite3.OperationalError as exc:
-                if "locked" not in str(exc) or time.monotonic() >= give_up_at:
+                if not is_locked(exc) or time.monotonic() >= give_up_at:
                     raise
                 time.sleep(RETRY_WAL_SECONDS)
             else:

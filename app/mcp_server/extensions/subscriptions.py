@@ -219,15 +219,13 @@ class SubscriptionStreams:
                 for task_id, answer in answers.items():
                     if _must_notify(previous.get(task_id), answer):
                         await self._notify(ctx, caller, subscription, task_id)
-                    previous[task_id] = answer
-                ended = [
+                ended = {
                     task_id
                     for task_id, answer in answers.items()
                     if isinstance(answer, RenderedTask) and answer.is_final
-                ]
+                }
                 changes.release(ended)  # nothing follows, and each holds its rendered result
-                for task_id in ended:
-                    del previous[task_id]
+                previous = {task_id: answer for task_id, answer in answers.items() if task_id not in ended}
                 await wait_first(changes.changed.wait(), closing.wait())
 
     async def _notify(self, ctx: Context, caller: Caller, subscription: ListenedTasks, task_id: str) -> None:

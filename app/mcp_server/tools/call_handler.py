@@ -195,8 +195,7 @@ class ToolCallHandler:
             except InputNeeded as exc:
                 record.outcome = "asked"
                 return self._question_result(exc)
-            is_refused = isinstance(answer, RateLimited | Unauthorized)
-            if is_refused or (isinstance(answer, ToolResult) and answer.is_refused):
+            if answer.is_refused if isinstance(answer, ToolResult) else isinstance(answer, RateLimited | Unauthorized):
                 self._context.delay_next_read(ctx)
             try:
                 result = await self._result(ctx, caller, answer)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from app.domain.backend import BackendDescription
 from app.domain.errors import BackendError, LumaError, RateLimited
 from app.domain.rendered import RenderedTask, TaskResult
-from app.domain.snapshot import TaskSnapshot, is_settled, next_read_at, snapshot_after_read
+from app.domain.snapshot import TaskSnapshot, is_nearly_due, is_settled, next_read_at, snapshot_after_read
 from app.ports.auth import Caller
 from app.ports.coordination import Coordination, EventKind
 from app.ports.store import StoreUnavailable
@@ -113,8 +113,6 @@ class TenantPoller:
         """The value of the lease while this poller holds it."""
         self._not_before: dict[str, float] = {}
         """By task id: unix time of the earliest next read, for the tasks of recent reads."""
-        self._elsewhere: dict[str, TaskSnapshot | None] = {}
-        """The tasks that calls to other replicas wait for, as of the last full step. Only the leader reads them."""
         self._touched: set[str] = set()
         """Ids of tasks for the next step, because a call has begun to wait for them, or an event has named them."""
         self._full_step_at = 0.0
@@ -269,24 +267,18 @@ class TenantPoller:
 
         Return the seconds until the next full step, as far as these tasks determine it.
         """
-        if is_full:
-            self._elsewhere = await self._awaited_elsewhere()
-        known = self._snapshots_of(task_ids, is_full=is_full)
+        others = await self._awaited_elsewhere() if is_full else {}
+        known = {task_id: self._watched[task_id].snapshot for task_id in self._unsettled_of(task_ids)} | others
         if due := self._due_with_neighbours(known):
-            await self._read({task_id: known[task_id] for task_id in due})
-            known = self._snapshots_of(task_ids, is_full=is_full)
+            running = await self._read(due)
+            known = {task_id: snapshot for task_id, snapshot in known.items() if task_id not in due} | running
         due_at = min((self._due_at(task_id, snapshot) for task_id, snapshot in known.items()), default=None)
         if due_at is None:
             return LOOK_SECONDS
         jitter = 1 + JITTER * random.random()  # noqa: S311 - spreads load, guards nothing
         return min(max(due_at - self._deps.wall_clock(), 0.0) * jitter, LEASE_SECONDS / 3)
 
-    def _snapshots_of(self, task_ids: Sequence[str], *, is_full: bool) -> dict[str, TaskSnapshot | None]:
-        """Return the snapshots of those tasks that are not settled, and in a full step those of other replicas."""
-        known = {task_id: self._watched[task_id].snapshot for task_id in self._unsettled_of(task_ids)}
-        return known | self._elsewhere if is_full else known
-
-    def _due_with_neighbours(self, known: Mapping[str, TaskSnapshot | None]) -> list[str]:
+    def _due_with_neighbours(self, known: Mapping[str, TaskSnapshot | None]) -> dict[str, TaskSnapshot | None]:
         """Return the tasks that are due. If there are any, return also those with half of their pause behind them.
 
         Tasks that were submitted one after the other are so read together from then on.
@@ -294,18 +286,13 @@ class TenantPoller:
         now = self._deps.wall_clock()
         due_at = {task_id: self._due_at(task_id, snapshot) for task_id, snapshot in known.items()}
         if not any(at <= now for at in due_at.values()):
-            return []
-        return [
-            task_id
+            return {}
+        return {
+            task_id: snapshot
             for task_id, snapshot in known.items()
             if due_at[task_id] <= now
-            or (
-                snapshot is not None
-                and snapshot.read_at is not None
-                and (snapshot.read_at + due_at[task_id]) / 2 <= now
-                and self._not_before.get(task_id, 0.0) <= now
-            )
-        ]
+            or (is_nearly_due(snapshot, due_at[task_id], now) and self._not_before.get(task_id, 0.0) <= now)
+        }
 
     def _due_at(self, task_id: str, snapshot: TaskSnapshot | None) -> float:
         """Return when to read the task next (unix seconds). A task without a snapshot is due at once."""
@@ -331,8 +318,11 @@ class TenantPoller:
         _, snapshots = await self._load_stored([task_id for task_id in awaited if task_id not in self._watched])
         return snapshots
 
-    async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> None:
-        """Read the tasks in `known`, the snapshots before the read. Store and apply the results, publish changes."""
+    async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> dict[str, TaskSnapshot | None]:
+        """Read the tasks in `known`, the snapshots before the read. Store and apply the results, publish changes.
+
+        Return the snapshots after the read, of the tasks whose results can still change.
+        """
         early_reads_from = self._deps.wall_clock() + EARLY_READ_SECONDS
         for task_id in known.keys() & self._watched.keys():
             watched = self._watched[task_id]
@@ -352,14 +342,11 @@ class TenantPoller:
             self._update_answer(task_id, answer)
         for task_id, snapshot in snapshots.items():
             self._update_snapshot(task_id, snapshot)
-        for task_id in known.keys() & self._elsewhere.keys():
-            if task_id in snapshots and not snapshots[task_id].task.is_final:
-                self._elsewhere[task_id] = snapshots[task_id]
-            elif is_settled(answers.get(task_id)):
-                del self._elsewhere[task_id]
         changed = [task_id for task_id, snapshot in snapshots.items() if _has_changed(known[task_id], snapshot)]
         missing = [task_id for task_id, answer in answers.items() if answer is None]
         await self._publish(TaskEvent(self._caller.principal.owner, changed=changed, missing=missing))
+        running = (task_id for task_id, answer in answers.items() if not is_settled(answer))
+        return {task_id: snapshots.get(task_id, known[task_id]) for task_id in running}
 
     async def _read_backend(self, task_ids: Sequence[str]) -> Mapping[str, TaskResult]:
         """Read the tasks at the backend. After an unexpected exception, which is logged, each gets a BackendError."""
