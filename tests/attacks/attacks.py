@@ -426,8 +426,7 @@ async def one_busy_token(target: Target) -> AsyncIterator[None]:
     async def keep_asking() -> None:
         connection = await target.connect(request)
         while True:
-            head = (await connection.reader.readuntil(b"\r\n\r\n")).lower()
-            await connection.reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+            await connection.answer()
             await connection.send(request)
 
     async with going_on(keep_asking() for _ in range(30)):

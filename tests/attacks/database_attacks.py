@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from tests.attacks.attacks import FILE, Case, rows
-from tests.attacks.flooding import Client, flood
+from tests.attacks.flooding import flood
 from tests.attacks.target import Figure, Target, connect, raw
 from tests.support.service import MODERN, envelope
 
@@ -47,66 +47,36 @@ async def measure_purchases(target: Target) -> None:
     target.figures.append(Figure(failures, "purchases failed", 0))
 
 
-async def buying_as_refused(port: int, client: int) -> None:
-    """Buy under new tokens that the backend refuses."""
+async def buying(token: str, port: int, client: int) -> None:
+    """Buy without end on one connection, each time with another key.
+
+    `token` is a format of `client`, `of_forty` (as `client`, but one of forty numbers), and `number`, which is new for
+    each purchase.
+    """
     connection = await connect(port)
-    for _ in count():
-        await connection.send(_purchase(f"junk-{client}-{next(NUMBERS)}", "key"))
-        await connection.answer()
-
-
-async def buying_as_refused_before(port: int, client: int) -> None:
-    """Buy under one token that the backend has refused, each time with another key."""
-    connection = await connect(port)
-    for _ in count():
-        await connection.send(_purchase(f"junk-{client}", f"{client}-{next(NUMBERS)}"))
-        await connection.answer()
-
-
-async def buying_as_customer(port: int, client: int) -> None:
-    """Buy under one accepted token, each time with another key."""
-    connection = await connect(port)
-    for _ in count():
-        await connection.send(_purchase("buyer-customer", f"{client}-{next(NUMBERS)}"))
-        await connection.answer()
-
-
-async def buying_as_one_of_forty(port: int, client: int) -> None:
-    """Buy under forty accepted tokens, each time with another key."""
-    connection = await connect(port)
-    for _ in count():
-        await connection.send(_purchase(f"buyer-{client % 40}", f"{client}-{next(NUMBERS)}"))
+    for number in NUMBERS:
+        name = token.format(client=client, of_forty=client % 40, number=f"{client}-{number}")
+        await connection.send(_purchase(name, f"{client}-{number}"))
         await connection.answer()
 
 
 @asynccontextmanager
-async def purchases_of_refused(target: Target, client: Client = buying_as_refused) -> AsyncIterator[None]:
-    """Buy without end on 300 connections under made-up tokens. The figures are an honest caller's purchases."""
+async def purchases_under(target: Target, token: str, connections: int) -> AsyncIterator[None]:
+    """Run `buying` under `token` on some connections. The figures are an honest caller's purchases."""
     assert await buy(target)  # the backend has accepted the honest caller's token before
-    async with flood(target, client, 300):
+    async with flood(target, partial(buying, token), connections):
         await measure_purchases(target)
+        yield
+
+
+@asynccontextmanager
+async def purchases_of_refused(target: Target, token: str) -> AsyncIterator[None]:
+    """Buy under made-up tokens on 300 connections, and count the rows that this leaves."""
+    async with purchases_under(target, token, 300):
         yield
     await asyncio.sleep(2)  # the rest of the purchases ends
     left = rows(target, "purchases", "state = 'refused'")
     target.figures.append(Figure(left, "rows of refused purchases", 0))
-
-
-@asynccontextmanager
-async def purchases_of_one(target: Target) -> AsyncIterator[None]:
-    """Buy without end on 100 connections under one token that the backend accepts."""
-    assert await buy(target)
-    async with flood(target, buying_as_customer, 100):
-        await measure_purchases(target)
-        yield
-
-
-@asynccontextmanager
-async def purchases_of_forty(target: Target) -> AsyncIterator[None]:
-    """Buy without end on 400 connections under forty tokens that the backend accepts."""
-    assert await buy(target)
-    async with flood(target, buying_as_one_of_forty, 400):
-        await measure_purchases(target)
-        yield
 
 
 async def _bought_ticket(target: Target) -> dict[str, Any]:
@@ -158,19 +128,31 @@ DATABASE_ROWS = (
     Case(
         "300 connections that buy under made-up tokens",
         "a purchase took 2.0 s; 3 of 4 failed",
-        purchases_of_refused,
+        partial(purchases_of_refused, token="junk-{number}"),
         0.1,
         FILE,
     ),
     Case(
         "300 connections that buy under 300 made-up tokens again and again",
         "a purchase took 1.2 s",
-        partial(purchases_of_refused, client=buying_as_refused_before),
+        partial(purchases_of_refused, token="junk-{client}"),
         0.1,
         FILE,
     ),
-    Case("100 connections that buy under one token", "a purchase took 2.9 s", purchases_of_one, 0.1, FILE),
-    Case("400 connections that buy under forty tokens", "a purchase took 6.5 s", purchases_of_forty, 0.1, FILE),
+    Case(
+        "100 connections that buy under one token",
+        "a purchase took 2.9 s",
+        partial(purchases_under, token="buyer-customer", connections=100),
+        0.1,
+        FILE,
+    ),
+    Case(
+        "400 connections that buy under forty tokens",
+        "a purchase took 6.5 s",
+        partial(purchases_under, token="buyer-{of_forty}", connections=400),
+        0.1,
+        FILE,
+    ),
     Case("300 connections that repeat a callback", "a purchase took 2.3 s", replayed_callbacks, 0.1, CALLED_BACK),
     Case(
         "300 connections with callbacks about other tasks",

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.attacks.attacks import Case, going_on, held_open, in_parts, with_body
-from tests.attacks.target import Connection, Target, batch, raw
+from tests.attacks.target import Target, batch, raw
 
 LONG = [f"long-{index}" for index in range(200)]
 
@@ -26,14 +26,9 @@ def _full(number: int) -> dict[str, Any]:
     return _call(number, "tools/call", name="luma_get_tasks_batch", arguments=asked)
 
 
-async def _read_answer(connection: Connection) -> None:
-    head = (await connection.reader.readuntil(b"\r\n\r\n")).lower()
-    await connection.reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
-
-
 async def _read_once(target: Target, request: bytes) -> None:
     connection = await target.connect(request)
-    await _read_answer(connection)
+    await connection.answer()
     connection.hang_up()
 
 
@@ -81,7 +76,7 @@ async def pages_without_end(target: Target) -> AsyncIterator[None]:
         connection = await target.connect(request)
         while True:
             for _ in range(16):
-                await _read_answer(connection)
+                await connection.answer()
             await connection.send(request)
 
     async with going_on(keep_asking() for _ in range(300)):
@@ -112,7 +107,7 @@ async def many_large_batches(target: Target) -> AsyncIterator[None]:
     async def keep_asking(number: int) -> None:
         connection = await target.connect(requests[number % 60])
         while True:
-            await _read_answer(connection)
+            await connection.answer()
             await connection.send(requests[number % 60])
 
     async with going_on(keep_asking(number) for number in range(600)):
@@ -130,7 +125,7 @@ async def lists_of_many_tokens(target: Target) -> AsyncIterator[None]:
         )
         connection = await target.connect(request)
         while True:
-            await _read_answer(connection)
+            await connection.answer()
             await connection.send(request)
 
     async with going_on(keep_asking(number) for number in range(100)):

@@ -4,11 +4,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import count
 
 from tests.attacks.attacks import Case, answered_once, held_open, in_parts, long_prompts, swelling_answers
 from tests.attacks.flooding import flood
-from tests.attacks.target import Connection, Target, batch, raw
+from tests.attacks.target import Connection, Target, batch, connect, raw
 from tests.support.service import LEGACY, MODERN, envelope
 
 HEADERS = "".join(f"h{number}: bb\r\n" for number in range(85)).encode()
@@ -44,9 +43,9 @@ async def _accept(target: Target) -> None:
     )
 
 
-async def _waits(target: Target, number_of_waits: int) -> list[Connection]:
+async def _waits(target: Target, count: int) -> list[Connection]:
     await _accept(target)
-    return await in_parts((target.connect(_wait(number), limit=2**10) for number in range(number_of_waits)), at_once=60)
+    return await in_parts((target.connect(_wait(number), limit=2**10) for number in range(count)), at_once=60)
 
 
 @asynccontextmanager
@@ -84,15 +83,14 @@ async def streams_and_half_heads(target: Target) -> AsyncIterator[None]:
 
 async def _reading_long_prompts(port: int, client: int) -> None:
     """Read 200 unknown tasks with the longest prompts in one batch, again and again on one connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+    connection = await connect(port, limit=2**20)
     try:
-        for number in count():
-            ids = [f"long-{client}-{time.monotonic_ns()}-{number}-{index}" for index in range(200)]
-            writer.write(raw(*batch(ids, detail="full"), f"customer-{client % TOKENS}"))
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+        while True:
+            ids = [f"long-{client}-{time.monotonic_ns()}-{index}" for index in range(200)]
+            await connection.send(raw(*batch(ids, detail="full"), f"customer-{client % TOKENS}"))
+            await connection.answer()
     finally:
-        writer.transport.abort()
+        connection.hang_up()
 
 
 @asynccontextmanager

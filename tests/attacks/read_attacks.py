@@ -14,7 +14,7 @@ from app.adapters.acedata.policy import ACEDATACLOUD
 from app.mcp_server.tools.catalog import build_catalog
 from tests.attacks.attacks import Case, held_open, in_parts
 from tests.attacks.flooding import flood
-from tests.attacks.target import Figure, Target, batch, raw
+from tests.attacks.target import Figure, Target, batch, connect, raw
 from tests.support.service import ERAS, MODERN, envelope
 
 JUNK = b"x" * 262_144
@@ -99,14 +99,13 @@ async def beside_a_body_in_packets(target: Target) -> AsyncIterator[None]:
 
 async def asking_for_metrics(port: int, _client: int) -> None:
     """Ask for /metrics again and again on one connection, until it ends."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+    connection = await connect(port, limit=2**20)
     try:
         while True:
-            writer.write(METRICS)
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+            await connection.send(METRICS)
+            await connection.answer()
     finally:
-        writer.transport.abort()
+        connection.hang_up()
 
 
 @asynccontextmanager
