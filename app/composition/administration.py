@@ -24,13 +24,13 @@ from app.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Administration:
-    """The services of administration over HTTP. `limits` are the rates of administrative requests."""
+    """The services of administration over HTTP. `request_limits` limits administrative requests."""
 
     teams: TeamAdministration
     invitations: InvitationAdministration
     budgets: BudgetAdministration
     rate_limits: LimitAdministration
-    limits: AdminLimits
+    request_limits: AdminLimits
 
 
 def build_administration(

@@ -30,7 +30,7 @@ from app.ports.auth import TokenCheck
 from app.ports.repositories import DatabaseUnavailable
 from app.ports.sign_in_store import SignInStore, TokenLifetimes
 from app.services.limits.address_limits import AddressLimit
-from app.services.limits.database_turns import CLIENTS, PAGES, DatabaseTurns
+from app.services.limits.database_turns import BROWSERS, CLIENTS, DatabaseTurns
 from app.services.limits.token_status import TokenStatusCache
 from app.services.sign_in.account import Account
 from app.services.sign_in.client_auth import ClientAuthenticator
@@ -172,7 +172,7 @@ class _Parts:
         mint = LazyTokenMint(
             partial(_load_mint, SqlDirectoryFacts(self.persistence.database), vault, store, self.person_vault)
         )
-        pages, clients = self._store_of(PAGES), self._store_of(CLIENTS)
+        pages, clients = self._store_of(BROWSERS), self._store_of(CLIENTS)
         page_registry, registry = (
             ClientRegistry(repositories.clients, self.documents, mint, limits.fetches, telemetry, clocks.wall)
             for repositories in (pages, clients)

@@ -1,4 +1,4 @@
-"""Builds the background work for teams: settlement of reservations, and alerts of budgets."""
+"""Builds the reports of spending, and the background work for teams: settlement, budget alerts and metrics."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -28,7 +28,7 @@ from app.services.teams.usage import UsageReports
 from app.settings import Settings
 
 SERVICE = "service"
-"""The subject of reads that this service makes for a team without a caller."""
+"""The subject of the Caller with which this service reads a team's tasks on its own, without a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,13 @@ def build_settlement(persistence: Persistence, clocks: Clocks) -> Settlement:
 
 
 def build_usage(
-    persistence: Persistence, reads: DatabaseTurns, backend: BackendDescription, clocks: Clocks
+    persistence: Persistence, read_turns: DatabaseTurns, backend: BackendDescription, clocks: Clocks
 ) -> UsageReports:
-    """Return the reports of callers' spending."""
+    """Return the reports of callers' spending. `read_turns` limits their concurrent reads."""
     return UsageReports(
         SqlLedger(persistence.database, clocks.database),
         persistence.purchases,
-        reads,
+        read_turns,
         price_of_generation(backend.policy.price),
         clocks.wall,
     )

@@ -127,7 +127,7 @@ class WindowUse:
 
     @property
     def left(self) -> int:
-        """The amount that remains. It is negative if a soft budget was exceeded or a budget was lowered."""
+        """The amount that remains. A soft budget, a lowered budget or the end of a raise can make it negative."""
         return self.limit - self.spent - self.reserved
 
     def refuses(self, amount: int) -> bool:

@@ -1,4 +1,4 @@
-"""A queue that limits the concurrency of Redis operations. Time in the queue is not counted as a slow Redis."""
+"""A queue that limits the concurrency of Redis operations. An operation's timeout starts after its wait."""
 
 import asyncio
 from collections.abc import Callable

@@ -66,7 +66,10 @@ class RedisCoordination:
         self._closing = False
 
     async def get(self, key: str) -> bytes | None:
-        """Return the value; None if there is none, b"" if it is larger than MAX_BYTES or not a string."""
+        """Return the value; None if there is none, b"" if it is larger than MAX_BYTES or not a string.
+
+        A missing permission is not logged or counted: the one to read the idempotency keys of release 1.0 is optional.
+        """
         async with self._connection.operation(tenant_in(key), may_be_denied=True):
             (value,) = await self._connection.get_many([key], MAX_BYTES)
             return value

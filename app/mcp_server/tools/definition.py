@@ -58,8 +58,8 @@ class Call:
 
     Attributes:
         request_id: the id of the call in the log.
-        round: the responses to questions of earlier rounds.
-        tool_filter: which tools the settings of the client's connection leave out.
+        round: the current round, with the responses to questions of the previous one.
+        tool_filter: the tools that the client's configuration leaves out.
 
     """
 

@@ -15,8 +15,8 @@ from app.services.limits.fair_limiter import FairLimiter
 MAX_WAIT_SECONDS = 8.0
 """Default of the longest wait for a turn. Clients give up after about a minute."""
 
-PAGES, CLIENTS = "pages", "clients"
-"""The callers of sign-in, which take turns: pages and forms of browsers, and requests of OAuth clients."""
+BROWSERS, CLIENTS = "browsers", "clients"
+"""The callers of sign-in, which take turns: browsers, and OAuth clients."""
 
 T = TypeVar("T")
 

@@ -37,7 +37,10 @@ class FairLimiter:
         self._is_accepted = is_accepted
         self._tenants: dict[str, _Tenant] = {}
         self._turns: dict[bool, OrderedDict[str, None]] = {True: OrderedDict(), False: OrderedDict()}
-        """Round-robin queues of tenants that can use a place, by whether their token is accepted."""
+        """Tenants with queued calls that can use a place, by whether their token is accepted.
+
+        Accepted tenants are served from the front, round-robin. The others are served from the end, the newest first.
+        """
         self._running = 0
         self._unaccepted = 0
         self._last_turn = False
@@ -107,7 +110,7 @@ class FairLimiter:
             pass
 
     def _update_turn(self, tenant: str, state: _Tenant) -> None:
-        """Put the tenant into its round-robin queue if it can use a place, else remove it from there.
+        """Put the tenant into `_turns` if it can use a place, else remove it from there.
 
         A tenant without running or queued calls is deleted.
         """
@@ -127,7 +130,10 @@ class FairLimiter:
                 turns.move_to_end(tenant, last=False)
 
     def _grant_next(self) -> bool:
-        """Grant one place, alternating between accepted and other tenants. Return whether a queue was served."""
+        """Take one call from the queue of a tenant, and grant it a place unless it is cancelled.
+
+        Accepted and other tenants alternate. Return False if no queued call can get a place.
+        """
         for accepted in (not self._last_turn, self._last_turn):
             turns = self._turns[accepted]
             if turns and self._has_room(accepted=accepted):

@@ -7,7 +7,7 @@ from app.domain.sign_in_tokens import INVITATION
 from app.ports.admission import JoinRefused
 from app.ports.people import Invitations
 from app.ports.sign_in import ContentSealer
-from app.services.limits.database_turns import PAGES, DatabaseTurns
+from app.services.limits.database_turns import BROWSERS, DatabaseTurns
 from app.services.sign_in.flow import CONSENT_SECONDS, MAX_SEALED_LENGTH, Browser, SignInFlow, Step
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.teams.admission import ENDED
@@ -44,7 +44,7 @@ class Joining:
         if not INVITATION.is_well_formed(code):
             raise JoinRefused(ENDED)
         digest = (await self._mint.load()).digest(code)
-        if (invitation := await self._turns.run(PAGES, lambda: self._invitations.find(digest))) is None:
+        if (invitation := await self._turns.run(BROWSERS, lambda: self._invitations.find(digest))) is None:
             raise JoinRefused(ENDED)
         content = {"invitation": digest, "until": self._wall_clock() + CONSENT_SECONDS}
         return invitation, self._sealer.seal(_JOIN, content, browser.secret)

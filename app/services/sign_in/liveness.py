@@ -15,8 +15,8 @@ CHECK_INTERVAL_SECONDS = 600.0
 SUSPECT_INTERVAL_SECONDS = 30.0
 """Minimum if there is a reason to check: a new client, or a credential that the backend has refused."""
 
-SUSPECTS_SECONDS = 2.0
-"""Interval at which suspect logins are checked."""
+SUSPECT_POLL_SECONDS = 2.0
+"""Interval at which the queue of suspect logins is emptied."""
 
 MAX_SUSPECTS = 1_000
 
@@ -88,9 +88,9 @@ class SuspectLogins:
             self._suspects.add(person_id)
 
     async def run(self) -> None:
-        """Check every SUSPECTS_SECONDS. The coroutine runs until it is cancelled."""
+        """Check the queued logins every SUSPECT_POLL_SECONDS. The coroutine runs until it is cancelled."""
         while True:
-            await self._sleep(SUSPECTS_SECONDS)
+            await self._sleep(SUSPECT_POLL_SECONDS)
             suspects, self._suspects = self._suspects, set()
             for person_id in suspects:
                 try:

@@ -15,7 +15,7 @@ MAX_IN_TOTAL = 6_000
 """Limits in ids. An id takes about 1 KB with its asyncio tasks, and 7 KB if its prompt is long."""
 
 MAX_UNACCEPTED = 4_000
-"""Part of the total for all tokens together that the backend has not accepted lately. Anybody can invent tokens."""
+"""Limit in ids for all tenants together whose token the backend has not accepted lately. Anybody can invent tokens."""
 
 LOOKUP_WEIGHT = 4
 """Overhead of a lookup, counted as this many ids."""

@@ -53,7 +53,7 @@ class KnownKey:
     """A key that exists, with its holder.
 
     Attributes:
-        read_at: the monotonic time at which the holder was read.
+        read_at: the monotonic time at which the holder was read. `holder.read_at` is that time by the database's clock.
         caller: the Caller for this key. The authenticator sets it at the first use; None before.
         noted_at: the monotonic time of the last use that was passed to `note_use`. The caller of `note_use` sets it.
 
@@ -102,7 +102,7 @@ class DirectoryCache:
         self._unknown: LRUCache[str, None] = LRUCache(MAX_KEYS)
         self._credentials: LRUCache[str, tuple[Credential, ...]] = LRUCache(MAX_TEAMS)
         self._lookups = KeyLookups(self._look_up, on_refusal)
-        self._member_lookups = asyncio.Semaphore(MAX_LOOKUPS)
+        self._lookup_limit = asyncio.Semaphore(MAX_LOOKUPS)
         self._waiting = 0
         self._used: set[str] = set()
 
@@ -165,7 +165,7 @@ class DirectoryCache:
             raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
         self._waiting += 1
         try:
-            async with self._member_lookups:
+            async with self._lookup_limit:
                 return await lookup()
         except DatabaseUnavailable:
             raise AuthenticationUnavailable(NO_DATABASE) from None

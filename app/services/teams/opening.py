@@ -35,6 +35,7 @@ class TeamDirectory(Generic[T]):
     ) -> None:
         """Follow the directory with `cache`. `open_directory` opens it and returns the digest function for team keys.
 
+        `repositories` read and write the directory, for other parts of the service.
         If `open_directory` raises an exception, such as DatabaseUnavailable or CannotOpen, it is called again after
         RETRY_SECONDS.
         """

@@ -73,7 +73,7 @@ def _app(assembly: Assembly, administration: Administration, prefix: str) -> ASG
         administration.invitations,
         administration.budgets,
         administration.rate_limits,
-        administration.limits,
+        administration.request_limits,
         assembly.metrics.admin_answered,
     )
     document = json.dumps(openapi_document(OPERATIONS, f"{prefix}{ADMIN_PATH}", VERSION)).encode()

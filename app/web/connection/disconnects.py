@@ -12,12 +12,14 @@ DISCONNECT_SIGNAL = "luma_mcp.disconnect_signal"
 class DisconnectSignal:
     """Cancels the asyncio task of one request when its client disconnects.
 
+    It also counts memory of the request, which the connection reports to the memory budget of the process.
+
     Attributes:
         owner: the tenant of the request; "" until it is authenticated.
         head_bytes: memory of the request's head, in bytes.
-        has_begun: whether the application has started on the request. Until then the connection counts its head.
+        has_begun: whether the application has started on the request. Until then the connection reports `head_bytes`.
         pause_seconds: the connection is not read for this time after the response. Set by the application.
-        application_bytes: memory of the request in the application, if the connection counts it. Set by `hold`.
+        application_bytes: memory of the request in the application, if the connection reports it. Set by `hold`.
 
     """
 
@@ -54,7 +56,7 @@ class DisconnectSignal:
         self._task: asyncio.Task[object] | None = None
 
     def begin(self) -> None:
-        """Record that the application has started on the request, whose head the application counts from now on."""
+        """Record that the application has started on the request. The connection no longer reports `head_bytes`."""
         self.has_begun = True
         self._on_begin()
         self._on_begin = _nothing
@@ -70,7 +72,7 @@ class DisconnectSignal:
         self._on_hold()
 
     def detach(self) -> None:
-        """Record that the connection is lost. It counts nothing any more."""
+        """Record that the connection is lost. It reports no memory any more."""
         self._on_hold = _nothing
 
     def notify(self) -> None:
