@@ -16,6 +16,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -24,6 +25,7 @@ import httpx
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
+from app.adapters.connection_pool import assign_requests
 from app.adapters.resolving_network import Resolve, ResolvingBackend
 from app.adapters.tls_handshake import begin_tls, configured_servers_threads
 
@@ -79,6 +81,7 @@ class CheckedTransport(httpx.AsyncHTTPTransport):
             resolving, max_connection_bytes, threads or configured_servers_threads()
         )
         self._pool.create_connection = lambda origin: _CheckedConnection(create(origin))  # type: ignore[method-assign]
+        self._pool._assign_requests_to_connections = partial(assign_requests, self._pool)  # type: ignore[method-assign]  # noqa: SLF001
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the response without its Location. httpx parses it even if it follows no redirects, and may fail."""
