@@ -18,8 +18,8 @@ class DispatchingAuthenticator:
 
     A team key begins with `lmk_`, and an access token of sign-in with a prefix of its own. A JWT whose issuer claim
     names the trusted issuer goes to `jwts`. If `jwts` is given, a token that looks like a JWT but cannot be decoded is
-    refused. All other tokens, including JWTs of other issuers, go to `fallback`. Only these are ever sent to the
-    backend.
+    refused, and so is any other token that contains claims of that issuer. All other tokens, including JWTs of other
+    issuers, go to `fallback`. Only these are ever sent to the backend.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - one for each type
@@ -53,8 +53,12 @@ class DispatchingAuthenticator:
             return await self._check_team_key(token)
         if is_of_sign_in(token):
             return await self._check_access_token(token)
-        if self._jwts is not None and may_be_jwt(token):
-            return await self._check_jwt(self._jwts, token)
+        if self._jwts is not None:
+            if may_be_jwt(token):
+                return await self._check_jwt(self._jwts, token)
+            if self._jwts.is_damaged_jwt(token):
+                self._count_refusal(TokenFault.FORM)
+                return None
         return await self._check_other(token)
 
     def hash_token(self, token: str) -> str:

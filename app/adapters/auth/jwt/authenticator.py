@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from app.adapters.auth.jwt.faults import TokenRefused
-from app.adapters.auth.jwt.token_form import UnverifiedToken, decode_token
+from app.adapters.auth.jwt.token_form import UnverifiedToken, contains_claims_of, decode_token
 from app.adapters.auth.jwt.verifier import TokenVerifier
 from app.domain.teams import Membership, principal_of
 from app.ports.auth import Caller, CredentialSource, TokenFault
@@ -99,6 +99,10 @@ class JwtAuthenticator:
         self._memberships.check()
         self._record_use(cached, token, now)
         return cached.caller
+
+    def is_damaged_jwt(self, token: str) -> bool:
+        """Return whether `token`, which is no JWT, contains claims of the issuer, such as one with a surplus dot."""
+        return contains_claims_of(self._verifier.issuer, token)
 
     async def authenticate(self, token: UnverifiedToken) -> Caller:
         """Verify `token`, and return its caller. Raises TokenRefused, AccessRefused and AuthenticationUnavailable."""

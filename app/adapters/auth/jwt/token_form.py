@@ -9,6 +9,9 @@ from typing import Any
 _COMPACT_FORM = re.compile(r"(e[w-z][A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]*")
 """Three base64url parts (RFC 7515). The first begins like the encoding of `{`; for `alg: none` the last is empty."""
 
+_JSON_PART = re.compile(r"(?<![A-Za-z0-9_-])e[w-z][A-Za-z0-9_-]+")
+"""A part, between any other characters, that begins like the encoding of `{`."""
+
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedToken:
@@ -33,6 +36,12 @@ class UnverifiedToken:
 def may_be_jwt(token: str) -> bool:
     """Return whether `token` could be a JWT, by a test that takes less than a microsecond."""
     return token.startswith("e") and token.count(".") == 2  # noqa: PLR2004 - the dots between three parts
+
+
+def contains_claims_of(issuer: str, token: str) -> bool:
+    """Return whether a part of `token`, which need not be a JWT, is the encoding of claims with `issuer` as `iss`."""
+    parts = _JSON_PART.findall(token)
+    return any((claims := _decoded(part)) is not None and claims.get("iss") == issuer for part in parts)
 
 
 def read_token(token: str, issuer: str) -> UnverifiedToken | None:
