@@ -20,6 +20,9 @@ from anyio.streams.tls import TLSStream
 MAX_HANDSHAKE_BYTES = 12 * 1024
 """Maximum number of bytes that a server sends before the handshake is done. Usual certificates have 3 to 7 KB."""
 
+MAX_HANDSHAKE_READS = 100
+"""Maximum number of reads before the handshake is done. Each one takes a call of a thread."""
+
 STRANGERS_THREADS = 2
 """Concurrent handshakes with servers that callers name. Each may take seconds of processor time."""
 
@@ -47,11 +50,11 @@ async def begin_tls(stream: ByteStream, context: ssl.SSLContext, hostname: str |
     """Return a TLS connection over `stream`, to a server with a certificate for `hostname`.
 
     Raises ssl.SSLError if the handshake fails, and OSError and anyio's exceptions if the connection breaks or the
-    server sends too much.
+    server sends too much, or too little at a time.
     """
     received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
     session = context.wrap_bio(received, sent, server_hostname=hostname)
-    remaining_bytes, is_done = MAX_HANDSHAKE_BYTES, False
+    remaining_bytes, remaining_reads, is_done = MAX_HANDSHAKE_BYTES, MAX_HANDSHAKE_READS, False
     while not is_done:
         try:
             await asyncio.get_running_loop().run_in_executor(threads, session.do_handshake)
@@ -63,7 +66,8 @@ async def begin_tls(stream: ByteStream, context: ssl.SSLContext, hostname: str |
         if not is_done:
             data = await stream.receive()
             remaining_bytes -= len(data)
-            if remaining_bytes < 0:
+            remaining_reads -= 1
+            if remaining_bytes < 0 or remaining_reads < 0:
                 raise anyio.BrokenResourceError
             received.write(data)
     return TLSStream(

@@ -6,17 +6,19 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+from anyio.abc import ByteStream
 
 from app.adapters.auth.public_fetch import FetchFailed, PublicFetcher
 from app.adapters.checked_network import CheckedTransport
 from app.adapters.network_environment import tls_context
-from app.adapters.tls_handshake import MAX_HANDSHAKE_BYTES, PRIORITY, strangers_threads
+from app.adapters.tls_handshake import MAX_HANDSHAKE_BYTES, MAX_HANDSHAKE_READS, PRIORITY, begin_tls, strangers_threads
 from tests.support.certificates import server_context
 from tests.support.raw_http import raw_server, write_json
 
@@ -74,6 +76,44 @@ async def test_a_server_that_sends_too_many_certificates_is_left(tmp_path: Path,
         async with httpx.AsyncClient(transport=CheckedTransport(verify=context, trust_env=False)) as client:
             with pytest.raises(httpx.ConnectError):
                 await client.post(url, json={})
+
+
+class PiecewiseServer(ByteStream):
+    """The connection to a TLS server in this process, of which each read returns a few bytes."""
+
+    def __init__(self, context: ssl.SSLContext, read_bytes: int) -> None:
+        self._from_client, self._to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._session = context.wrap_bio(self._from_client, self._to_client, server_side=True)
+        self._read_bytes = read_bytes
+
+    async def send(self, item: bytes) -> None:
+        self._from_client.write(item)
+        with suppress(ssl.SSLWantReadError):
+            self._session.do_handshake()
+
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        return self._to_client.read(min(max_bytes, self._read_bytes))
+
+    async def send_eof(self) -> None:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("read_bytes", "is_connected"), [(1, False), (100, True)])
+async def test_a_server_that_sends_its_handshake_in_tiny_pieces_is_left(
+    tmp_path: Path, read_bytes: int, *, is_connected: bool
+) -> None:
+    context, certificate = server_context(tmp_path)
+    stream, threads = PiecewiseServer(context, read_bytes), CountedThreads(1)
+    connecting = begin_tls(stream, tls_context({"SSL_CERT_FILE": certificate}), "127.0.0.1", threads)
+    if is_connected:
+        await connecting
+    else:
+        with pytest.raises(anyio.BrokenResourceError):
+            await connecting
+    assert threads.calls <= MAX_HANDSHAKE_READS + 1
 
 
 @pytest.mark.parametrize(("copies", "is_fetched"), [(5, True), (60, False)])
