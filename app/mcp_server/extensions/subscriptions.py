@@ -29,7 +29,8 @@ from pydantic import BaseModel
 
 from app.domain.access import Principal
 from app.domain.errors import LumaError, RateLimited, Unauthorized
-from app.domain.rendered import RenderedTask, TaskResult
+from app.domain.rendered import RenderedTask
+from app.domain.task import TaskState
 from app.mcp_server.extensions.task_handles import TaskHandle
 from app.mcp_server.extensions.tasks import TasksExtension
 from app.mcp_server.resources.tasks import task_id_in
@@ -38,6 +39,7 @@ from app.ports.auth import Caller
 from app.services.concurrency import wait_first
 from app.services.limits.caller_quota import CallerQuota
 from app.services.polling.registry import PollerRegistry
+from app.services.polling.subscription import Subscription
 from app.services.polling.waiter import CHECK_SECONDS
 from app.services.tasks.lookup import TaskService
 
@@ -207,26 +209,40 @@ class SubscriptionStreams:
         if not subscription.task_ids:
             await closing.wait()
             return
-        previous: dict[str, TaskResult] = {}
+        states: dict[str, TaskState] = {}
         async with self._pollers.watching(caller, subscription.task_ids) as changes:
             while not closing.is_set():
                 changes.changed.clear()
-                answers = changes.answers()
-                if any(isinstance(answer, Unauthorized) for answer in answers.values()):
+                if not await self._notify_of_changes(ctx, caller, subscription, changes, states):
                     return
-                if self._tasks.was_refused(caller.principal.subject) or not await _may_go_on(caller):
-                    return
-                for task_id, answer in answers.items():
-                    if _must_notify(previous.get(task_id), answer):
-                        await self._notify(ctx, caller, subscription, task_id)
-                ended = {
-                    task_id
-                    for task_id, answer in answers.items()
-                    if isinstance(answer, RenderedTask) and answer.is_final
-                }
-                changes.release(ended)  # nothing follows, and each holds its rendered result
-                previous = {task_id: answer for task_id, answer in answers.items() if task_id not in ended}
                 await wait_first(changes.changed.wait(), closing.wait())
+
+    async def _notify_of_changes(
+        self,
+        ctx: Context,
+        caller: Caller,
+        subscription: ListenedTasks,
+        changes: Subscription,
+        states: dict[str, TaskState],
+    ) -> bool:
+        """Notify of the tasks whose state is not the one in `states`, and update `states`.
+
+        Return False if the caller's token is no longer accepted. No result is kept, because each takes several KB.
+        """
+        answers = changes.answers()
+        if any(isinstance(answer, Unauthorized) for answer in answers.values()):
+            return False
+        if self._tasks.was_refused(caller.principal.subject) or not await _may_go_on(caller):
+            return False
+        for task_id, task in answers.items():
+            if not isinstance(task, RenderedTask):
+                continue
+            if _must_notify(states.get(task_id), task):
+                await self._notify(ctx, caller, subscription, task_id)
+            states[task_id] = task.state
+            if task.is_final:
+                changes.release([task_id])
+        return True
 
     async def _notify(self, ctx: Context, caller: Caller, subscription: ListenedTasks, task_id: str) -> None:
         request_id, send = cast("RequestId", ctx.request_id), ctx.session.send_notification
@@ -256,8 +272,6 @@ def _handle_texts(requested: SubscriptionFilter) -> list[str]:
     return [handle for handle in handles if isinstance(handle, str)] if isinstance(handles, list) else []
 
 
-def _must_notify(before: TaskResult, now: TaskResult) -> bool:
+def _must_notify(before: TaskState | None, now: RenderedTask) -> bool:
     """Return whether to send a notification: after a change of state, or if the first known state is final."""
-    if not isinstance(now, RenderedTask):
-        return False
-    return now.state is not before.state if isinstance(before, RenderedTask) else now.is_final
+    return now.is_final if before is None else now.state is not before

@@ -21,7 +21,7 @@ By default, that is three requests at once of the memory budget, and 75 task ids
 """
 
 SHARE_OF_FREE = 6
-"""An accepted caller that holds nothing may also take 1/SHARE_OF_FREE of what is free, for one large request."""
+"""The only request of an accepted caller may also hold 1/SHARE_OF_FREE of what is free without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,11 @@ class CallerQuota:
         self._unaccepted_in_use = 0
         self.in_use = 0
 
-    def take(self, owner: str, amount: int = 1) -> bool:
-        """Take `amount` for `owner`, and return whether the quota allowed it."""
+    def take(self, owner: str, amount: int = 1, begun: int = 0) -> bool:
+        """Take `amount` for `owner`, and return whether the quota allowed it.
+
+        `begun` is the amount that was taken for the same request before.
+        """
         is_accepted = self._is_accepted(owner)
         if is_accepted and owner in self._unaccepted:
             self._unaccepted_in_use -= self._unaccepted.pop(owner)
@@ -85,7 +88,7 @@ class CallerQuota:
             is_accepted or self._unaccepted_in_use + amount <= self._unreserved_for_unaccepted
         )
         if held > self._limits.per_caller or not (
-            fits_without_reserve or self._may_use_reserve(held, amount, is_accepted=is_accepted)
+            fits_without_reserve or self._may_use_reserve(held, amount, begun, is_accepted=is_accepted)
         ):
             self._on_refusal()
             return False
@@ -102,18 +105,18 @@ class CallerQuota:
         """Return the amount that `owner` holds."""
         return self._held.get(owner, 0)
 
-    def _may_use_reserve(self, held: int, amount: int, *, is_accepted: bool) -> bool:
+    def _may_use_reserve(self, held: int, amount: int, begun: int, *, is_accepted: bool) -> bool:
         """Return whether a caller may take `amount` from the reserve; `held` is its total afterwards."""
         limits = self._limits
         if not amount:
             return True
         if is_accepted:
             free = limits.total - self.in_use
-            is_first = held == amount <= free // SHARE_OF_FREE
+            is_only_request = held == begun + amount <= (free + begun) // SHARE_OF_FREE
         else:
             free = min(self._max_in_use_for_unaccepted - self.in_use, limits.unaccepted - self._unaccepted_in_use)
-            is_first = False
-        return amount <= free and (is_first or held <= max(limits.per_caller // SMALL_SHARE, 1))
+            is_only_request = False
+        return amount <= free and (is_only_request or held <= max(limits.per_caller // SMALL_SHARE, 1))
 
     def give_back(self, owner: str, amount: int = 1) -> None:
         """Release `amount` that was taken for `owner`."""

@@ -71,9 +71,9 @@ class MemoryBudget(CallerQuota):
         self._owners: dict[Holder, str] = {}
         self.held = 0
 
-    def take(self, owner: str, amount: int = 1) -> bool:
+    def take(self, owner: str, amount: int = 1, begun: int = 0) -> bool:
         """Take `amount` bytes for a request, and return whether the limits allow it. Close connections if necessary."""
-        is_taken = super().take(owner, amount)
+        is_taken = super().take(owner, amount, begun)
         if is_taken and self.held:
             self._make_room()
         return is_taken

@@ -72,6 +72,16 @@ def test_large_first_requests_of_many_callers_leave_room_for_a_small_one() -> No
     assert quota.take("honest", 50)
 
 
+def test_the_only_request_of_a_caller_may_grow_in_the_reserve_and_a_second_one_may_not() -> None:
+    quota = quota_for_accepted(1000, 250)
+    assert all(quota.take(name, 250) for name in "xyz")
+    assert quota.take("honest", 10)
+    assert quota.take("honest", 31, begun=10), "41 of the 250 that are free without it"
+    assert not quota.take("honest", 1, begun=41)
+    assert not quota.take("honest", 10)
+    assert quota.take("newcomer", 7)
+
+
 def test_last_eighth_is_reserved_for_new_accepted_callers() -> None:
     """Large customers hold three quarters, and made-up tokens use up the reserve that is open to them."""
     quota = CallerQuota(QuotaLimits(1000, 100, 500), lambda owner: owner.startswith("customer"))
