@@ -13,8 +13,8 @@ from tests.support.service import LEGACY, MODERN, envelope
 HEADERS = "".join(f"h{number}: bb\r\n" for number in range(85)).encode()
 START = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\n" + HEADERS + b"content-type: application/json\r\n"
 HALF = b"content-length: 200000\r\n\r\n" + b"{" * 60_000
-TOKENS, READERS = 60, 24
-"""The numbers of attackers' tokens that the backend accepts, and of those that read without end.
+TOKENS, READERS, LISTENING_TOKENS = 60, 24, 5
+"""The numbers of attackers' tokens that the backend accepts, of those that read without end, and of those that listen.
 
 Others attack with made-up tokens or none.
 """
@@ -30,6 +30,13 @@ def _streamed_wait(number: int, era: str) -> bytes:
     message, headers = envelope("tools/call", {"name": "luma_get_tasks_batch", "arguments": arguments}, era)
     message["params"].setdefault("_meta", {})["progressToken"] = number
     return raw(message, headers, f"customer-{number % TOKENS}").replace(b"\r\n", b"\r\n" + HEADERS, 1)
+
+
+def _listener(number: int) -> bytes:
+    """Return a request for a stream about 100 finished tasks with long prompts."""
+    uris = [f"luma://tasks/long-{number}-{index}" for index in range(100)]
+    message, headers = envelope("subscriptions/listen", {"notifications": {"resourceSubscriptions": uris}}, MODERN)
+    return raw(message, headers, f"customer-{number % LISTENING_TOKENS}")
 
 
 def _half(number: int) -> bytes:
@@ -102,6 +109,15 @@ async def streams_half_heads_and_readers(target: Target) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def listeners_beside_all_of_these(target: Target) -> AsyncIterator[None]:
+    """Hold 45 streams about 4,500 finished tasks with long prompts, beside `streams_half_heads_and_readers`."""
+    await _accept(target)
+    listeners = (target.connect(_listener(number), limit=2**10) for number in range(45))
+    async with held_open(await in_parts(listeners, at_once=5)), streams_half_heads_and_readers(target):
+        yield
+
+
+@asynccontextmanager
 async def turns_of_heads_and_streams(target: Target) -> AsyncIterator[None]:
     """Send half heads of 88 fields, hang up, start 2,400 waits that report progress as before 2026, and send more."""
     await _accept(target)
@@ -167,6 +183,7 @@ COMBINATIONS = (
         streams_half_heads_and_readers,
         0.05,
     ),
+    Case("the same beside 45 idle listeners of 4,500 finished tasks", "263 MB", listeners_beside_all_of_these, 0.05),
     Case("half heads and 2,400 waits that report progress, in turns", "290 MB", turns_of_heads_and_streams, 0.05),
     Case("1,500 waits, then 20,000 answers that nobody reads", "", waits_and_unread_answers, 0.0),
     Case("2,500 waits beside 8 callers whose answers are made to cost", "", waits_and_swelling_answers),
