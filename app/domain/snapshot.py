@@ -69,6 +69,16 @@ def snapshot_after_read(snapshot: TaskSnapshot | None, task: RenderedTask, now: 
     return replace(snapshot, task=task, read_at=now, changed_at=changed_at, expects_callback=False)
 
 
+def with_cached_task(snapshot: TaskSnapshot, cached: RenderedTask | None) -> TaskSnapshot:
+    """Return the snapshot with the cached task in place of its own if both are in one state.
+
+    A process then holds the rendered task once. It takes several KB.
+    """
+    if cached is None or cached.state is not snapshot.task.state:
+        return snapshot
+    return replace(snapshot, task=cached)
+
+
 def is_in_grace(snapshot: TaskSnapshot | None, now: float) -> bool:
     """Return whether the task was submitted so recently that the backend may not list it yet."""
     return snapshot is not None and snapshot.submitted_at is not None and now - snapshot.submitted_at < GRACE_SECONDS

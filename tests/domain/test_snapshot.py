@@ -13,6 +13,7 @@ from app.domain.snapshot import (
     next_read_at,
     pending_task,
     snapshot_after_read,
+    with_cached_task,
 )
 from app.domain.task import Task, TaskState, Video
 from tests.support.rendering import just_submitted, rendered
@@ -102,3 +103,12 @@ def test_next_read_at_is_not_delayed_when_the_clock_of_the_backend_is_ahead() ->
     ahead = rendered(Task("a", TaskState.PROCESSING, created_at=30_000_000_000.0))
     snapshot = snapshot_after_read(just_submitted("a", 100.0), ahead, 120.0)
     assert next_read_at(snapshot, POLLING) < 120 + 60
+
+
+def test_a_snapshot_takes_the_cached_task_if_both_are_in_one_state() -> None:
+    snapshot = snapshot_after_read(None, RUNNING, 120.0)
+    copy = rendered(Task("a", TaskState.PROCESSING, created_at=100.0))
+    taken = with_cached_task(snapshot, copy)
+    assert taken.task is copy
+    assert taken == snapshot
+    assert with_cached_task(snapshot, DONE) is with_cached_task(snapshot, None) is snapshot

@@ -1,4 +1,4 @@
-"""TenantPoller: pauses and log lines after unexpected exceptions, and the quota of awaited tasks."""
+"""TenantPoller: pauses and log lines after unexpected exceptions, what a step reads, and the quota of awaited tasks."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.polling.callback_trust import CallbackTrust
-from app.services.polling.poller import MAX_AWAITED, MAX_AWAITED_PER_CALLER, PollerDependencies
+from app.services.polling.poller import LOADED_TOGETHER, MAX_AWAITED, MAX_AWAITED_PER_CALLER, PollerDependencies
 from app.services.polling.registry import PollerRegistry
 from app.services.tasks.cache import TaskCache
 from app.services.tasks.snapshots import TaskSnapshots
@@ -137,6 +137,21 @@ async def test_a_wait_for_a_new_task_reads_that_task_alone(clock: HandClock) -> 
     await pollers.aclose()
     assert read.reads == [many, *([f"new-{number}"] for number in range(5))]
     assert max(map(len, store.asked)) == 1, "stored values of the others are not read either"
+
+
+async def test_many_tasks_are_loaded_from_the_store_in_parts(clock: HandClock) -> None:
+    store = CountingStore()
+    pollers = registry_over(store, RunningTasks(clock), clock)
+    many = [f"task-{number}" for number in range(LOADED_TOGETHER * 2 + 1)]
+
+    async def wait() -> int:
+        async with pollers.watching(CALLERS[0], many) as subscription:
+            await clock.sleep(20.0)
+            return len(subscription.answers())
+
+    assert await while_time_passes(clock, wait()) == len(many)
+    await pollers.aclose()
+    assert max(map(len, store.asked)) == LOADED_TOGETHER
 
 
 async def test_tasks_that_are_nearly_due_are_read_with_a_due_one(clock: HandClock) -> None:
