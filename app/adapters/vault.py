@@ -1,6 +1,7 @@
 """The vault encrypts ("seals") secrets for the database, under keys that are derived from the service's secret keys.
 
-Each part of a sealed text begins with the id of its key, so that a rotation finds the texts that must be sealed again.
+A sealed text has a part for each secret key. Each part begins with the id of its key, so that a rotation finds the
+texts that must be sealed again.
 """
 
 import base64
@@ -63,8 +64,8 @@ class Vault:
     def is_current(self, text: str) -> bool:
         """Return whether `text` is sealed under these secret keys or newer ones. If not, it must be sealed again.
 
-        The keys are newer if the current key of this vault made a later part, and the first part has an unknown key.
-        Without that rule, a replica that has only the older key would undo a rotation.
+        The keys are newer if the first part is under a key that this vault does not have, and another part is under the
+        current key of this vault. Without that rule, a replica that has only the older key would undo a rotation.
         """
         key_ids = list(_parts(text))
         is_newer = self._sealing_key_ids[0] in key_ids[1:] and key_ids[0] not in self._secrets

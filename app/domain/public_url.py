@@ -43,7 +43,7 @@ _PRIVATE_SUFFIXES = frozenset((
     "mail", "k8s", "nomad", "priv", "lab", "intra", "vpn", "dmz", "i2p", "flycast", "localhost6", "localdomain6",
     "default", "production", "staging", "preprod", "uat", "infra", "backend", "frontend", "monitoring", "database",
 ))  # fmt: skip
-"""Last labels of names in private networks, and of reserved names. None is delegated in the public root zone.
+"""Last labels of names in private networks, and of reserved names. None but `arpa` is delegated in the root zone.
 
 Sources: RFC 2606, RFC 6761 and RFC 6762 appendix G, ICANN's reservation of `internal`, and the defaults of Kubernetes,
 Consul, Docker, Nomad and Fly.io. ICANN has deferred `mail` indefinitely. The last line has common namespaces of
@@ -118,8 +118,8 @@ def is_plain_url(value: str) -> bool:
     )
 
 
-def is_in_private_network(address: str) -> bool:
-    """Return whether a host is a name that the public DNS does not have, or any IP address, even a public one.
+def is_ip_or_private_name(address: str) -> bool:
+    """Return whether a host is an IP address, even a public one, or a name that the public DNS does not have.
 
     `address` is the host, with or without a port.
     """

@@ -34,7 +34,7 @@ class BudgetTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnedUse:
+class OwnedBudget:
     """A budget with its owner and the use of its current window.
 
     An owner that is a rotated key is identified by the newest id in its chain of rotations.
@@ -78,27 +78,27 @@ class Usage:
 
     since: date
     rows: list[Spending]
-    budgets: list[OwnedUse]
+    budgets: list[OwnedBudget]
     unsettled: list[UnsettledEntry]
 
 
 class Budgets(Protocol):
     """The budgets of teams."""
 
-    async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedUse:
+    async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedBudget:
         """Set the budget of an owner for a kind of window.
 
         An earlier budget and its raise are replaced; its use stays.
         """
         ...
 
-    async def of_team(self, team: str) -> list[OwnedUse]:
+    async def of_team(self, team: str) -> list[OwnedBudget]:
         """Return all budgets in a team: first its own, then those of members and of keys."""
         ...
 
     async def increase(
         self, owner: BudgetOwner, window: Window | None, *, by: int, until: date, actor: Actor
-    ) -> OwnedUse:
+    ) -> OwnedBudget:
         """Raise a budget by `by` millionths until the end of the day `until`, in the team's time zone.
 
         The raise replaces an earlier one. `window` may be None if the owner has only one budget. Raises NotAllowed if
@@ -106,7 +106,7 @@ class Budgets(Protocol):
         """
         ...
 
-    async def remove(self, owner: BudgetOwner, window: Window | None, actor: Actor) -> OwnedUse:
+    async def remove(self, owner: BudgetOwner, window: Window | None, actor: Actor) -> OwnedBudget:
         """Remove a budget, and return its last state. Raises NotAllowed like `increase`."""
         ...
 

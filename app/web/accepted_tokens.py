@@ -13,13 +13,13 @@ class _Wording:
     Attributes:
         token: the token, as the object of a sentence.
         placeholder: stands for the token in instructions.
-        custody: sentences about what the service does with it.
+        handling: sentences about what the service does with it.
 
     """
 
     token: str
     placeholder: str
-    custody: tuple[str, ...]
+    handling: tuple[str, ...]
 
 
 _TEAM_CREDENTIAL = "Your team's token of {backend} is kept encrypted and never shown."
@@ -50,16 +50,16 @@ class AcceptedTokens:
     """The tokens, as the object of a sentence, joined by "or"."""
     placeholder: str
     """The placeholder for the token of the first method, for instructions."""
-    custody: str
+    handling: str
     """Sentences about what the service does with the tokens."""
 
 
 def accepted_tokens(methods: Sequence[str], backend: BackendDescription) -> AcceptedTokens:
     """Return the words for the tokens of `methods`, as in LUMA_MCP_AUTH."""
     wordings = [_WORDINGS[method] for method in methods]
-    custody = dict.fromkeys(sentence for wording in wordings for sentence in wording.custody)
+    handling = dict.fromkeys(sentence for wording in wordings for sentence in wording.handling)
     return AcceptedTokens(
         backend.say(" or ".join(wording.token for wording in wordings)),
         backend.say(wordings[0].placeholder).upper().replace(" ", "_"),
-        backend.say(" ".join(custody)),
+        backend.say(" ".join(handling)),
     )

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from app.domain.public_url import is_in_private_network
+from app.domain.public_url import is_ip_or_private_name
 from app.observability.metrics import Metrics
 from app.settings import Settings
 from app.web.middleware.trusted_host import MAX_LENGTH, AllowList, TrustedHostMiddleware
@@ -21,7 +21,7 @@ class ScrapedHosts(AllowList):
 
     def allows(self, value: str) -> bool:
         """Return whether a Host header is an IP address, a name of a private network, or on the list."""
-        return super().allows(value) or (len(value) <= MAX_LENGTH and is_in_private_network(value))
+        return super().allows(value) or (len(value) <= MAX_LENGTH and is_ip_or_private_name(value))
 
 
 def metrics_app(settings: Settings, metrics: Metrics) -> ASGIApp:

@@ -7,7 +7,7 @@ from app.domain.public_url import (
     MAX_URL_LENGTH,
     check_public_url,
     hosts_in,
-    is_in_private_network,
+    is_ip_or_private_name,
     is_plain_url,
     shown_url,
 )
@@ -382,10 +382,10 @@ def test_every_spelling_of_an_own_host_is_refused(host: str) -> None:
         ("", False),
     ],
 )
-def test_is_in_private_network_accepts_addresses_and_names_outside_of_the_public_dns(
+def test_is_ip_or_private_name_accepts_addresses_and_names_outside_of_the_public_dns(
     address: str, is_private: bool
 ) -> None:
-    assert is_in_private_network(address) is is_private
+    assert is_ip_or_private_name(address) is is_private
 
 
 @pytest.mark.parametrize("host", ["8.8.4.4", "[::ffff:8.8.4.4]", "[2001:4860:4860::8844]", "a.mcp.example.com"])

@@ -13,7 +13,7 @@ from cachetools import TTLCache
 from jwt import PyJWT, PyJWTError
 from jwt.types import Options
 
-from app.adapters.auth.jwt.claims import ClaimNames, check_times, person_of
+from app.adapters.auth.jwt.claims import ClaimNames, check_times_and_subject, person_of
 from app.adapters.auth.jwt.faults import IssuerUnavailable, TokenRefused
 from app.adapters.auth.jwt.issuer_client import IssuerClient
 from app.adapters.auth.jwt.issuer_keys import IssuerKeys
@@ -50,7 +50,7 @@ _OPTIONS: Options = {
     "verify_nbf": False,
     "verify_iat": False,
 }
-"""PyJWT checks no times, because `check_times` compares them with this service's clock."""
+"""PyJWT checks no times, because `check_times_and_subject` compares them with this service's clock."""
 
 log = logging.getLogger(__name__)
 
@@ -266,7 +266,7 @@ class OidcLogin:
                 audience=self._registration.client_id,
                 issuer=self._registration.issuer,
             )
-            check_times(claims, self._wall_clock())
+            check_times_and_subject(claims, self._wall_clock())
         except AuthenticationUnavailable:
             raise LoginUnavailable(UNAVAILABLE) from None
         except (PyJWTError, TokenRefused, ValueError, TypeError) as exc:

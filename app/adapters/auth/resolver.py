@@ -13,7 +13,7 @@ from threading import Thread
 from app.services.limits.fair_limiter import FairLimiter, Shares
 
 PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
-"""Maximum number of threads, in all and for one tenant.
+"""Maximum number of threads, in all and for one tenant. `unaccepted` has no effect: every tenant counts as accepted.
 
 For names that no tenant has given, the domain (the last two labels) counts as the tenant.
 """
@@ -34,7 +34,7 @@ class Resolver:
     def __init__(self, look_up: Callable[[str, int], list[str]] = system_addresses) -> None:
         """`look_up` resolves one name and may block."""
         self._look_up = look_up
-        self._places = FairLimiter(PLACES, lambda _domain: True)
+        self._places = FairLimiter(PLACES, lambda _tenant: True)
         self._waiting = 0
 
     async def __call__(self, host: str, port: int, tenant: str | None = None) -> list[str]:

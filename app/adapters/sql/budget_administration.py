@@ -25,7 +25,7 @@ from app.domain.budget import OVERDUE_SECONDS, Budget, WindowUse
 from app.domain.calendar import Window, day_of, start_of_day, time_zone
 from app.domain.money import amount_text
 from app.domain.teams import Actor, AuditEntry, Team
-from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedUse, SpendingGroup, Usage
+from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedBudget, SpendingGroup, Usage
 from app.ports.directory import NotAllowed, NotThere
 
 MAX_UNSETTLED = 100
@@ -41,14 +41,14 @@ class SqlBudgets:
         self._administration = Administration(database, now)
         self._now = now
 
-    async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedUse:
+    async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedBudget:
         """Set the budget of an owner for a kind of window. It replaces an earlier budget for this kind of window.
 
         Raises NotThere if the team, the member or the key does not exist.
         """
         budget_id = new_budget_id()
 
-        async def operation(change: Change) -> tuple[OwnedUse, AuditEntry | None]:
+        async def operation(change: Change) -> tuple[OwnedBudget, AuditEntry | None]:
             team = await change.team(owner.team)
             spender = (await spender_names(change.connection, team)).spender(team, owner)
             amount = terms.amount
@@ -58,23 +58,23 @@ class SqlBudgets:
 
         return await self._administration.change(actor, operation)
 
-    async def of_team(self, team: str) -> list[OwnedUse]:
+    async def of_team(self, team: str) -> list[OwnedBudget]:
         """Return every budget of a team, its own first, then those of members and of keys. Raises NotThere."""
 
-        async def operation(connection: AsyncConnection) -> list[OwnedUse]:
+        async def operation(connection: AsyncConnection) -> list[OwnedBudget]:
             return await self._of_team(connection, await team_named(connection, team))
 
         return await self._database.run(operation)
 
     async def increase(
         self, owner: BudgetOwner, window: Window | None, *, by: int, until: date, actor: Actor
-    ) -> OwnedUse:
+    ) -> OwnedBudget:
         """Raise a budget by `by` millionths until the end of the day `until` in the team's time zone.
 
         Raises NotThere; NotAllowed if the day is over, or if `window` is None and the owner has several budgets.
         """
 
-        async def operation(change: Change) -> tuple[OwnedUse, AuditEntry | None]:
+        async def operation(change: Change) -> tuple[OwnedBudget, AuditEntry | None]:
             team = await change.team(owner.team)
             ends_at = start_of_day(until + timedelta(days=1), time_zone(team.timezone))
             if ends_at <= change.now:
@@ -87,15 +87,15 @@ class SqlBudgets:
 
         return await self._administration.change(actor, operation)
 
-    async def remove(self, owner: BudgetOwner, window: Window | None, actor: Actor) -> OwnedUse:
+    async def remove(self, owner: BudgetOwner, window: Window | None, actor: Actor) -> OwnedBudget:
         """Remove a budget, and return it as it was. Raises NotThere and NotAllowed."""
 
-        async def operation(change: Change) -> tuple[OwnedUse, AuditEntry | None]:
+        async def operation(change: Change) -> tuple[OwnedBudget, AuditEntry | None]:
             team = await change.team(owner.team)
             before = await self._only(change.connection, team, owner, window)
             await remove_budget(change.connection, before.budget)
             names = await spender_names(change.connection, team)
-            removed = OwnedUse(names.owner(team, before.budget.spender), before)
+            removed = OwnedBudget(names.owner(team, before.budget.spender), before)
             return removed, _entry(change, "budget.remove", removed, before.budget, None)
 
         return await self._administration.change(actor, operation)
@@ -119,13 +119,13 @@ class SqlBudgets:
 
         return await self._database.run(operation)
 
-    async def _of_team(self, connection: AsyncConnection, team: Team) -> list[OwnedUse]:
+    async def _of_team(self, connection: AsyncConnection, team: Team) -> list[OwnedBudget]:
         names = await spender_names(connection, team)
         uses = await budgets_of_team(connection, team.id, self._now)
-        owned_uses = [OwnedUse(names.owner(team, use.budget.spender), use) for use in uses]
+        owned_budgets = [OwnedBudget(names.owner(team, use.budget.spender), use) for use in uses]
         kinds = list(Window)
         return sorted(
-            owned_uses,
+            owned_budgets,
             key=lambda owned: (owned.owner.key or "", owned.owner.member or "", kinds.index(owned.use.budget.window)),
         )
 
@@ -151,20 +151,20 @@ class SqlBudgets:
 
     async def _changed(
         self, change: Change, team: Team, action: str, before: Budget | None, after: Budget
-    ) -> tuple[OwnedUse, AuditEntry | None]:
+    ) -> tuple[OwnedBudget, AuditEntry | None]:
         """Return the budget as it is now, and the entry for the audit log.
 
         The entry is None if nothing has changed, because an earlier attempt was committed.
         """
         uses: Sequence[WindowUse] = await budgets_of_spender(change.connection, after.spender, self._now)
         [use] = [use for use in uses if use.budget.window is after.window]
-        owned = OwnedUse((await spender_names(change.connection, team)).owner(team, after.spender), use)
+        owned = OwnedBudget((await spender_names(change.connection, team)).owner(team, after.spender), use)
         if before == use.budget:
             return owned, None
         return owned, _entry(change, action, owned, before, use.budget)
 
 
-def _entry(change: Change, action: str, owned: OwnedUse, before: Budget | None, after: Budget | None) -> AuditEntry:
+def _entry(change: Change, action: str, owned: OwnedBudget, before: Budget | None, after: Budget | None) -> AuditEntry:
     budget = owned.use.budget
     entry = change.entry(
         action,

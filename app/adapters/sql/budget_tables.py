@@ -53,10 +53,11 @@ budget_windows = Table(
     Column("reserved", BigInteger, nullable=False),
     Column("told", Integer, nullable=False),
 )
-"""The amounts spent and reserved in a window of a budget. A row is inserted at the first purchase in the window.
+"""The amounts spent and reserved in a window of a budget.
 
-`told` is the highest threshold, in percent, for which an alert was written. There is no foreign key to the budget,
-because a budget may be removed while a purchase is unsettled.
+A row is inserted when the budget is set, and at the first purchase in a later window. `told` is the highest passed
+threshold, in percent. No further alert is written for it or a lower one. There is no foreign key to the budget, because
+a budget may be removed while a purchase is unsettled.
 """
 
 ledger = Table(
@@ -83,8 +84,9 @@ ledger = Table(
 )
 """The cost of each purchase of a team, and the windows that count it, as pairs of `budget_id` and `window_start`.
 
-The amount is NULL if the price is unknown. `ask_at` is the time at which the task of a reservation is read next, to
-settle the reservation. There is no foreign key to purchases, because purchases are deleted sooner.
+`attempt` is the id of the purchase. The amount is NULL if the price is unknown. `ask_at` is the time at which the task
+of a reservation is read next, to settle the reservation. There is no foreign key to purchases, because purchases are
+deleted sooner.
 """
 
 budget_alerts = Table(

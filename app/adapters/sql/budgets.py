@@ -25,7 +25,7 @@ async def put_budget(connection: AsyncConnection, new: Budget, now: SqlClock = d
     """Set a budget, and return the budget that it replaces, or None. A spender has one budget for each kind of window.
 
     The new budget continues the count of the old one. If there was none, or one in another unit, the count starts with
-    the ledger's entries in the current window. The count may miss a purchase that is claimed at the same time.
+    the ledger's entries in the current window. It may miss a purchase that is recorded at the same time.
     """
     condition = and_(owner_condition(new.spender), budgets.c.window == new.window)
     current = await current_windows(connection, new.spender.team, condition, now)
@@ -66,7 +66,7 @@ async def budgets_of_team(connection: AsyncConnection, team: str, now: SqlClock 
 async def budgets_of_spender(
     connection: AsyncConnection, spender: Spender, now: SqlClock = database_now
 ) -> list[WindowUse]:
-    """Return the budgets of exactly this team, member or key with the usage of their current windows."""
+    """Return the budgets of exactly this team, member or key, each with the usage of its current window."""
     current = await current_windows(connection, spender.team, owner_condition(spender), now)
     return await with_usage(connection, current.windows)
 
@@ -74,21 +74,23 @@ async def budgets_of_spender(
 async def budgets_counting(
     connection: AsyncConnection, spender: Spender, now: SqlClock = database_now
 ) -> list[WindowUse]:
-    """Return the budgets that count a purchase of `spender` with the usage of their current windows."""
+    """Return the budgets that count the purchases of `spender`, each with the usage of its current window."""
     current = await current_windows(connection, spender.team, counting_condition(spender), now)
     return await with_usage(connection, current.windows)
 
 
-async def count_windows(connection: AsyncConnection, team: str, now: SqlClock = database_now) -> None:
-    """Count the ledger's entries in each current window that has no row, after the team's time zone has changed."""
+async def insert_missing_windows(connection: AsyncConnection, team: str, now: SqlClock = database_now) -> None:
+    """Insert the row of each current window that has none, after the team's time zone has changed.
+
+    The row has the amounts of the ledger's entries in the window.
+    """
     current = await current_windows(connection, team, budgets.c.team_id == team, now)
-    of_team = select(budget_windows.c.budget_id, budget_windows.c.window_start)
-    rows = await connection.execute(
-        of_team.where(budget_windows.c.budget_id.in_(window.budget.id for window in current.windows))
-    )
-    counted = {(row.budget_id, row.window_start) for row in rows}
+    budget_ids = [window.budget.id for window in current.windows]
+    query = select(budget_windows.c.budget_id, budget_windows.c.window_start)
+    rows = await connection.execute(query.where(budget_windows.c.budget_id.in_(budget_ids)))
+    with_rows = {(row.budget_id, row.window_start) for row in rows}
     for window in current.windows:
-        if (window.budget.id, window.start) not in counted:
+        if (window.budget.id, window.start) not in with_rows:
             await _count_existing_entries(connection, window)
 
 
@@ -102,7 +104,7 @@ async def _count_existing_entries(connection: AsyncConnection, window: WindowUse
 
     Reserved entries are locked and linked to the window, so that their later settlement also counts in it.
     """
-    conditions = [*_entries_of(window.budget), ledger.c.created_at >= window.start]
+    conditions = [*_entry_conditions(window.budget), ledger.c.created_at >= window.start]
     query = select(ledger.c.id, ledger.c.amount, ledger.c.windows).where(
         *conditions, ledger.c.state == EntryState.RESERVED
     )
@@ -113,13 +115,13 @@ async def _count_existing_entries(connection: AsyncConnection, window: WindowUse
     charged = select(func.sum(ledger.c.amount)).where(*conditions, ledger.c.state == EntryState.TAKEN)
     spent = int((await connection.execute(charged)).scalar() or 0)
     reserved = sum(entry.amount for entry in entries)
-    told = threshold_passed(spent + reserved, window.limit, 0) or 0
-    row = {"budget_id": window.budget.id, "window_start": window.start, "told": told}
+    passed_percent = threshold_passed(spent + reserved, window.limit, 0) or 0  # no alert is written for it
+    row = {"budget_id": window.budget.id, "window_start": window.start, "told": passed_percent}
     statement = insert_into(connection, budget_windows).values(spent=spent, reserved=reserved, **row)
     await connection.execute(statement)
 
 
-def _entries_of(budget: Budget) -> Sequence[ColumnElement[bool]]:
+def _entry_conditions(budget: Budget) -> Sequence[ColumnElement[bool]]:
     spender = budget.spender
     conditions = [ledger.c.team_id == spender.team, ledger.c.unit == budget.unit]
     if spender.member is not None:

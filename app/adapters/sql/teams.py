@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.administration import Administration, Change, member_of, team_named, team_of
-from app.adapters.sql.budgets import count_windows
+from app.adapters.sql.budgets import insert_missing_windows
 from app.adapters.sql.directory_tables import members, teams
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.limit_rows import window_limits
@@ -96,7 +96,7 @@ class SqlTeams:
             team = await change.team(name)
             await change.connection.execute(update(teams).where(teams.c.id == team.id).values(values))
             if "timezone" in values:
-                await count_windows(change.connection, team.id, self._now)
+                await insert_missing_windows(change.connection, team.id, self._now)
             before = {column: _audited(column, getattr(team, column)) for column in values}
             after = {column: _audited(column, value) for column, value in values.items()}
             entry = change.entry(action, name, before=before, after=after, team_id=team.id)

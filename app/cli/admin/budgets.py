@@ -11,7 +11,7 @@ from app.domain.calendar import Window, parse_day
 from app.domain.money import Money, amount_text, parse_amount
 from app.domain.public_url import is_plain_url
 from app.domain.teams import valid_name
-from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedUse
+from app.ports.budgets import BudgetOwner, BudgetTerms, OwnedBudget
 from app.ports.directory import NotAllowed
 from app.services.teams.spending_documents import budget_document
 
@@ -44,7 +44,7 @@ def add_commands(commands: Any) -> None:
     _add_window(_add_owner_verb(verbs, "remove", _remove, "Remove a budget."))
 
 
-def budget_lines(budgets: list[OwnedUse]) -> list[str]:
+def budget_lines(budgets: list[OwnedBudget]) -> list[str]:
     """Return a table of budgets."""
     return table(HEADINGS, [_row(owned) for owned in budgets])
 
@@ -81,18 +81,19 @@ async def _remove(admin: Administrator, args: Namespace) -> None:
     _show(admin, removed, "Removed")
 
 
-def _show(admin: Administrator, owned: OwnedUse, verb: str, until: str = "") -> None:
+def _show(admin: Administrator, owned: OwnedBudget, verb: str, until: str = "") -> None:
     admin.output.show(budget_document(owned), [_sentence(owned, verb, until)])
 
 
-def _sentence(owned: OwnedUse, verb: str, until: str = "") -> str:
+def _sentence(owned: OwnedBudget, verb: str, until: str = "") -> str:
     use, unit = owned.use, owned.use.budget.unit
+    # "team of team x" becomes "team x".
     owner = f"{_owner_text(owned.owner)} of team {owned.owner.team}".replace("team of ", "")
     amounts = f"{Money(use.limit, unit)}, {Money(use.left, unit)} left"
     return f"{verb} the {use.budget.window} budget of {owner}{until}: {amounts}."
 
 
-def _row(owned: OwnedUse) -> tuple[str, ...]:
+def _row(owned: OwnedBudget) -> tuple[str, ...]:
     use, budget = owned.use, owned.use.budget
     is_raised = use.limit != budget.amount
     return (

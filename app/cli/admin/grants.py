@@ -17,7 +17,7 @@ HEADINGS = ("grant", "person", "account", "client", "scopes", "created", "last u
 def add_grant_verbs(verbs: Any) -> None:
     """Add `grants` and `end` to the verbs of `clients`."""
     grants = add_verb(verbs, "grants", _list, "List the apps that people have connected.")
-    grants.add_argument("--person", metavar="PERSON", help="id or account of one person (everybody)")
+    grants.add_argument("--person", metavar="PERSON", help="id or account of one person (default: everybody)")
     end = add_verb(verbs, "end", _end, "End a grant, or all grants of a person.")
     end.add_argument("id", metavar="ID", nargs="?", help="the grant to end")
     end.add_argument("--person", metavar="ID", help="end all grants of this person, and sign their browsers out")

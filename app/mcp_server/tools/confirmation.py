@@ -27,7 +27,7 @@ QUESTION_SECONDS = 600.0
 """A response that comes later is ignored, and the question is asked again."""
 
 UNCONFIRMED = (
-    "This video costs {price}, and the team has videos above {limit} confirmed by the user. Nothing was sent to "
+    "This video costs {price}, and the team requires the user's confirmation above {limit}. Nothing was sent to "
     "{{backend}}. Ask the user; if they agree, repeat the call with confirm: true."
 )
 DECLINED = "The user did not agree to the cost of this video. Nothing was sent to {backend}. Do not submit it again."
@@ -63,12 +63,14 @@ class Confirmation:
             raise Forbidden(
                 self._backend.say(UNCONFIRMED.format(price=self._price_text, limit=self._limit_text(limit)))
             )
-        number = self._answered_question(call, request)
-        if number is None:
+        question_id = self._answered_question(call, request)
+        if question_id is None:
             raise self._question(call, request, limit)
         if not _is_accepted(call.round.responses.get(NAME)):
             raise Forbidden(self._backend.say(DECLINED))
-        return request if request.idempotency_key is not None else replace(request, idempotency_key=f"confirm-{number}")
+        if request.idempotency_key is not None:
+            return request
+        return replace(request, idempotency_key=f"confirm-{question_id}")
 
     @property
     def _price_text(self) -> str:
@@ -78,7 +80,7 @@ class Confirmation:
         return str(Money(limit, self._price.unit if self._price is not None else ""))
 
     def _answered_question(self, call: Call, request: GenerationRequest) -> str | None:
-        """Return the number of the question to which this call responds.
+        """Return the random id of the question to which this call responds.
 
         None if the call has no response, or one that is late, or for another generation or idempotency key.
         """
@@ -98,7 +100,7 @@ class Confirmation:
         }
         sealed = self._sealer.seal(PURPOSE, state, call.caller.principal.subject)
         price, threshold = self._price_text, self._limit_text(limit)
-        message = f"This video costs {price}. Your team has videos above {threshold} confirmed. Start it?"
+        message = f"This video costs {price}. Your team requires confirmation above {threshold}. Start this video?"
         answer = {"type": "boolean", "title": "Start this video", "default": False}
         schema = {"type": "object", "properties": {NAME: answer}, "required": [NAME]}
         params = {"mode": "form", "message": message, "requestedSchema": schema}

@@ -75,10 +75,10 @@ class CallerQuota:
         self._unaccepted_in_use = 0
         self.in_use = 0
 
-    def take(self, owner: str, amount: int = 1, begun: int = 0) -> bool:
+    def take(self, owner: str, amount: int = 1, already_taken: int = 0) -> bool:
         """Take `amount` for `owner`, and return whether the quota allowed it.
 
-        `begun` is the amount that was taken for the same request before.
+        `already_taken` is the amount that was taken for the same request before.
         """
         is_accepted = self._is_accepted(owner)
         if is_accepted and owner in self._unaccepted:
@@ -88,7 +88,7 @@ class CallerQuota:
             is_accepted or self._unaccepted_in_use + amount <= self._unreserved_for_unaccepted
         )
         if held > self._limits.per_caller or not (
-            fits_without_reserve or self._may_use_reserve(held, amount, begun, is_accepted=is_accepted)
+            fits_without_reserve or self._may_use_reserve(held, amount, already_taken, is_accepted=is_accepted)
         ):
             self._on_refusal()
             return False
@@ -105,14 +105,14 @@ class CallerQuota:
         """Return the amount that `owner` holds."""
         return self._held.get(owner, 0)
 
-    def _may_use_reserve(self, held: int, amount: int, begun: int, *, is_accepted: bool) -> bool:
+    def _may_use_reserve(self, held: int, amount: int, already_taken: int, *, is_accepted: bool) -> bool:
         """Return whether a caller may take `amount` from the reserve; `held` is its total afterwards."""
         limits = self._limits
         if not amount:
             return True
         if is_accepted:
             free = limits.total - self.in_use
-            is_only_request = held == begun + amount <= (free + begun) // SHARE_OF_FREE
+            is_only_request = held == already_taken + amount <= (free + already_taken) // SHARE_OF_FREE
         else:
             free = min(self._max_in_use_for_unaccepted - self.in_use, limits.unaccepted - self._unaccepted_in_use)
             is_only_request = False

@@ -14,7 +14,10 @@ from typing import Protocol
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 
 SHARE_OF_ONE_CALLER = 9
-"""The requests of one token may hold at most 1/SHARE_OF_ONE_CALLER of the budget: by default, 100 waiting calls."""
+"""The requests of one token may hold at most 1/SHARE_OF_ONE_CALLER of the budget.
+
+By default, that is enough for 100 waiting calls.
+"""
 
 SHARE_OF_CONNECTIONS = 8
 """1/SHARE_OF_CONNECTIONS of the budget is reserved for connections."""
@@ -71,9 +74,12 @@ class MemoryBudget(CallerQuota):
         self._owners: dict[Holder, str] = {}
         self.held = 0
 
-    def take(self, owner: str, amount: int = 1, begun: int = 0) -> bool:
-        """Take `amount` bytes for a request, and return whether the limits allow it. Close connections if necessary."""
-        is_taken = super().take(owner, amount, begun)
+    def take(self, owner: str, amount: int = 1, already_taken: int = 0) -> bool:
+        """Take `amount` bytes for a request, and return whether the limits allow it. Close connections if necessary.
+
+        `already_taken` is the number of bytes that the same request holds.
+        """
+        is_taken = super().take(owner, amount, already_taken)
         if is_taken and self.held:
             self._make_room()
         return is_taken

@@ -21,8 +21,8 @@ class PurchaseRequest:
     """A request to buy one generation.
 
     Attributes:
-        owners: the owner of the purchase: the caller's team, or the caller's name under each secret key of the service,
-            starting with the current one.
+        owners: the ids of the owner of the purchase: the id of the caller's team; outside of teams, a keyed hash of the
+            caller's token for each secret key of the service, the current one first.
         action: the kind of command, `generate` or `extend`.
         fingerprint: a hash of the tool and its arguments, without `idempotency_key` and `retry_unknown`.
         idempotency_key: the caller's key; None if the call has none.
@@ -40,7 +40,7 @@ class PurchaseRequest:
 
     @property
     def owner(self) -> str:
-        """The current name of the owner of the purchase."""
+        """The current id of the owner of the purchase."""
         return self.owners[0]
 
     @property
@@ -55,7 +55,7 @@ class PurchaseRequest:
 
     @property
     def key_owners(self) -> Iterable[str]:
-        """The name of the idempotency key's owner under each secret key. A member has the same name under all."""
+        """The ids of the idempotency key's owner, one for each secret key. A member's only id is repeated endlessly."""
         return self.owners if self.member is None else repeat(self.member)
 
 

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from app.domain.access import Scope
 from app.domain.oauth import OAuthError, is_our_resource, matches_challenge, narrowed_scopes, scopes_at
@@ -37,7 +38,7 @@ class IssuedTokens:
 
 
 class TokenService:
-    """Issues and revokes tokens. Every method raises OAuthError and DatabaseUnavailable."""
+    """Issues and revokes tokens. Every method raises DatabaseUnavailable."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts that tokens depend on
         self,
@@ -138,7 +139,7 @@ class TokenService:
             is_done = await self._store.grants.renew_access(grant, new)
         return IssuedTokens(access, refresh, self._lifetimes.access, scopes) if is_done else None
 
-    async def _refuse(self, grant: Grant, judgement: RefreshJudgement) -> None:
+    async def _refuse(self, grant: Grant, judgement: RefreshJudgement) -> NoReturn:
         self._telemetry.refreshed(judgement)
         if judgement is RefreshJudgement.REPLAYED:
             await self._end(grant.id, RevokeReason.REPLAY)

@@ -8,7 +8,7 @@ from datetime import date
 
 from app.domain.calendar import Window
 from app.domain.money import Money
-from app.ports.budgets import BudgetOwner, Budgets, BudgetTerms, OwnedUse, SpendingGroup, Usage
+from app.ports.budgets import BudgetOwner, Budgets, BudgetTerms, OwnedBudget, SpendingGroup, Usage
 from app.ports.directory import NotAllowed
 from app.ports.sealing import SecretMaker
 from app.services.teams.administration import TeamAdmin
@@ -37,13 +37,13 @@ class BudgetAdministration:
         self._secrets = secrets
         self._price = price
 
-    async def budgets(self, admin: TeamAdmin) -> list[OwnedUse]:
+    async def budgets(self, admin: TeamAdmin) -> list[OwnedBudget]:
         """Return every budget of the team."""
         return await self._budgets.of_team(admin.team.name)
 
     async def set(
         self, admin: TeamAdmin, owner: BudgetOwner, window: Window, limit: Limit
-    ) -> tuple[OwnedUse, str | None]:
+    ) -> tuple[OwnedBudget, str | None]:
         """Set a budget. Return it, and the secret that signs its alerts, or None if the budget has no alert URL.
 
         Raises NotAllowed if the backend names no price or the team has MAX_BUDGETS, and OtherSecretKey.
@@ -61,14 +61,14 @@ class BudgetAdministration:
         terms = BudgetTerms(Money(limit.amount, self._price.unit), window, limit.is_soft, alert)
         return await self._budgets.set(owner, terms, admin.actor), secret
 
-    async def increase(self, admin: TeamAdmin, owner: BudgetOwner, window: Window, by: int, until: date) -> OwnedUse:
+    async def increase(self, admin: TeamAdmin, owner: BudgetOwner, window: Window, by: int, until: date) -> OwnedBudget:
         """Increase a budget by `by` millionths until the end of the day `until` in the team's time zone.
 
         The increase replaces an earlier one.
         """
         return await self._budgets.increase(owner, window, by=by, until=until, actor=admin.actor)
 
-    async def remove(self, admin: TeamAdmin, owner: BudgetOwner, window: Window) -> OwnedUse:
+    async def remove(self, admin: TeamAdmin, owner: BudgetOwner, window: Window) -> OwnedBudget:
         """Remove a budget, and return its last state."""
         return await self._budgets.remove(owner, window, admin.actor)
 

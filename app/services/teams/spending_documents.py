@@ -12,7 +12,7 @@ from app.domain.budget import UnsettledEntry
 from app.domain.calendar import Window, utc_text
 from app.domain.money import amount_text
 from app.domain.teams import AuditEntry
-from app.ports.budgets import OwnedUse, Spending, SpendingGroup, Usage
+from app.ports.budgets import OwnedBudget, Spending, SpendingGroup, Usage
 from app.ports.rate_limits import OwnedLimits
 from app.services.teams.documents import iso_time_or_none
 
@@ -107,7 +107,7 @@ class AuditDocument(TypedDict):
     request_id: str | None
 
 
-def budget_document(owned: OwnedUse) -> BudgetDocument:
+def budget_document(owned: OwnedBudget) -> BudgetDocument:
     """Return the document of a budget."""
     use, budget = owned.use, owned.use.budget
     is_raised = use.limit != budget.amount

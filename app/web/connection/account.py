@@ -36,7 +36,7 @@ class AccountedConnection(HttpToolsProtocol):
     _head_bytes = 0
     """Length of the header lines of the newest head."""
     _first_part_bytes = 0
-    """Length of the part of a read in which the unfinished head began. The part may include earlier requests."""
+    """Length of the input chunk in which an earlier request ended and the unfinished head began; 0 if there is none."""
     _pipelined: dict[RequestResponseCycle, list[int]]
     """For each request that waits for the responses to earlier ones: its length and its memory, in bytes."""
     _pipelined_bytes = 0
@@ -56,7 +56,7 @@ class AccountedConnection(HttpToolsProtocol):
         if self.cycle is not None and self.cycle is not self._answering:
             self.cycle.scope, self.cycle.body = {}, bytearray()  # type: ignore[typeddict-item]
             self.headers, self.scope = [], {}  # type: ignore[typeddict-item]
-        if self._answering is not None and self._disconnect is not None and not self._disconnect.has_begun:
+        if self._answering is not None and self._disconnect is not None and not self._disconnect.application_has_begun:
             self._disconnect.notify()
             self._answering.scope["headers"] = self.headers = []  # the cancelled task holds the scope for a moment
             self._answering.body = bytearray()
@@ -67,19 +67,19 @@ class AccountedConnection(HttpToolsProtocol):
 
         For requests that RequestMemoryMiddleware does not count, it includes the bytes that the application holds.
         """
-        head = 0
+        held = 0
         if self._in_head:
-            head = self._first_part_bytes + self._overhead_bytes + HEADER_BYTES * len(self.headers)
+            held = self._first_part_bytes + self._overhead_bytes + HEADER_BYTES * len(self.headers)
         elif self._in_body:
-            head = self._overhead_bytes
+            held = self._overhead_bytes
             if not self.pipeline:
-                head += self._newest_head_cost()
+                held += self._newest_head_cost()
         if self._disconnect is not None:
-            head += self._disconnect.application_bytes
-            if not self._disconnect.has_begun:
-                head += self._disconnect.head_bytes
+            held += self._disconnect.application_bytes
+            if not self._disconnect.application_has_begun:
+                held += self._disconnect.head_bytes
         body = len(self._answering.body) if self._answering is not None else 0
-        return head + body + self._pipelined_memory + self.transport.get_write_buffer_size()
+        return held + body + self._pipelined_memory + self.transport.get_write_buffer_size()
 
     def _head_cost(self, cycle: RequestResponseCycle) -> int:
         """Return an estimate of the memory of a request's head."""

@@ -17,7 +17,8 @@ class DisconnectSignal:
     Attributes:
         owner: the tenant of the request; "" until it is authenticated.
         head_bytes: memory of the request's head, in bytes.
-        has_begun: whether the application has started on the request. Until then the connection reports `head_bytes`.
+        application_has_begun: whether the application has started on the request. Until then the connection reports
+            `head_bytes`.
         pause_seconds: the connection is not read for this time after the response. Set by the application.
         application_bytes: memory of the request in the application, if the connection reports it. Set by `hold`.
 
@@ -29,7 +30,7 @@ class DisconnectSignal:
         "_on_hold",
         "_task",
         "application_bytes",
-        "has_begun",
+        "application_has_begun",
         "head_bytes",
         "owner",
         "pause_seconds",
@@ -46,7 +47,7 @@ class DisconnectSignal:
         `on_hold` is called after each change of `application_bytes`, until the connection is lost.
         """
         self.head_bytes = head_bytes
-        self.has_begun = False
+        self.application_has_begun = False
         self.pause_seconds = 0.0
         self.application_bytes = 0
         self._on_begin = on_begin or _nothing
@@ -57,7 +58,7 @@ class DisconnectSignal:
 
     def begin(self) -> None:
         """Record that the application has started on the request. The connection no longer reports `head_bytes`."""
-        self.has_begun = True
+        self.application_has_begun = True
         self._on_begin()
         self._on_begin = _nothing
 

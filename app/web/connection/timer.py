@@ -1,7 +1,7 @@
 """The timer of a connection, for deadlines that change with every request.
 
-It uses one timer handle of the event loop. A later deadline does not reschedule the handle, because that costs time:
-the handle then fires early, and is scheduled again.
+It uses one timer handle of the event loop. A later deadline does not reschedule the handle, because rescheduling
+costs time. The handle then fires early, and is scheduled again.
 """
 
 import asyncio

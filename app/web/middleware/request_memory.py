@@ -123,7 +123,7 @@ class RequestMemory:
 
     def take(self, amount: int) -> None:
         """Take `amount` bytes from the quota. Raises _QuotaExceeded if the quota does not allow it."""
-        if not self._quota.take(self._subject, amount, begun=self.amount):
+        if not self._quota.take(self._subject, amount, already_taken=self.amount):
             raise _QuotaExceeded
         self.amount += amount
 
@@ -166,7 +166,7 @@ class RequestMemory:
         more = RESPONSE_FACTOR * self.response_bytes - self._covered_response_memory
         if more <= 0:
             return
-        if self._quota.take(self._subject, more, begun=self.amount):
+        if self._quota.take(self._subject, more, already_taken=self.amount):
             self._covered_response_memory += more
             self.amount += more
         elif amount > SMALL_PART_BYTES:

@@ -25,8 +25,9 @@ UNCERTAIN_URL_NOTE = (
 
 WITH_HEADER = "Add this URL to your agent platform, with {tokens}:"
 BY_SIGN_IN = "Add this URL to your agent platform and press Connect. You sign in with {login}:"
-SIGN_IN_CUSTODY = (
-    "An app that you connect gets a token of this service, never one of {login}. See and end what is connected on"
+SIGN_IN_HANDLING = (
+    "An app that you connect gets a token of this service, never one of {login}. You can see and end these "
+    "connections on"
 )
 
 
@@ -49,9 +50,9 @@ def page(  # noqa: PLR0913 - the facts that the page shows
     account = f' <a href="{escape(base_url)}/account">your account page</a>.'
     return _template().substitute(
         how=escape((WITH_HEADER if identity_provider_name is None else BY_SIGN_IN).format(**names)),
-        token=escape(tokens.custody)
+        token=escape(tokens.handling)
         if identity_provider_name is None
-        else escape(SIGN_IN_CUSTODY.format(**names)) + account,
+        else escape(SIGN_IN_HANDLING.format(**names)) + account,
         connect="" if identity_provider_name is None else _connect_section(url),
         setup="Set it up"
         if identity_provider_name is None
@@ -82,8 +83,8 @@ def _sandbox_notice() -> str:
     return f'<div class="notice">{escape(SANDBOX_NOTE)}<ul>{words}</ul></div>'
 
 
-def _client(name: str, where: str, paste: str) -> str:
-    return f"<h3>{escape(name)} <small>{escape(where)}</small></h3><pre><code>{escape(paste)}</code></pre>"
+def _client(name: str, steps: str, paste: str) -> str:
+    return f"<h3>{escape(name)} <small>{escape(steps)}</small></h3><pre><code>{escape(paste)}</code></pre>"
 
 
 def _tool_row(tool: LumaTool) -> str:

@@ -76,8 +76,8 @@ def test_the_only_request_of_a_caller_may_grow_in_the_reserve_and_a_second_one_m
     quota = quota_for_accepted(1000, 250)
     assert all(quota.take(name, 250) for name in "xyz")
     assert quota.take("honest", 10)
-    assert quota.take("honest", 31, begun=10), "41 of the 250 that are free without it"
-    assert not quota.take("honest", 1, begun=41)
+    assert quota.take("honest", 31, already_taken=10), "41 of the 250 that are free without it"
+    assert not quota.take("honest", 1, already_taken=41)
     assert not quota.take("honest", 10)
     assert quota.take("newcomer", 7)
 

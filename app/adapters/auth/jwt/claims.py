@@ -33,14 +33,14 @@ class ClaimNames:
         team: the claim with the name of a team, or with a list of names, one of which is a team.
         member: the claim with the person's name, which lists of members show.
         scopes: claims with scopes, each a list or a text that separates scopes by spaces.
-        granted: the scopes of this service, by the issuer's names for them.
+        scopes_by_name: the scopes of this service, by the issuer's names for them. Other names are ignored.
 
     """
 
     team: str
     member: str
     scopes: tuple[str, ...]
-    granted: Mapping[str, Scope]
+    scopes_by_name: Mapping[str, Scope]
 
 
 def check_claims(claims: Claims, audiences: frozenset[str], now: float) -> None:
@@ -54,7 +54,7 @@ def check_claims(claims: Claims, audiences: frozenset[str], now: float) -> None:
         raise TokenRefused(TokenFault.CLAIMS)
     if not audiences & audiences_of(claims):
         raise TokenRefused(TokenFault.AUDIENCE)
-    check_times(claims, now)
+    check_times_and_subject(claims, now)
 
 
 def audiences_of(claims: Claims) -> frozenset[str]:
@@ -62,7 +62,7 @@ def audiences_of(claims: Claims) -> frozenset[str]:
     return frozenset(_texts(claims.get("aud")))
 
 
-def check_times(claims: Claims, now: float) -> None:
+def check_times_and_subject(claims: Claims, now: float) -> None:
     """Raise TokenRefused unless a token with these claims is valid at `now` (Unix seconds), and `sub` is acceptable.
 
     `sub` must be printable ASCII of at most MAX_SUBJECT_LENGTH characters.
@@ -100,7 +100,8 @@ def person_of(claims: Claims, names: ClaimNames) -> Person:
 def scopes_of(claims: Claims, names: ClaimNames) -> frozenset[Scope]:
     """Return the scopes that a token grants. Scopes of other services are left out."""
     scope_lists = (_words(claims.get(claim)) for claim in names.scopes)
-    return frozenset(names.granted[name] for scopes in scope_lists for name in scopes if name in names.granted)
+    known = names.scopes_by_name
+    return frozenset(known[name] for scopes in scope_lists for name in scopes if name in known)
 
 
 def _valid_name_or_none(name: str) -> str | None:
