@@ -65,8 +65,8 @@ class StdioRequestContext:
         """Return a new id with the number of the request."""
         return f"stdio-{next(self._numbers)}"
 
-    def delay_next_read(self, _ctx: Context) -> None:
-        """Do nothing: there are no other clients to protect by delaying reads of this connection."""
+    async def hold_back_refusal(self, _ctx: Context) -> None:
+        """Do nothing: there are no other clients to protect."""
 
     def placeholder_for(self, _ctx: Context, value: Json) -> Any:
         """Return `value` decoded, because stdio has no middleware that replaces placeholders."""

@@ -33,7 +33,6 @@ from app.web.auth.protected_resource import metadata_routes, protected_resource
 from app.web.auth.scope_guard import ScopeGuard
 from app.web.callbacks import callback_route
 from app.web.connection.limits import CONNECTION_LIMITS, ConnectionLimits
-from app.web.connection.refusal_pace import RefusalPace
 from app.web.mcp_endpoint import McpEndpoint, wants_progress
 from app.web.metrics_port import metrics_app
 from app.web.middleware.bearer_auth import BearerAuthMiddleware
@@ -54,6 +53,7 @@ from app.web.middleware.request_memory import RequestMemoryMiddleware
 from app.web.middleware.trusted_host import AllowList, PageTrustedHostMiddleware, TrustedHostMiddleware
 from app.web.pages.landing import page
 from app.web.readiness import Readiness
+from app.web.refusal_pace import RefusalPace
 from app.web.request_context import HttpRequestContext
 from app.web.routes import NO_SIGN_IN, error_handler, metrics_route, page_route, probe_routes
 from app.web.server_card import card_routes, server_card
@@ -130,13 +130,15 @@ def create_app(
     *,
     extend_server: Callable[[Server[Any]], None] = lambda _server: None,
     needs_stream: Callable[[bytes], bool] = wants_progress,
+    pace: RefusalPace | None = None,
 ) -> ASGIApp:
     """Return the application. Its lifespan opens and closes `assembly`.
 
     The conformance tests pass `extend_server`, which adds handlers to the MCP server, and `needs_stream`, which
-    returns whether the request with a given body is answered with a stream.
+    returns whether the request with a given body is answered with a stream. Tests pass `pace`, which holds back
+    refusals.
     """
-    pace = RefusalPace()
+    pace = pace or RefusalPace()
     mcp_server = build_mcp_server(settings, assembly, HttpRequestContext(pace))
     mcp_server.server.middleware += [mcp_server.call_handler.middleware, mcp_server.request_log]
     extend_server(mcp_server.server)

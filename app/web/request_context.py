@@ -11,11 +11,11 @@ from app.mcp_server.tools.json_bytes import Json
 from app.mcp_server.tools.tool_filter import ToolFilter
 from app.ports.auth import Caller
 from app.web.asgi import header
-from app.web.connection.refusal_pace import REFUSED_CALL_COST, RefusalPace
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.raw_json import PENDING_VALUES, PendingValues
 from app.web.middleware.request_id import REQUEST_ID
 from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
+from app.web.refusal_pace import REFUSED_CALL_COST, RefusalPace
 from app.web.tool_filter import READ_ONLY_KEY, tool_filter_of
 
 _PRODUCT = re.compile(r"[^/\s(]+")
@@ -49,9 +49,9 @@ class HttpRequestContext:
         """Return the id that the response's X-Request-ID header shows."""
         return cast("str", _scope(ctx)[REQUEST_ID])
 
-    def delay_next_read(self, ctx: Context) -> None:
-        """Read the next request of the connection later, because this tool call was refused."""
-        self._pace.delay_next_read(_scope(ctx), REFUSED_CALL_COST)
+    async def hold_back_refusal(self, ctx: Context) -> None:
+        """Wait until the refusal of this tool call may be sent."""
+        await self._pace.hold_back(_scope(ctx), REFUSED_CALL_COST)
 
     def placeholder_for(self, ctx: Context, value: Json) -> str:
         """Return a placeholder that RawJsonMiddleware replaces by `value`.

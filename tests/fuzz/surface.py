@@ -17,8 +17,8 @@ from app.composition.mcp_server import build_mcp_server
 from app.mcp_server.prompts import PROMPTS
 from app.settings import Settings
 from app.web.app import MCP_PATHS, _routes
-from app.web.connection.refusal_pace import RefusalPace
 from app.web.readiness import Readiness
+from app.web.refusal_pace import RefusalPace
 from app.web.request_context import HttpRequestContext
 
 Schema = Mapping[str, Any]

@@ -90,8 +90,8 @@ class RequestContext(Protocol):
         """Return the id of this request in the log."""
         ...
 
-    def delay_next_read(self, ctx: Context) -> None:
-        """Delay reading the connection's next request, because this one exceeds a limit."""
+    async def hold_back_refusal(self, ctx: Context) -> None:
+        """Wait until the refusal of this request may be sent, so that its client comes again later."""
         ...
 
     def placeholder_for(self, ctx: Context, value: Json) -> Any:
@@ -196,7 +196,7 @@ class ToolCallHandler:
                 record.outcome = "asked"
                 return self._question_result(exc)
             if answer.is_refused if isinstance(answer, ToolResult) else isinstance(answer, RateLimited | Unauthorized):
-                self._context.delay_next_read(ctx)
+                await self._context.hold_back_refusal(ctx)
             try:
                 result = await self._result(ctx, caller, answer)
             except RateLimited as exc:  # the result exceeds the caller's memory quota

@@ -19,21 +19,22 @@ class DisconnectSignal:
         head_bytes: memory of the request's head, in bytes.
         application_has_begun: whether the application has started on the request. Until then the connection reports
             `head_bytes`.
-        pause_seconds: the connection is not read for this time after the response. Set by the application.
+        disconnected: set when the client has disconnected.
+        answer_until: time until which the response may be held back. RefusalPace sets and reads it; None before.
         application_bytes: memory of the request in the application, if the connection reports it. Set by `hold`.
 
     """
 
     __slots__ = (
-        "_is_disconnected",
         "_on_begin",
         "_on_hold",
         "_task",
+        "answer_until",
         "application_bytes",
         "application_has_begun",
+        "disconnected",
         "head_bytes",
         "owner",
-        "pause_seconds",
     )
 
     def __init__(
@@ -48,11 +49,11 @@ class DisconnectSignal:
         """
         self.head_bytes = head_bytes
         self.application_has_begun = False
-        self.pause_seconds = 0.0
         self.application_bytes = 0
         self._on_begin = on_begin or _nothing
         self._on_hold = on_hold or _nothing
-        self._is_disconnected = False
+        self.disconnected = asyncio.Event()
+        self.answer_until: float | None = None
         self.owner = ""
         self._task: asyncio.Task[object] | None = None
 
@@ -78,19 +79,19 @@ class DisconnectSignal:
 
     def notify(self) -> None:
         """Record that the client has disconnected, and cancel the task if it runs."""
-        self._is_disconnected = True
+        self.disconnected.set()
         if self._task is not None:
             self._task.cancel()
 
     async def while_connected(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Run `app` in the current task until the client disconnects. Other cancellations propagate."""
-        if self._is_disconnected:
+        if self.disconnected.is_set():
             return
         self._task = task = asyncio.current_task()
         try:
             await app(scope, receive, send)
         except asyncio.CancelledError:
-            if not self._is_disconnected or task is None or task.uncancel() > 0:
+            if not self.disconnected.is_set() or task is None or task.uncancel() > 0:
                 raise
         finally:
             self._task = None

@@ -100,8 +100,6 @@ class DisconnectAwareProtocol(PacedConnection):
     """Bytes that have not arrived yet of a body after an Upgrade header. They bypass the parser."""
     _refusal: BadMessage | None = None
     """The exception raised in a parser callback. It is stored because httptools raises another one instead."""
-    _pause_timer: asyncio.TimerHandle | None = None
-    """Ends a pause in reading after a refusal."""
     _timer: ConnectionTimer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -407,10 +405,6 @@ class DisconnectAwareProtocol(PacedConnection):
         elif self.flow.write_paused:
             self._set_idle_kind(IdleKind.UNREAD_RESPONSE)
             self.flow.pause_reading()  # until the client has read the response; resume_writing resumes it
-        elif self._disconnect is not None and self._disconnect.pause_seconds:
-            self.flow.pause_reading()
-            self._set_idle_kind(IdleKind.ANSWERED)
-            self._pause_timer = self.loop.call_later(self._disconnect.pause_seconds, self._start_next)
         else:
             self._start_next()
 
@@ -466,8 +460,6 @@ class DisconnectAwareProtocol(PacedConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Signal the disconnect to the request that is being answered. Pipelined requests are dropped."""
         self._timer.close()
-        if self._pause_timer is not None:
-            self._pause_timer.cancel()
         if self._disconnect is not None:
             self._disconnect.detach()  # the application may still run, and this connection counts nothing any more
         self._leave_limits()

@@ -20,8 +20,8 @@ from app.adapters.auth.bearer_token import bearer_token
 from app.services.limits.memory_budget import MemoryBudget
 from app.web.asgi import header
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
-from app.web.connection.refusal_pace import RefusalPace
 from app.web.middleware.request_memory import HEAD_ALLOWANCE_BYTES, refuse
+from app.web.refusal_pace import RefusalPace
 
 CONTENTION_SECONDS = 0.25
 """Scheduling stays on for this time after two consecutive requests of different clients."""
@@ -215,7 +215,7 @@ class RequestQueue:
     ) -> None:
         """Count in `memory`. `owner_of` returns the tenant of a client key.
 
-        `on_refusal` receives the status of each refusal, and `pace` slows refused clients down.
+        `on_refusal` receives the status of each refusal, and `pace` holds them back.
         """
         self._memory = memory
         self._pace = pace
@@ -230,7 +230,7 @@ class RequestQueue:
         amount = 0 if is_uncounted else QUEUED_REQUEST_BYTES + head_bytes
         owner = self._owner_of(client_key)
         if not self._memory.take(owner, amount):
-            self._pace.delay_next_read(scope)
+            await self._pace.hold_back(scope)
             await refuse(send, self._on_refusal)
             return False
         try:
@@ -244,7 +244,7 @@ class RequestQueue:
         amount = scope[DISCONNECT_SIGNAL].head_bytes - HEAD_ALLOWANCE_BYTES
         owner = self._owner_of(client_key)
         if not self._memory.take(owner, amount):
-            self._pace.delay_next_read(scope)
+            await self._pace.hold_back(scope)
             await refuse(send, self._on_refusal)
             return
         try:

@@ -11,7 +11,7 @@ from app.mcp_server.tools.arguments import NoArguments
 from app.mcp_server.tools.definition import STATIC, Call, LumaTool, bind
 from app.mcp_server.tools.results import ActionsView
 from app.mcp_server.tools.tool_result import ToolResult, tool_result
-from app.web.connection.refusal_pace import RefusalPace
+from app.web.refusal_pace import RefusalPace
 from app.web.request_context import HttpRequestContext
 from tests.support.service import settings
 

@@ -10,9 +10,8 @@ from mcp.server.lowlevel import Server
 from starlette.types import Message, Receive, Scope, Send
 
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
-from app.services.limits.memory_budget import SHARE_OF_ONE_CALLER, MemoryBudget
+from app.services.limits.memory_budget import MemoryBudget
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
-from app.web.connection.refusal_pace import MAX_PAUSE_SECONDS, REFUSALS_PER_SECOND, RefusalPace
 from app.web.mcp_endpoint import McpEndpoint
 from app.web.middleware.bearer_auth import CALLER
 from app.web.middleware.fair_scheduling import (
@@ -26,6 +25,7 @@ from app.web.middleware.fair_scheduling import (
     client_key_of,
 )
 from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
+from app.web.refusal_pace import RefusalPace
 from tests.support.callers import caller
 from tests.support.clock import HandClock
 
@@ -240,33 +240,6 @@ def test_a_token_is_one_client_in_any_spelling_of_its_header(written: str) -> No
 def test_requests_without_a_token_are_one_client(written: str | None) -> None:
     headers = [] if written is None else [(b"authorization", written.encode())]
     assert client_key_of({"type": "http", "path": "/mcp", "headers": headers}) == ""
-
-
-async def test_reading_of_refused_connections_is_resumed_one_after_the_other(clock: HandClock) -> None:
-    queue = RequestQueue(
-        MemoryBudget(SHARE_OF_ONE_CALLER * QUEUED_REQUEST_BYTES - 1), str, REFUSED.append, RefusalPace(clock)
-    )
-    refused = [DisconnectSignal() for _ in range(1000)]
-    for one in refused:
-        scope: Scope = {"type": "http", "path": "/mcp", "headers": [], DISCONNECT_SIGNAL: one}
-        assert not await queue.wait_or_refuse(FairScheduler(nobody_accepted), "", scope, _nothing)
-    pauses = [one.pause_seconds for one in refused]
-    assert pauses == pytest.approx([number / REFUSALS_PER_SECOND for number in range(1, 1001)], abs=1e-3)
-    clock.advance(10)
-    again = DisconnectSignal()
-    await queue.wait_or_refuse(FairScheduler(nobody_accepted), "", {**scope, DISCONNECT_SIGNAL: again}, _nothing)
-    assert again.pause_seconds == pytest.approx(1 / REFUSALS_PER_SECOND, abs=1e-3)
-
-
-async def test_the_pause_after_a_refusal_is_bounded(clock: HandClock) -> None:
-    queue = RequestQueue(
-        MemoryBudget(SHARE_OF_ONE_CALLER * QUEUED_REQUEST_BYTES - 1), str, REFUSED.append, RefusalPace(clock)
-    )
-    for _ in range(3000):
-        refused = DisconnectSignal()
-        scope: Scope = {"type": "http", "path": "/mcp", "headers": [], DISCONNECT_SIGNAL: refused}
-        await queue.wait_or_refuse(FairScheduler(nobody_accepted), "", scope, _nothing)
-    assert refused.pause_seconds == MAX_PAUSE_SECONDS
 
 
 @pytest.mark.parametrize(("head_bytes", "is_counted"), [(SMALL_PROBE_BYTES, False), (SMALL_PROBE_BYTES + 1, True)])
