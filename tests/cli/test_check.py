@@ -105,6 +105,16 @@ async def test_check_reports_missing_rights_to_the_channel(
     assert "does not give this user the rights" in said
 
 
+async def test_check_reports_that_events_do_not_arrive(
+    tmp_path: Path, backend: str, fragile_redis: RedisServer
+) -> None:
+    with fragile_redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "deaf", "on", ">word", "~*", "&*", "+@all", "-subscribe")
+    code, said = await check(tmp_path, backend, f"redis://deaf:word@127.0.0.1:{fragile_redis.port}/0")
+    assert code == 1
+    assert "delivers no events: give this user the rights" in said
+
+
 @pytest.mark.parametrize("lacks", ["eval", "publish", "get", "mget", "unlink"])
 async def test_check_and_readyz_report_each_right_that_is_missing(
     tmp_path: Path, backend: str, fragile_redis: RedisServer, clock: HandClock, lacks: str

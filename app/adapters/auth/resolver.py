@@ -8,6 +8,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import Thread
 
 from app.services.limits.fair_limiter import FairLimiter, Shares
@@ -28,12 +29,24 @@ def system_addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in records))
 
 
+def _start_thread(run: Callable[[], None]) -> None:
+    Thread(target=run, name="resolver", daemon=True).start()
+
+
 class Resolver:
     """Resolves names in daemon threads, which do not keep the process from ending."""
 
-    def __init__(self, look_up: Callable[[str, int], list[str]] = system_addresses) -> None:
-        """`look_up` resolves one name and may block."""
+    def __init__(
+        self,
+        look_up: Callable[[str, int], list[str]] = system_addresses,
+        start_thread: Callable[[Callable[[], None]], None] = _start_thread,
+    ) -> None:
+        """`look_up` resolves one name and may block.
+
+        `start_thread` runs a function in a new thread. It raises RuntimeError if the system allows no more threads.
+        """
         self._look_up = look_up
+        self._start_thread = start_thread
         self._places = FairLimiter(PLACES, lambda _tenant: True)
         self._waiting = 0
 
@@ -54,7 +67,10 @@ class Resolver:
         loop = asyncio.get_running_loop()
         addresses: asyncio.Future[list[str]] = loop.create_future()
         addresses.add_done_callback(lambda _done: self._places.give_back(holder, accepted=accepted))
-        Thread(target=self._resolve, args=(host, port, loop, addresses), name="resolver", daemon=True).start()
+        try:
+            self._start_thread(partial(self._resolve, host, port, loop, addresses))
+        except RuntimeError as exc:
+            _set_outcome(addresses, OSError(str(exc)))
         return await asyncio.shield(addresses)
 
     def _resolve(

@@ -87,8 +87,9 @@ def _show(admin: Administrator, owned: OwnedBudget, verb: str, until: str = "") 
 
 def _sentence(owned: OwnedBudget, verb: str, until: str = "") -> str:
     use, unit = owned.use, owned.use.budget.unit
-    # "team of team x" becomes "team x".
-    owner = f"{_owner_text(owned.owner)} of team {owned.owner.team}".replace("team of ", "")
+    team = f"team {owned.owner.team}"
+    is_of_team = owned.owner == BudgetOwner(owned.owner.team)
+    owner = team if is_of_team else f"{_owner_text(owned.owner)} of {team}"
     amounts = f"{Money(use.limit, unit)}, {Money(use.left, unit)} left"
     return f"{verb} the {use.budget.window} budget of {owner}{until}: {amounts}."
 

@@ -36,6 +36,8 @@ ADVICE = {
 
 def explained(exc: StoreUnavailable) -> str:
     """Return the meaning of `exc` for operators, as the end of a sentence that begins with the name of the store."""
+    if isinstance(exc, ChannelSilent):
+        return "delivers no events: give this user the rights that docs/redis.md lists, or try again shortly"
     if isinstance(exc, StoreRefuses):
         return ADVICE.get(str(exc), f"refuses ({exc})")
     return f"does not answer ({exc})"

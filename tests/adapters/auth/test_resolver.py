@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -41,6 +41,16 @@ async def test_addresses_and_errors_reach_the_caller() -> None:
     assert await resolve("client.example.com", 443) == ["address of client.example.com:443"]
     with pytest.raises(OSError, match="no such name"):
         await resolve("unknown.example.com", 443)
+
+
+async def test_a_look_up_without_a_thread_fails_and_leaves_its_place() -> None:
+    def start_none(_run: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    resolve = Resolver(Names(), start_none)
+    for _ in range(PLACES.places + 1):
+        with pytest.raises(OSError, match="thread"):
+            await resolve("client.example.com", 443)
 
 
 async def test_the_system_resolves_by_default() -> None:
