@@ -109,6 +109,17 @@ async def test_the_batch_limit_of_the_settings_is_in_the_schema_and_the_descript
     assert "17" in (tool.description or "")
 
 
+async def test_the_batch_says_how_many_ids_are_wise() -> None:
+    ids = build_catalog(200, ACEDATACLOUD)[0].published().input_schema["properties"]["task_ids"]
+    assert "up to 50" in ids["description"], "the number of tasks whose result most clients show uncut"
+
+
+async def test_the_instructions_name_the_cure_for_a_time_out(service: Service) -> None:
+    discovered = (await service.request("server/discover"))["result"]
+    assert "smaller wait_seconds" in discovered["instructions"]
+    assert "never submit again" in discovered["instructions"]
+
+
 async def test_every_result_fits_the_schema_that_was_published(service: Service, time: HandClock) -> None:
     schemas = {tool["name"]: tool["outputSchema"] for tool in await listed(service)}
     image = "https://images.example.com/a.png"
