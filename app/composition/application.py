@@ -42,6 +42,7 @@ from app.services.limits.memory_budget import MemoryBudget
 from app.services.limits.rate_limits import RateLimits
 from app.services.limits.refused_tokens import RefusedTokens
 from app.services.limits.token_status import TokenStatusCache
+from app.services.limits.work_turns import WorkTurns
 from app.services.polling.registry import PollerRegistry
 from app.services.polling.waiter import TaskWaiter
 from app.services.purchases.callbacks import Callbacks
@@ -73,6 +74,7 @@ class Assembly:
         flights: the fetches from the backend that are in flight, shared by equal requests.
         listeners: the quota of `subscriptions/listen` streams.
         submitted: the list of a caller's submissions, read from the database.
+        work_turns: the turns of costly work on many tasks.
         rate_limits: the rate limits of teams, members and keys.
         refused_tokens: the throttle of refused tokens, by network address.
         request_memory: the memory budget of requests and connections.
@@ -102,6 +104,7 @@ class Assembly:
     usage: UsageReports
     request_memory: MemoryBudget
     token_status: TokenStatusCache
+    work_turns: WorkTurns
     rate_limits: RateLimits
     refused_tokens: RefusedTokens
     sandbox: Sandbox | None
@@ -243,6 +246,7 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         usage=build_usage(persistence, turns.reads, description, clocks),
         request_memory=build_memory_budget(settings, description, refusals, backend_limits),
         token_status=token_status,
+        work_turns=backend_limits.work_turns,
         rate_limits=rate_limits,
         refused_tokens=build_refused_tokens(settings, authenticator, token_status, metrics, clocks),
         sandbox=sandbox,

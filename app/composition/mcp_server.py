@@ -55,7 +55,7 @@ def tool_handlers(settings: Settings, assembly: Assembly, lists: ToolLists) -> d
     """Return the handler of each tool, by the name of the tool."""
     backend, media_url = assembly.backend.description, media_url_of(assembly.sandbox)
     own_hosts = hosts_in([*settings.hosts(), *((media_url,) if media_url is not None else ())])
-    tasks = TaskTools(assembly.tasks, assembly.waiter, backend, assembly.clocks.wall)
+    tasks = TaskTools(assembly.tasks, assembly.waiter, assembly.work_turns, backend, assembly.clocks.wall)
     submissions = ListTool(assembly.tasks, assembly.submitted, assembly.shared.sealer, backend)
     usage = UsageTool(assembly.tasks, assembly.usage, assembly.rate_limits, backend)
     owned = OwnedVideos(assembly.tasks, assembly.submitted, backend)

@@ -20,7 +20,6 @@ from app.observability.metrics import Metrics
 from app.ports.rate_limiter import RateLimiter
 from app.services.key_namespace import KeyNamespace, key_namespace
 from app.services.limits.backend_limits import BackendLimits
-from app.services.limits.fair_limiter import FairLimiter
 from app.services.polling.callback_trust import CallbackTrust
 from app.services.tasks.cache import TASK_KIND, TaskCache
 from app.services.tasks.circuit_breaker import FailOpenStore
@@ -80,7 +79,7 @@ def build_shared_state(
             SealedValues(TASK_KIND, keys, values),
             metrics,
             clocks,
-            backend_limits.store_reads,
+            backend_limits,
         ),
         snapshots=TaskSnapshots(
             fail_open_store, sealed_snapshots, render=render, wall_clock=clocks.wall, monotonic_clock=clocks.monotonic
@@ -105,7 +104,7 @@ def _build_cache(  # noqa: PLR0913, PLR0917 - the dependencies of the cache
     sealed_values: SealedValues,
     metrics: Metrics,
     clocks: Clocks,
-    reads: FairLimiter,
+    backend_limits: BackendLimits,
 ) -> TaskCache:
     return TaskCache(
         store,
@@ -113,7 +112,8 @@ def _build_cache(  # noqa: PLR0913, PLR0917 - the dependencies of the cache
         CachePolicy(settings.result_ttl_seconds, settings.pending_ttl_seconds),
         metrics,
         render=render,
-        reads=reads,
+        reads=backend_limits.store_reads,
+        turns=backend_limits.work_turns,
         local_bytes=LOCAL_CACHE_BYTES,
         wall_clock=clocks.wall,
     )

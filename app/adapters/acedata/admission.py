@@ -10,6 +10,7 @@ from app.domain.access import Credential
 from app.domain.errors import RateLimited, Unauthorized
 from app.ports.telemetry import Telemetry
 from app.services.limits.backend_limits import BackendLimits
+from app.services.limits.work_turns import SMALL_BODY_BYTES
 
 TOO_MANY_SUBMISSIONS = "This service has too many submissions in progress. Nothing was sent: try again shortly."
 
@@ -59,6 +60,11 @@ class BackendAdmission:
                 raise RateLimited(TOO_MANY_SUBMISSIONS) from None
             self._check_token_status(credential)
             yield
+
+    async def wait_to_decode(self, credential: Credential, size: int) -> None:
+        """Wait until a response of `size` bytes to a read may be decoded."""
+        if size > SMALL_BODY_BYTES:
+            await self._backend_limits.work_turns.wait(credential.id)
 
     def record_success(self, credential: Credential) -> None:
         """Record that AceDataCloud accepted the token."""

@@ -134,6 +134,8 @@ class RequestSender:
                 http.stream("POST", url, json=call.body, headers=headers, timeout=call.timeout) as response,
             ):
                 content = await _content(without_location(response), call.largest_response_bytes, reservation)
+                if call.is_read:
+                    await self._admission.wait_to_decode(credential, len(content))
                 return self._translate(credential, call, response, content)
         except BaseException as exc:
             outcome = _outcome_label(exc)

@@ -11,6 +11,7 @@ from app.mcp_server.tools.batch import batch_result
 from app.mcp_server.tools.definition import Call
 from app.mcp_server.tools.rendering import single_task_result
 from app.mcp_server.tools.tool_result import ToolResult
+from app.services.limits.work_turns import SMALL_BATCH, WorkTurns
 from app.services.polling.waiter import TaskWaiter
 from app.services.tasks.lookup import TaskService
 
@@ -22,9 +23,18 @@ class TaskTools:
     """The handlers of luma_get_tasks_batch and luma_get_task."""
 
     def __init__(
-        self, tasks: TaskService, waiter: TaskWaiter, backend: BackendDescription, wall_clock: Callable[[], float]
+        self,
+        tasks: TaskService,
+        waiter: TaskWaiter,
+        turns: WorkTurns,
+        backend: BackendDescription,
+        wall_clock: Callable[[], float],
     ) -> None:
-        """Read tasks with `tasks`, or with `waiter` if the call waits. `wall_clock` returns unix seconds."""
+        """Read tasks with `tasks`, or with `waiter` if the call waits. Large results are rendered in `turns`.
+
+        `wall_clock` returns unix seconds.
+        """
+        self._turns = turns
         self._tasks = tasks
         self._waiter = waiter
         self._backend = backend
@@ -35,6 +45,8 @@ class TaskTools:
         """Return many tasks. If no id has another result, raise the error of the caller's account."""
         lookup = await self._find(call, arguments.task_ids, arguments.wait_seconds)
         _raise_caller_error(lookup)
+        if len(lookup.answers) > SMALL_BATCH:
+            await self._turns.wait(call.caller.principal.subject)
         result = batch_result(lookup, self._wall_clock(), self._backend, is_full=arguments.detail == "full")
         is_refused = all(isinstance(answer, RateLimited) for answer in lookup.answers.values())
         return replace(result, is_refused=True) if is_refused else result

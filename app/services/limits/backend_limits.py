@@ -1,9 +1,10 @@
-"""Concurrency limits of this process for calls to the backend and reads of the store."""
+"""Concurrency limits of this process: calls to the backend, reads of the store, and costly work on their results."""
 
 from collections.abc import Callable
 
 from app.services.limits.fair_limiter import FairLimiter, Shares
 from app.services.limits.token_status import TokenStatusCache
+from app.services.limits.work_turns import WorkTurns
 
 READS = Shares(places=32, per_tenant=8, unaccepted=24)
 """Maximum number of concurrent reads of the backend.
@@ -34,6 +35,7 @@ class BackendLimits:
         self.reads = FairLimiter(READS, self.token_status.is_accepted)
         self.purchases = FairLimiter(purchases, self.token_status.is_accepted)
         self.store_reads = FairLimiter(STORE_READS, self.token_status.is_accepted)
+        self.work_turns = WorkTurns(self.token_status.is_accepted)
 
     @property
     def read_connections(self) -> int:

@@ -11,6 +11,7 @@ from app.ports.rendering import Renderer
 from app.ports.store import Store
 from app.ports.telemetry import Telemetry
 from app.services.limits.fair_limiter import FairLimiter
+from app.services.limits.work_turns import SMALL_BATCH, WorkTurns
 from app.services.tasks.doorkeeper import Doorkeeper
 from app.services.tasks.generational_cache import GenerationalCache
 from app.services.tasks.sealed_values import SealedValues
@@ -56,6 +57,7 @@ class TaskCache:
         *,
         render: Renderer,
         reads: FairLimiter,
+        turns: WorkTurns,
         local_bytes: int,
         wall_clock: Callable[[], float],
         longest_wait_seconds: float = MAX_WAIT_SECONDS,
@@ -63,8 +65,9 @@ class TaskCache:
         """Hold at most `local_bytes` of final tasks in this process. `wall_clock` returns unix seconds.
 
         `reads` limits concurrent reads of the store, because each may return the values of hundreds of tasks.
-        A read waits `longest_wait_seconds` for its turn.
+        A read waits `longest_wait_seconds` for its turn. Many tasks are unpacked and rendered in `turns`.
         """
+        self._turns = turns
         self._longest_wait_seconds = longest_wait_seconds
         self._store = store
         self._sealed = sealed_values
@@ -98,7 +101,10 @@ class TaskCache:
             absent = task_ids if not local else [task_id for task_id in task_ids if task_id not in local]
             if absent is not task_ids:
                 keys = [prefix + task_id for task_id in absent]
-            shared = self._unpacked(keys, absent, await self._store.get_many(keys)) if absent else {}
+            values = await self._store.get_many(keys) if absent else []
+            if len(values) > SMALL_BATCH and any(values):
+                await self._turns.wait(tenant)
+            shared = self._unpacked(keys, absent, values) if absent else {}
         finally:
             self._reads.give_back(tenant, accepted=accepted)
         if not local:
@@ -127,6 +133,8 @@ class TaskCache:
 
     async def put_many(self, tenant: str, tasks: Sequence[Task]) -> dict[str, RenderedTask]:
         """Render and cache tasks that were just read from the backend, and return them by id."""
+        if len(tasks) > SMALL_BATCH:
+            await self._turns.wait(tenant)
         now = self._wall_clock()
         rendered, values, ttl_seconds = {}, {}, {}
         for task in tasks:

@@ -17,6 +17,7 @@ from app.ports.auth import Caller
 from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.fair_limiter import FairLimiter
+from app.services.limits.work_turns import WorkTurns
 from app.services.polling.callback_trust import CallbackTrust
 from app.services.polling.poller import LOADED_TOGETHER, MAX_AWAITED, MAX_AWAITED_PER_CALLER, PollerDependencies
 from app.services.polling.registry import PollerRegistry
@@ -77,6 +78,7 @@ def registry_over(
         Notes(),
         render=render,
         reads=FairLimiter(STORE_READS, lambda _tenant: True),
+        turns=WorkTurns(lambda _tenant: True),
         local_bytes=1000,
         wall_clock=clock,
     )

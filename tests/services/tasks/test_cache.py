@@ -18,6 +18,7 @@ from app.mcp_server.tools.rendering import render
 from app.services.key_namespace import KeyNamespace
 from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.fair_limiter import FairLimiter
+from app.services.limits.work_turns import WorkTurns
 from app.services.tasks.cache import TASK_KIND, TaskCache
 from app.services.tasks.sealed_values import MAX_BYTES, SealedValues
 from app.services.tasks.stored_format import CLOCKS_DIFFER_SECONDS
@@ -47,6 +48,7 @@ def cache(
         notes or Notes(),
         render=render,
         reads=FairLimiter(STORE_READS, lambda _tenant: True),
+        turns=WorkTurns(lambda _tenant: True),
         local_bytes=local_bytes,
         wall_clock=clock,
         longest_wait_seconds=longest_wait_seconds,

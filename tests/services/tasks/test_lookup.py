@@ -21,6 +21,7 @@ from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.caller_quota import SMALL_SHARE
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.limits.token_status import REFUSED_SECONDS, TokenStatusCache
+from app.services.limits.work_turns import WorkTurns
 from app.services.tasks.access import TaskAccess
 from app.services.tasks.cache import TaskCache
 from app.services.tasks.circuit_breaker import FailOpenStore
@@ -78,9 +79,16 @@ class Services:
         notes = Notes()
         guarded = FailOpenStore(store, notes, clock)
         policy = CachePolicy(result_seconds=1000.0, pending_seconds=3.0)
-        reads = FairLimiter(STORE_READS, lambda _tenant: True)
         cache = TaskCache(
-            guarded, TASKS, policy, notes, render=render, reads=reads, local_bytes=10**6, wall_clock=clock
+            guarded,
+            TASKS,
+            policy,
+            notes,
+            render=render,
+            reads=FairLimiter(STORE_READS, lambda _tenant: True),
+            turns=WorkTurns(lambda _tenant: True),
+            local_bytes=10**6,
+            wall_clock=clock,
         )
         self.snapshots = TaskSnapshots(guarded, RECORDS, render=render, wall_clock=clock, monotonic_clock=clock)
         self.token_status = TokenStatusCache(clock)
