@@ -17,7 +17,7 @@ KIND = "rate"
 """The `kind` part of the Redis keys."""
 
 MAX_VALUE_BYTES = 4096
-"""A longer value comes from another program, and is read as an empty window. COUNT_CALL does the same."""
+"""A longer value comes from another program, and is read as an empty window, as COUNT_CALL reads it."""
 
 _COUNTS = re.compile(rb"(\d{1,15}):(\d{1,15})")
 
@@ -78,5 +78,5 @@ def _parse_reply(reply: object, limits: Sequence[RateLimit]) -> tuple[int, int]:
 
 
 def _longest_wait_ms(limit: RateLimit) -> int:
-    """Return the wait at the start of a bucket, if the newest counted bucket is BUCKETS ahead of it."""
+    """Return the wait at the start of a bucket, if the newest counted bucket is BUCKETS later."""
     return (2 * BUCKETS + 1) * (limit.window_seconds * 1000 // BUCKETS)

@@ -37,7 +37,7 @@ class IssuerClient:
         self._environment = dict(environment)
         self._tls: ssl.SSLContext | None = tls_context(environment) if issuer.startswith("https:") else None
         self._key_set_url: str | None = None
-        proxy_for(issuer, environment)
+        proxy_for(issuer, environment)  # raises EnvironmentFault now, and not in the first request
 
     async def read_keys(self) -> KeySet:
         """Return the usable keys of the issuer, at least one. Raises IssuerUnavailable."""
@@ -54,7 +54,7 @@ class IssuerClient:
     async def read_metadata(self) -> dict[str, Any]:
         """Return the issuer's metadata.
 
-        Raises IssuerUnavailable, also if their `issuer` is another one, or if they name no usable key set.
+        Raises IssuerUnavailable, also if the metadata have another `issuer`, or name no usable key set.
         """
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
