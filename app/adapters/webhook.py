@@ -41,7 +41,7 @@ class WebhookSender:
     ) -> None:
         """Unseal URLs with `vault`, and sign under `secret_keys`. `transport` replaces the network in tests.
 
-        `resolver` None means the system's resolver in eight threads that only alerts use, two of them for one team.
+        `resolver` None means the system's resolver in eight threads that only alerts use. A team has two of them at most.
         """
         self._vault = vault
         self._secret_keys = secret_keys

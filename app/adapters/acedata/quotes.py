@@ -40,7 +40,8 @@ def quotable(message: str | None, private: tuple[str, ...] = ()) -> str:
 
     The line is ASCII, but for the ellipsis at the end of a message that was cut. Return "" if the message repeats one
     of the `private` texts in any spelling, because the words around it would show what was removed. Return "" as well
-    if it has characters other than ASCII and usual typographic ones: all documented messages are in English. Raises nothing, because an error is useful without a quote.
+    if it has characters other than ASCII and usual typographic ones: all documented messages are in English. Raises
+    nothing, because an error is useful without a quote.
     """
     try:
         return _quoted(message or "", private)

@@ -1,7 +1,8 @@
 """Alerts of budgets in a transactional outbox: written with the change that crosses a threshold, and sent later.
 
-So an alert is not lost in a crash, and none is sent for a purchase that was rolled back. A process claims an alert by
-moving its due time before it sends it, so that no other process sends it meanwhile. Failed alerts are sent again.
+So an alert is not lost in a crash, and none is sent for a purchase that was rolled back. Before a process sends an
+alert, it claims the alert by moving the due time, so that no other process sends it meanwhile. Failed alerts are sent
+again.
 """
 
 import json
@@ -48,18 +49,18 @@ class SqlAlerts:
         self._batch_size = batch_size
 
     async def take_due(self, limit: int, lease_seconds: float, *, per_team: int) -> list[BudgetAlert]:
-        """Claim and return at most `limit` alerts that are due, `per_team` of each team, the longest due first.
+        """Claim and return at most `limit` due alerts, and at most `per_team` of each team, the longest due first.
 
         No alert is returned to two callers. Unless it is marked as done or rescheduled, an alert is due
         again after `lease_seconds`.
         """
         order = (budget_alerts.c.due_at, budget_alerts.c.id)
-        number = func.row_number().over(partition_by=budget_alerts.c.team_id, order_by=order).label("number")
+        rank = func.row_number().over(partition_by=budget_alerts.c.team_id, order_by=order).label("rank_in_team")
 
         async def operation(connection: AsyncConnection) -> list[BudgetAlert]:
-            due = select(budget_alerts, number).where(budget_alerts.c.due_at <= self._now()).subquery()
-            first = select(due).where(due.c.number <= per_team).order_by(due.c.due_at, due.c.id).limit(limit)
-            rows = (await connection.execute(first)).all()
+            due = select(budget_alerts, rank).where(budget_alerts.c.due_at <= self._now()).subquery()
+            query = select(due).where(due.c.rank_in_team <= per_team).order_by(due.c.due_at, due.c.id).limit(limit)
+            rows = (await connection.execute(query)).all()
             return [_alert(row) for row in rows if await self._claim(connection, row, lease_seconds)]
 
         return await self._database.run_in_transaction(operation)

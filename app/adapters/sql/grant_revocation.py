@@ -49,7 +49,7 @@ async def revoke_and_queue_metric(
     actor_of: Callable[[Grant], str],
     now: SqlClock,
 ) -> list[Grant]:
-    """Revoke grants as `revoke_where` does. Also insert a row for each, from which one replica later counts it."""
+    """Revoke grants as `revoke_where` does. Also insert a row for each, from which one replica later counts its end."""
     grants = await revoke_where(connection, condition, reason, actor_of, now)
     if grants:
         ends = [{"grant_id": grant.id, "reason": reason} for grant in grants]

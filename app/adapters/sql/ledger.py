@@ -86,7 +86,7 @@ async def mark_exhausted(
     return passed
 
 
-async def name_task(connection: AsyncConnection, attempt: str, task_id: str) -> None:
+async def record_task_id(connection: AsyncConnection, attempt: str, task_id: str) -> None:
     """Record the task id of a purchase. The outcome of the task will settle the reservation."""
     await connection.execute(update(ledger).where(ledger.c.attempt == attempt).values(task_id=task_id))
 

@@ -73,7 +73,7 @@ class SqlClients:
         await self._database.run(lambda connection: connection.execute(statement))
 
     async def of_operator(self) -> list[OAuthClient]:
-        """Return the clients that an operator has registered, by name."""
+        """Return the clients that an operator has registered, ordered by name."""
         condition = oauth_clients.c.registration == Registration.MANUAL
         query = select(oauth_clients).where(condition).order_by(oauth_clients.c.name, oauth_clients.c.id)
 

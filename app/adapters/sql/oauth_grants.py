@@ -59,7 +59,7 @@ class SqlGrants:
         async def operation(connection: AsyncConnection) -> Grant | None:
             if not (await connection.execute(statement)).rowcount:
                 return await _read_grant(connection, new.id)  # exists if an earlier attempt of this call was committed
-            if await self._count(connection, code.person_id) >= MAX_GRANTS:
+            if await self._count_active(connection, code.person_id) >= MAX_GRANTS:
                 await connection.execute(increment_version())  # before any grant, because it takes the revocation lock
             now = float((await connection.execute(select(self._now()))).scalar_one())
             grant = new_grant(code, new, lifetimes, now)
@@ -86,9 +86,9 @@ class SqlGrants:
         return await self._database.run(operation)
 
     async def rotate(self, grant: Grant, refresh: str, access: NewAccess, lifetimes: TokenLifetimes) -> bool:
-        """Replace the refresh token `grant.current` by the one with the digest `refresh`.
+        """Replace the refresh token with the digest `grant.current` by the one with the digest `refresh`.
 
-        Return False, without a change, if `grant.current` is no longer current.
+        Return False, without a change, if `grant.current` is no longer current or the grant is revoked.
         """
         now, condition = self._now(), _unchanged(grant)
         values = {
@@ -110,7 +110,10 @@ class SqlGrants:
         return await self._database.run_in_transaction(operation)
 
     async def renew_access(self, grant: Grant, access: NewAccess) -> bool:
-        """Extend the access token of the current generation. Return False if another generation is current."""
+        """Insert or extend an access token of the current generation.
+
+        Return False, without a change, if another generation is current or the grant is revoked.
+        """
         unchanged = select(oauth_grants.c.id).where(_unchanged(grant)).with_for_update()
 
         async def operation(connection: AsyncConnection) -> bool:
@@ -257,7 +260,7 @@ class SqlGrants:
             limit, surplus_ids = RevokeReason.LIMIT, oauth_grants.c.id.in_(ids)
             await revoke_and_queue_metric(connection, surplus_ids, limit, partial(_actor, limit), self._now)
 
-    async def _count(self, connection: AsyncConnection, person_id: str) -> int:
+    async def _count_active(self, connection: AsyncConnection, person_id: str) -> int:
         condition = and_(oauth_grants.c.person_id == person_id, active_grant_condition(self._now))
         return int(
             (await connection.execute(select(func.count()).select_from(oauth_grants).where(condition))).scalar_one()

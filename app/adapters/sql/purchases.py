@@ -143,7 +143,7 @@ class SqlPurchases:
         return await self._database.run_in_transaction(operation)
 
     async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
-        """Insert a purchase with its outcome, without a key, if it may not have been recorded when it was sent."""
+        """Insert a purchase with its outcome, but without its key, unless it is already recorded."""
 
         async def operation(connection: AsyncConnection) -> None:
             await _insert_if_new(connection, self._row(new).values(state=state, task_id=task_id))
@@ -225,7 +225,7 @@ class SqlPurchases:
         """Return at most `limit` purchases of `owners` with one of these outcomes, the newest first.
 
         `since` is in Unix seconds. `before` is `created_at` and `attempt` of the last purchase on the previous page.
-        `member` is the id of a member, and `member_name` a name, to which the purchases are limited.
+        `member` limits the purchases to the member with this id, `member_name` to members with this name.
         """
         conditions = [
             purchases.c.backend == self._backend,
@@ -375,23 +375,22 @@ class SqlPurchases:
 
     async def _key_holder(self, connection: AsyncConnection, new: NewPurchase) -> Purchase | None:
         """Return the purchase that holds the key of `new`, else `new` if it is already recorded, else None."""
-        key = await key_holder(connection, self._backend, new.keys)
-        attempt = new.attempt if key is None else key.attempt
+        key_row = await key_holder(connection, self._backend, new.keys)
+        attempt = new.attempt if key_row is None else key_row.attempt
         purchase = await self._first_purchase(connection, purchases.c.attempt == attempt)
-        return purchase if purchase is None or key is None else replace(purchase, request_hash=key.request_hash)
+        if purchase is None or key_row is None:
+            return purchase
+        return replace(purchase, request_hash=key_row.request_hash)
 
     async def _first_purchase(self, connection: AsyncConnection, condition: ColumnElement[bool]) -> Purchase | None:
         row = (await connection.execute(self._select().where(condition))).first()
         return None if row is None else _purchase(row)
 
     async def _execute_change(self, statement: Any) -> bool:
-        return bool(await self._count(statement))
+        """Execute a statement, and return whether it changed any row."""
 
-    async def _count(self, statement: Any) -> int:
-        """Execute a statement, and return the number of rows that it changed."""
-
-        async def operation(connection: AsyncConnection) -> int:
-            return int((await connection.execute(statement)).rowcount)
+        async def operation(connection: AsyncConnection) -> bool:
+            return bool((await connection.execute(statement)).rowcount)
 
         return await self._database.run(operation)
 

@@ -59,7 +59,7 @@ class SqlLedger:
         return await budgets_counting(connection, Spender(team_id), self._now)
 
     async def delete_old(self, seconds: float) -> int:
-        """Delete settled entries older than `seconds`, and windows that ended before. Return the number of entries."""
+        """Delete settled entries older than `seconds`, and windows that ended earlier. Return the number of entries."""
         before = self._now() - seconds
         windows = budget_windows.c.window_start < before - MAX_WINDOW_SECONDS
         await delete_in_batches(self._database, budget_windows.c.budget_id, windows, self._batch_size)

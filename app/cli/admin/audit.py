@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
         "--since",
         type=checked(lambda text: parsed_moment(text, time.time())),
         metavar="TIME",
-        help="only from then on: 2026-11-01, an ISO time, or 30d for the last",
+        help="only from then on: 2026-11-01, an ISO time, or 30d for the last 30 days",
     )
     audit.add_argument(
         "--format",
@@ -76,7 +76,8 @@ def _print(names: Mapping[str, str], page: Sequence[AuditEntry], output_format: 
 
 def _csv(names: Mapping[str, str], page: Sequence[AuditEntry], *, is_first: bool) -> list[str]:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [*audit_document({}, AuditEntry("", "", ""))], lineterminator="\n")
+    columns = [*audit_document({}, AuditEntry("", "", ""))]  # the same for every entry
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     if is_first:
         writer.writeheader()
     for entry in page:

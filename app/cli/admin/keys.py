@@ -21,10 +21,10 @@ def add_commands(commands: Any) -> None:
         type=checked(parsed_scopes),
         default=PASSTHROUGH_SCOPES,
         metavar="SCOPES",
-        help=f"read, generate and admin, separated by commas ({written_scopes(PASSTHROUGH_SCOPES)})",
+        help=f"read, generate and admin, separated by commas (default: {written_scopes(PASSTHROUGH_SCOPES)})",
     )
     create.add_argument(
-        "--expires", type=checked(parsed_lifetime), metavar="30d", help="how long the key works (for ever)"
+        "--expires", type=checked(parsed_lifetime), metavar="30d", help="how long the key works (default: for ever)"
     )
     create.add_argument("--note", type=checked(valid_note), default="", help="what the key is for")
     add_verb(verbs, "list", _list, "List the keys of a team.", "TEAM")

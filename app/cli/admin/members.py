@@ -81,9 +81,12 @@ async def _invite(admin: Administrator, args: Namespace) -> None:
 
 async def _list_invitations(admin: Administrator, args: Namespace) -> None:
     invitations = await admin.directory.invitations.of_team(args.team)
-    rows = [(one.id, time_text(one.created_at), time_text(one.expires_at), one.note) for one in invitations]
+    rows = [
+        (invitation.id, time_text(invitation.created_at), time_text(invitation.expires_at), invitation.note)
+        for invitation in invitations
+    ]
     lines = table(("invitation", "created", "expires", "note"), rows)
-    admin.output.show([invitation_document(one) for one in invitations], lines)
+    admin.output.show([*map(invitation_document, invitations)], lines)
 
 
 async def _uninvite(admin: Administrator, args: Namespace) -> None:
