@@ -92,7 +92,10 @@ class AceDataBackend:
     async def find_tasks(
         self, credential: Credential, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
     ) -> BatchResult:
-        """Read the tasks in concurrent chunks. The error of a chunk is the result for each of its ids."""
+        """Read the tasks in concurrent chunks. The error of a chunk is the result for each of its ids.
+
+        `on_send` is called just before each call is sent.
+        """
         call_counter = CallCounter(on_send)
         chunks = [self._read_chunk(credential, chunk, call_counter) for chunk in _split(task_ids, IDS_PER_CALL)]
         results: dict[str, LookupResult] = {}

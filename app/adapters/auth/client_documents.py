@@ -78,7 +78,7 @@ class HttpClientDocuments:
         return _client(client_id, fetched.content), fresh_seconds
 
     def known_keys(self, client: OAuthClient) -> Mapping[str, Any] | None:
-        """Return the client's public keys, a JSON Web Key Set, inline in its document or cached; else None."""
+        """Return the client's public keys, a JSON Web Key Set; None if they are neither in its document nor cached."""
         if client.jwks is not None:
             inline: dict[str, Any] = json.loads(client.jwks)
             return inline

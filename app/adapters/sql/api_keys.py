@@ -113,9 +113,10 @@ class SqlApiKeys:
             if (recorded := await self._find_by_digest(change.connection, new.digest)) is not None:
                 return recorded, None
             owner = await change.team(team)
+            key_member = await change.member(owner, member)
             key = ApiKey(
                 new.id,
-                (key_member := await change.member(owner, member)).id,
+                key_member.id,
                 new.hint,
                 scopes,
                 note,

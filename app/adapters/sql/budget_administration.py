@@ -42,7 +42,7 @@ class SqlBudgets:
         self._now = now
 
     async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedBudget:
-        """Set the budget of an owner for the window of `terms`, which replaces an earlier budget for the same window.
+        """Set the budget of an owner. It replaces an earlier budget for the same window (day, week or month).
 
         Raises NotThere if the team, the member or the key does not exist.
         """
@@ -103,7 +103,7 @@ class SqlBudgets:
     async def usage(self, team: str, since: date | None, by: SpendingGroup | None) -> Usage:
         """Return a team's spending since the start of the day `since`, by default the first of the current month.
 
-        The spending is in groups by `by`; None means a single group. Raises NotThere.
+        The spending is grouped by `by` and by unit; if `by` is None, by unit alone. Raises NotThere.
         """
 
         async def operation(connection: AsyncConnection) -> Usage:

@@ -35,8 +35,8 @@ async def charge_outcome(
 async def _subject(connection: AsyncConnection, entry: Row[Any]) -> str:
     """Return the names of the buying team and member as `team/member`; "" if the member no longer exists."""
     of_member = members.join(teams, teams.c.id == members.c.team_id)
-    named = select(teams.c.name.label("team"), members.c.name.label("member")).select_from(of_member)
-    names = (await connection.execute(named.where(members.c.id == entry.member_id))).first()
+    query = select(teams.c.name.label("team"), members.c.name.label("member")).select_from(of_member)
+    names = (await connection.execute(query.where(members.c.id == entry.member_id))).first()
     return "" if names is None else f"{names.team}/{names.member}"
 
 

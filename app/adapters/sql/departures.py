@@ -57,8 +57,8 @@ class SqlDepartures:
             keys = await _revoke_keys(change, named_team, member)
             await change.connection.execute(delete(person_teams).where(person_teams.c.member_id == member.id))
             name = await free_name(change.connection, named_team.id, _former_name(member.name), member.id)
-            former = update(members).where(members.c.id == member.id).values(name=name, removed_at=change.now)
-            await change.connection.execute(former)
+            statement = update(members).where(members.c.id == member.id).values(name=name, removed_at=change.now)
+            await change.connection.execute(statement)
             grants = await self._end_grants(change, departure.person_id, keeps_sessions=departure.is_own_wish)
             entry = change.entry(
                 "member.leave" if departure.is_own_wish else "member.remove",

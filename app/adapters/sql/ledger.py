@@ -76,7 +76,7 @@ async def mark_exhausted(
     because prices do not fill a budget to its last millionth. It needs a transaction of its own, because the refusal
     has rolled back the purchase's transaction.
     """
-    await _make_row(connection, use)
+    await _insert_missing_row(connection, use)
     condition = and_(_row_condition(use), budget_windows.c.told < THRESHOLDS[-1])
     result = await connection.execute(update(budget_windows).where(condition).values(told=THRESHOLDS[-1]))
     if not result.rowcount:
@@ -191,32 +191,32 @@ async def _reserve_in(
     reserved yet, are given only for this exception.
     """
     window = windows[0]
-    row = await _add(connection, window, price.amount)
+    row = await _try_reserve(connection, window, price.amount)
     if row is None:
-        await _make_row(connection, window)
-        row = await _add(connection, window, price.amount)
+        await _insert_missing_row(connection, window)
+        row = await _try_reserve(connection, window, price.amount)
     if row is None:
         uses = await with_usage(connection, windows)
         raise BudgetExceeded(refusing_window(uses, price.amount) or uses[0], price)
     use = with_row(window, row)
-    passed = threshold_passed(use.spent + use.reserved, use.limit, row.told)
-    if passed is None:
+    percent = threshold_passed(use.spent + use.reserved, use.limit, row.told)
+    if percent is None:
         return None
-    await connection.execute(update(budget_windows).where(_row_condition(window)).values(told=passed))
-    return ThresholdPassed(use, passed)
+    await connection.execute(update(budget_windows).where(_row_condition(window)).values(told=percent))
+    return ThresholdPassed(use, percent)
 
 
-async def _add(connection: AsyncConnection, window: WindowUse, amount: int) -> Row[Any] | None:
+async def _try_reserve(connection: AsyncConnection, window: WindowUse, amount: int) -> Row[Any] | None:
     """Reserve `amount` in one statement, and return the changed row; None if there is no row, or not enough room."""
-    of_window = budget_windows.c
+    columns = budget_windows.c
     conditions = [_row_condition(window)]
     if not window.budget.is_soft:
-        conditions.append(of_window.spent + of_window.reserved + amount <= window.limit)
-    added = update(budget_windows).where(*conditions).values(reserved=of_window.reserved + amount)
-    return (await connection.execute(added.returning(*of_window))).first()
+        conditions.append(columns.spent + columns.reserved + amount <= window.limit)
+    statement = update(budget_windows).where(*conditions).values(reserved=columns.reserved + amount)
+    return (await connection.execute(statement.returning(*columns))).first()
 
 
-async def _make_row(connection: AsyncConnection, window: WindowUse) -> None:
+async def _insert_missing_row(connection: AsyncConnection, window: WindowUse) -> None:
     """Insert the row of a window unless it exists. This waits for a transaction that is inserting the same row."""
     row = insert_into(connection, budget_windows).values(
         budget_id=window.budget.id, window_start=window.start, spent=0, reserved=0, told=0

@@ -191,10 +191,8 @@ class SqlPurchases:
                 await connection.execute(
                     delete(callback_claims).where(condition, callback_claims.c.task_id == task_ids[-1])
                 )
-            claim = self._insert(callback_claims).values(
-                callback_id=callback_id, task_id=task_id, created_at=self._now()
-            )
-            await connection.execute(claim.on_conflict_do_nothing())
+            row = self._insert(callback_claims).values(callback_id=callback_id, task_id=task_id, created_at=self._now())
+            await connection.execute(row.on_conflict_do_nothing())
 
         await self._database.run_in_transaction(operation)
 

@@ -50,7 +50,7 @@ async def _audit(admin: Administrator, args: Namespace) -> None:
     async for page in pages:
         _print(names, page, args.format, is_first=is_first)
         is_first = False
-    if is_first:
+    if is_first:  # there are no entries: print the headings alone
         _print(names, [], args.format, is_first=True)
 
 

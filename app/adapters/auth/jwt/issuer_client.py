@@ -92,7 +92,7 @@ class IssuerClient:
     def is_usable(self, url: object) -> bool:
         """Return whether a URL in the issuer's metadata may be used: https, or http if the issuer's own URL is http."""
         schemes = ("https",) if self._issuer.startswith("https:") else ("https", "http")
-        return isinstance(url, str) and len(url) <= MAX_URL_LENGTH and _is_usable(url, schemes)
+        return isinstance(url, str) and len(url) <= MAX_URL_LENGTH and _has_scheme_and_host(url, schemes)
 
     async def _read_keys(self) -> KeySet:
         if self._key_set_url is None:
@@ -157,7 +157,7 @@ def metadata_urls(issuer: str) -> list[str]:
     ]
 
 
-def _is_usable(url: str, schemes: Sequence[str]) -> bool:
+def _has_scheme_and_host(url: str, schemes: Sequence[str]) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
