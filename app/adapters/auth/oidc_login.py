@@ -104,6 +104,7 @@ class OidcLogin:
         self._metadata: TTLCache[str, dict[str, Any]] = TTLCache(1, METADATA_SECONDS, clocks.monotonic)
         self._reading: asyncio.Task[dict[str, Any]] | None = None
         self._failures: TTLCache[str, IssuerUnavailable] = TTLCache(1, RETRY_SECONDS, clocks.monotonic)
+        """The last failed read. The only key of this cache and of `_metadata` is ""."""
         self._log = ThrottledLog(log, clocks.monotonic)
         self._jwt = PyJWT(_OPTIONS)
         self._claim_names = ClaimNames(registration.team_claim, "preferred_username", (), {})

@@ -25,16 +25,16 @@ from app.ports.alerts import BudgetAlert
 ACTION = "budget.threshold"
 
 
-async def insert_alert(connection: AsyncConnection, passed: ThresholdPassed, now: SqlClock) -> None:
+async def insert_alert(connection: AsyncConnection, threshold: ThresholdPassed, now: SqlClock) -> None:
     """Insert an alert that is due at once, and its audit log entry, in the transaction of the caller."""
-    budget = passed.use.budget
+    budget = threshold.use.budget
     team, member = await _select_names(connection, budget.spender)
-    content = _content(passed, team, member)
-    alert = {"budget_id": budget.id, "team_id": budget.spender.team, "percent": passed.percent}
+    content = _content(threshold, team, member)
+    alert = {"budget_id": budget.id, "team_id": budget.spender.team, "percent": threshold.percent}
     payload = {"content": json.dumps(content), "sealed_url": budget.alert and budget.alert.sealed}
     times = {"created_at": now(), "due_at": now(), "tries": 0}
     await connection.execute(budget_alerts.insert().values(alert | payload | times))
-    await connection.execute(audit.insert().values(_audit_columns(passed, content) | {"at": now()}))
+    await connection.execute(audit.insert().values(_audit_columns(threshold, content) | {"at": now()}))
 
 
 class SqlAlerts:
@@ -113,15 +113,15 @@ async def _select_names(connection: AsyncConnection, spender: Spender) -> tuple[
     return team, (await connection.execute(select(members.c.name).where(members.c.id == spender.member))).scalar()
 
 
-def _content(passed: ThresholdPassed, team: str, member: str | None) -> dict[str, Any]:
+def _content(threshold: ThresholdPassed, team: str, member: str | None) -> dict[str, Any]:
     """Return the JSON content of the alert. Amounts are decimal numbers as strings, so that no digit is lost."""
-    use, budget = passed.use, passed.use.budget
+    use, budget = threshold.use, threshold.use.budget
     return {
         "team": team,
         "member": member,
         "key": budget.spender.key,
         "window": budget.window,
-        "percent": passed.percent,
+        "percent": threshold.percent,
         "is_soft": budget.is_soft,
         "unit": budget.unit,
         "limit": amount_text(use.limit),
@@ -133,8 +133,8 @@ def _content(passed: ThresholdPassed, team: str, member: str | None) -> dict[str
     }
 
 
-def _audit_columns(passed: ThresholdPassed, content: dict[str, Any]) -> dict[str, Any]:
-    use, budget = passed.use, passed.use.budget
+def _audit_columns(threshold: ThresholdPassed, content: dict[str, Any]) -> dict[str, Any]:
+    use, budget = threshold.use, threshold.use.budget
     names = [content["team"], content["member"], content["key"]]
     entry = AuditEntry(
         "service",

@@ -59,12 +59,12 @@ async def reserve(
     if not await _insert_entry(connection, attempt, charge, current) or price is None:
         return ()
     indexes = range(len(current.windows))
-    passed = [
+    thresholds = [
         threshold for index in indexes if (threshold := await _reserve_in(connection, current.windows[index:], price))
     ]
-    for threshold in passed:
+    for threshold in thresholds:
         await insert_alert(connection, threshold, now)
-    return tuple(passed)
+    return tuple(thresholds)
 
 
 async def mark_exhausted(
@@ -81,9 +81,9 @@ async def mark_exhausted(
     result = await connection.execute(update(budget_windows).where(condition).values(told=THRESHOLDS[-1]))
     if not result.rowcount:
         return None
-    passed = ThresholdPassed(use, THRESHOLDS[-1])
-    await insert_alert(connection, passed, now)
-    return passed
+    threshold = ThresholdPassed(use, THRESHOLDS[-1])
+    await insert_alert(connection, threshold, now)
+    return threshold
 
 
 async def record_task_id(connection: AsyncConnection, attempt: str, task_id: str) -> None:

@@ -204,9 +204,9 @@ class SqlGrants:
         return await self._database.run(operation)
 
     async def take_uncounted(self) -> list[RevokeReason]:
-        """Delete the rows of ended grants that no metric has counted, and return the reasons of these ends.
+        """Delete all rows of `oauth_uncounted_ends`, and return the reasons of these ends of grants.
 
-        Each is returned to one process only.
+        Each end is returned to one process only.
         """
         statement = delete(oauth_uncounted_ends).returning(oauth_uncounted_ends.c.reason)
 

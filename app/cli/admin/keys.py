@@ -97,11 +97,11 @@ async def _rotate(admin: Administrator, args: Namespace) -> None:
     _show_once(admin, key, holder, [f"The old key {args.id} works until {time_text(ends_at)} UTC."])
 
 
-def _show_once(admin: Administrator, key: str, holder: KeyHolder, more: list[str]) -> None:
+def _show_once(admin: Administrator, key: str, holder: KeyHolder, more_lines: list[str]) -> None:
     expires = "does not expire" if holder.key.expires_at is None else f"expires {time_text(holder.key.expires_at)} UTC"
     lines = [
         f"Created {_key_text(holder)}: {written_scopes(holder.key.scopes)}, {expires}.",
-        *more,
+        *more_lines,
         "It is shown this once:",
         key,
     ]

@@ -70,13 +70,14 @@ async def _remove(admin: Administrator, args: Namespace) -> None:
 
 async def _invite(admin: Administrator, args: Namespace) -> None:
     maker = InvitationMaker(admin.directory.invitations, admin.secrets, admin.join_page)
-    link, made = await maker.invite(args.team, admin.actor, args.expires, args.note)
+    link, invitation = await maker.invite(args.team, admin.actor, args.expires, args.note)
+    expires = time_text(invitation.expires_at)
     lines = [
-        f"Made invitation {made.id} into team {made.team.name}, for one person and until {time_text(made.expires_at)}.",
+        f"Made invitation {invitation.id} into team {invitation.team.name}, for one person and until {expires}.",
         "Its link, which is shown this once:",
         link,
     ]
-    admin.output.show(new_invitation_document(link, made), lines)
+    admin.output.show(new_invitation_document(link, invitation), lines)
 
 
 async def _list_invitations(admin: Administrator, args: Namespace) -> None:
@@ -90,6 +91,6 @@ async def _list_invitations(admin: Administrator, args: Namespace) -> None:
 
 
 async def _uninvite(admin: Administrator, args: Namespace) -> None:
-    ended = await admin.directory.invitations.end(args.id, admin.actor)
-    line = f"Ended invitation {ended.id} into team {ended.team.name}: nobody can join with it."
-    admin.output.show(invitation_document(ended), [line])
+    invitation = await admin.directory.invitations.end(args.id, admin.actor)
+    line = f"Ended invitation {invitation.id} into team {invitation.team.name}: nobody can join with it."
+    admin.output.show(invitation_document(invitation), [line])

@@ -70,7 +70,7 @@ class IssuerKeys:
     async def running(self) -> AsyncIterator[None]:
         """Start to read the keys, and refresh them periodically while entered."""
         refresher = asyncio.create_task(self._refresh_periodically())
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # lets the refresher start its first read
         try:
             yield
         finally:
