@@ -42,8 +42,8 @@ class RedisRateLimiter:
         async with self._connection.operation(owner):
             now_ms = round(self._wall_clock() * 1000)
             reply = await self._client.eval(COUNT_CALL, len(keys), *keys, now_ms, *arguments)
-            number, wait_ms = _parse_reply(reply, limits)
-        return None if number == 0 else OverLimit(limits[number - 1], wait_ms / 1000)
+            limit_number, wait_ms = _parse_reply(reply, limits)
+        return None if limit_number == 0 else OverLimit(limits[limit_number - 1], wait_ms / 1000)
 
     async def usage(self, owner: str, limits: Sequence[RateLimit]) -> list[LimitUse]:
         """Return the use of each limit. Raises StoreUnavailable."""
@@ -71,9 +71,9 @@ def _parse_reply(reply: object, limits: Sequence[RateLimit]) -> tuple[int, int]:
     values that other programs have written. Shorter waits may come from a replica whose clock is a window ahead.
     """
     match reply:
-        case [int(number), int(wait_ms)] if 0 <= number <= len(limits):
-            if number == 0 or 0 <= wait_ms <= _longest_wait_ms(limits[number - 1]):
-                return number, wait_ms
+        case [int(limit_number), int(wait_ms)] if 0 <= limit_number <= len(limits):
+            if limit_number == 0 or 0 <= wait_ms <= _longest_wait_ms(limits[limit_number - 1]):
+                return limit_number, wait_ms
     raise InvalidResponse("COUNT_CALL returned an unexpected reply")
 
 

@@ -20,7 +20,7 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Size limit of a reply: 200 values of 16 KB each, and the overhead of the protocol."""
 
 MAX_ELEMENTS = 50_000
-"""Maximum number of elements in a reply, including those of nested arrays. This number takes 5 MB and 0.02 s.
+"""Maximum number of elements in a reply, including those of nested arrays. That many elements take 5 MB and 0.02 s.
 
 The client of a Cluster asks for the server's list of commands, which has 13,000 elements in Redis 8.
 """

@@ -126,9 +126,11 @@ async def _bind(
     await change.connection.execute(statement)
     member = await _find_or_add_member(change, team, newcomer)
     values = {"person": newcomer.person_id, "team_id": team.id, "member_id": member.id}
-    row = insert_into(change.connection, person_teams).values(values)
-    replaced = {"team_id": row.excluded.team_id, "member_id": row.excluded.member_id}
-    await change.connection.execute(row.on_conflict_do_update(index_elements=[person_teams.c.person], set_=replaced))
+    insertion = insert_into(change.connection, person_teams).values(values)
+    replaced = {"team_id": insertion.excluded.team_id, "member_id": insertion.excluded.member_id}
+    await change.connection.execute(
+        insertion.on_conflict_do_update(index_elements=[person_teams.c.person], set_=replaced)
+    )
     if before is not None and before.team.id != team.id:
         await _record_leave(change, before)
     subject = f"{team.name}/{member.name}"

@@ -160,7 +160,7 @@ async def unsettled(
 
 async def _insert_entry(connection: AsyncConnection, attempt: str, charge: Charge, current: CurrentWindows) -> bool:
     """Insert the entry of an attempt, and return whether it is new. Raises SpendingRefused if it is already settled."""
-    entry = insert_into(connection, ledger).values(
+    insertion = insert_into(connection, ledger).values(
         attempt=attempt,
         team_id=charge.spender.team,
         member_id=charge.spender.member,
@@ -173,7 +173,7 @@ async def _insert_entry(connection: AsyncConnection, attempt: str, charge: Charg
         created_at=current.moment,
         ask_at=current.moment + OVERDUE_SECONDS,
     )
-    result = await connection.execute(entry.on_conflict_do_nothing().returning(ledger.c.id))
+    result = await connection.execute(insertion.on_conflict_do_nothing().returning(ledger.c.id))
     if result.first() is not None:
         return True
     state = (await connection.execute(select(ledger.c.state).where(ledger.c.attempt == attempt))).scalar()
@@ -218,10 +218,10 @@ async def _try_reserve(connection: AsyncConnection, window: WindowUse, amount: i
 
 async def _insert_missing_row(connection: AsyncConnection, window: WindowUse) -> None:
     """Insert the row of a window unless it exists. This waits for a transaction that is inserting the same row."""
-    row = insert_into(connection, budget_windows).values(
+    insertion = insert_into(connection, budget_windows).values(
         budget_id=window.budget.id, window_start=window.start, spent=0, reserved=0, told=0
     )
-    await connection.execute(row.on_conflict_do_nothing())
+    await connection.execute(insertion.on_conflict_do_nothing())
 
 
 async def _settle(
@@ -231,16 +231,16 @@ async def _settle(
     values: dict[str, Any] = {"state": state, "settled_at": now()}
     if task_id is not None:
         values["task_id"] = task_id
-    settled = update(ledger).where(condition).values(values).returning(ledger.c.amount, ledger.c.windows)
-    entry = (await connection.execute(settled)).first()
+    statement = update(ledger).where(condition).values(values).returning(ledger.c.amount, ledger.c.windows)
+    entry = (await connection.execute(statement)).first()
     if entry is None:
         return False
     moved = {"reserved": budget_windows.c.reserved - entry.amount} if entry.amount else {}
     if state is EntryState.TAKEN and moved:
         moved["spent"] = budget_windows.c.spent + entry.amount
     for budget_id, start in sorted(entry.windows) if moved else ():
-        row = and_(budget_windows.c.budget_id == budget_id, budget_windows.c.window_start == start)
-        await connection.execute(update(budget_windows).where(row).values(moved))
+        is_row = and_(budget_windows.c.budget_id == budget_id, budget_windows.c.window_start == start)
+        await connection.execute(update(budget_windows).where(is_row).values(moved))
     return True
 
 

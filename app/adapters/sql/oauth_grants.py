@@ -64,11 +64,11 @@ class SqlGrants:
             now = float((await connection.execute(select(self._now()))).scalar_one())
             grant = new_grant(code, new, lifetimes, now)
             await connection.execute(insert(oauth_grants).values(columns_of(grant)))
-            await connection.execute(self._access_row(grant, access))
-            entry = audit_insert(
+            await connection.execute(self._upsert_access(grant, access))
+            audit_insertion = audit_insert(
                 "grant.create", grant.id, actor=f"person:{grant.person_id}", after=audited_fields(grant)
             )
-            await connection.execute(entry.values(at=now))
+            await connection.execute(audit_insertion.values(at=now))
             await self._revoke_surplus(connection, grant.person_id)
             return grant
 
@@ -104,7 +104,7 @@ class SqlGrants:
         async def operation(connection: AsyncConnection) -> bool:
             if not (await connection.execute(update(oauth_grants).where(condition).values(values))).rowcount:
                 return False
-            await connection.execute(self._access_row(next_generation, access))
+            await connection.execute(self._upsert_access(next_generation, access))
             return True
 
         return await self._database.run_in_transaction(operation)
@@ -119,7 +119,7 @@ class SqlGrants:
         async def operation(connection: AsyncConnection) -> bool:
             if (await connection.execute(unchanged)).first() is None:
                 return False
-            await connection.execute(self._access_row(grant, access))
+            await connection.execute(self._upsert_access(grant, access))
             return True
 
         return await self._database.run_in_transaction(operation)
@@ -234,7 +234,7 @@ class SqlGrants:
             total += await delete_in_batches(self._database, oauth_grants.c.id, old, self._batch_size)
         return total
 
-    def _access_row(self, grant: Grant, access: NewAccess) -> Any:
+    def _upsert_access(self, grant: Grant, access: NewAccess) -> Any:
         """Return the statement that inserts an access token, or extends an existing one."""
         values = {
             "digest": access.digest,
@@ -243,9 +243,9 @@ class SqlGrants:
             "scopes": written_scopes(access.scopes),
             "expires_at": self._now() + access.seconds,
         }
-        row = self._insert(oauth_access_tokens).values(values)
-        return row.on_conflict_do_update(
-            index_elements=[oauth_access_tokens.c.digest], set_={"expires_at": row.excluded.expires_at}
+        insertion = self._insert(oauth_access_tokens).values(values)
+        return insertion.on_conflict_do_update(
+            index_elements=[oauth_access_tokens.c.digest], set_={"expires_at": insertion.excluded.expires_at}
         )
 
     async def _revoke_surplus(self, connection: AsyncConnection, person_id: str) -> None:

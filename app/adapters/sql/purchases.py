@@ -83,7 +83,7 @@ class SqlPurchases:
             await self._delete_oldest()
 
         async def operation(connection: AsyncConnection) -> None:
-            is_new = await _insert_if_new(connection, self._row(new))
+            is_new = await _insert_if_new(connection, self._insertion(new))
             if new.keys and not (is_new and await take_key(connection, self._insert, self._backend, new)):
                 raise _KeyNotTaken  # rolls back
             await self._charge(connection, new)
@@ -104,13 +104,13 @@ class SqlPurchases:
         The price is reserved in the same transaction. If SpendingRefused is raised, nothing was recorded.
         """
         unchanged = and_(purchases.c.attempt == earlier.attempt, purchases.c.state == earlier.state)
-        row = self._row(new).values(replaces=earlier.attempt)
+        insertion = self._insertion(new).values(replaces=earlier.attempt)
 
         async def operation(connection: AsyncConnection) -> None:
             result = await connection.execute(select(purchases.c.attempt).where(unchanged).with_for_update())
             if (
                 result.first() is None
-                or not await _insert_if_new(connection, row)
+                or not await _insert_if_new(connection, insertion)
                 or not await take_over_key(connection, self._insert, self._backend, earlier.attempt, new)
             ):
                 raise _KeyNotTaken  # rolls back: `earlier` keeps its key
@@ -146,7 +146,7 @@ class SqlPurchases:
         """Insert a purchase with its outcome, but without its key, unless it is already recorded."""
 
         async def operation(connection: AsyncConnection) -> None:
-            await _insert_if_new(connection, self._row(new).values(state=state, task_id=task_id))
+            await _insert_if_new(connection, self._insertion(new).values(state=state, task_id=task_id))
 
         await self._database.run(operation)
 
@@ -191,8 +191,10 @@ class SqlPurchases:
                 await connection.execute(
                     delete(callback_claims).where(condition, callback_claims.c.task_id == task_ids[-1])
                 )
-            row = self._insert(callback_claims).values(callback_id=callback_id, task_id=task_id, created_at=self._now())
-            await connection.execute(row.on_conflict_do_nothing())
+            insertion = self._insert(callback_claims).values(
+                callback_id=callback_id, task_id=task_id, created_at=self._now()
+            )
+            await connection.execute(insertion.on_conflict_do_nothing())
 
         await self._database.run_in_transaction(operation)
 
@@ -337,7 +339,7 @@ class SqlPurchases:
         too_many = purchases.c.attempt.in_(newest_first.offset(self._most_in_memory))
         await self._execute_change(delete(purchases).where(too_many))
 
-    def _row(self, new: NewPurchase) -> Insert:
+    def _insertion(self, new: NewPurchase) -> Insert:
         now = self._now()
         values = self._insert(purchases).values(
             attempt=new.attempt,
@@ -351,8 +353,8 @@ class SqlPurchases:
             created_at=now,
             changed_at=now,
         )
-        inserted: Insert = values.on_conflict_do_nothing()
-        return inserted
+        insertion: Insert = values.on_conflict_do_nothing()
+        return insertion
 
     async def _alert_if_exhausted(self, claim: Awaitable[None]) -> None:
         """Await `claim`. If a budget refuses it, write the alert that the budget is used up."""
@@ -400,8 +402,8 @@ def _of_member(member: str | None) -> list[ColumnElement[bool]]:
     return [] if member is None else [purchases.c.member == member]
 
 
-async def _insert_if_new(connection: AsyncConnection, row: Insert) -> bool:
-    return (await connection.execute(row.returning(purchases.c.attempt))).first() is not None
+async def _insert_if_new(connection: AsyncConnection, insertion: Insert) -> bool:
+    return (await connection.execute(insertion.returning(purchases.c.attempt))).first() is not None
 
 
 def _task_id(row: Row[Any]) -> str | None:

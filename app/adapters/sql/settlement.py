@@ -51,11 +51,11 @@ class SqlLedger:
                 teams.c.id.in_(select(budgets.c.team_id).where(is_whole_team))
             )
             rows = (await connection.execute(query.order_by(teams.c.created_at).limit(limit))).all()
-            return [(team.name, use) for team in rows for use in await self._team_budgets(connection, team.id)]
+            return [(team.name, use) for team in rows for use in await self._budgets_of(connection, team.id)]
 
         return await self._database.run(operation)
 
-    async def _team_budgets(self, connection: AsyncConnection, team_id: str) -> list[WindowUse]:
+    async def _budgets_of(self, connection: AsyncConnection, team_id: str) -> list[WindowUse]:
         return await budgets_counting(connection, Spender(team_id), self._now)
 
     async def delete_old(self, seconds: float) -> int:

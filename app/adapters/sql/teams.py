@@ -69,7 +69,9 @@ class SqlTeams:
 
     async def stop(self, name: str, actor: Actor, *, is_stopped: bool = True) -> Team:
         """Stop the spending of a whole team, or resume it. Raises NotThere."""
-        return await self._change("team.stop" if is_stopped else "team.resume", name, actor, {"is_stopped": is_stopped})
+        return await self._update_team(
+            "team.stop" if is_stopped else "team.resume", name, actor, {"is_stopped": is_stopped}
+        )
 
     async def change(  # noqa: PLR0913 - a team has these settings
         self,
@@ -89,9 +91,9 @@ class SqlTeams:
             "asks_above": asks_above,
         }
         values = {column: _column_value(value) for column, value in settings.items() if value is not None}
-        return await self._change("team.change", name, actor, values) if values else await self.team(name)
+        return await self._update_team("team.change", name, actor, values) if values else await self.team(name)
 
-    async def _change(self, action: str, name: str, actor: Actor, values: dict[str, Any]) -> Team:
+    async def _update_team(self, action: str, name: str, actor: Actor, values: dict[str, Any]) -> Team:
         async def operation(change: Change) -> tuple[Team, AuditEntry | None]:
             team = await change.team(name)
             await change.connection.execute(update(teams).where(teams.c.id == team.id).values(values))

@@ -73,7 +73,7 @@ async def _invite(admin: Administrator, args: Namespace) -> None:
     link, invitation = await maker.invite(args.team, admin.actor, args.expires, args.note)
     expires = time_text(invitation.expires_at)
     lines = [
-        f"Made invitation {invitation.id} into team {invitation.team.name}, for one person and until {expires}.",
+        f"Made invitation {invitation.id} into team {invitation.team.name}, for one person and until {expires} UTC.",
         "Its link, which is shown this once:",
         link,
     ]
