@@ -8,7 +8,7 @@ unread bytes is closed, and a new one is opened. Bytes that the backend sends af
 from the response.
 
 httpcore also accepts any number of interim (1xx) responses before the final one, and heads and trailers of 24,000 short
-fields, which take 0.14 s of the event loop. Here all are limited.
+fields, which take 0.14 s of the event loop. This transport limits all of them.
 """
 
 import asyncio
@@ -70,8 +70,8 @@ class CheckedTransport(httpx.AsyncHTTPTransport):
 
         `resolve` finds the addresses to connect to. With None, the event loop's pool of threads finds them, which is
         for hosts that an operator has named. `max_connection_bytes` limits the bytes that one connection receives,
-        those of TLS included, and is for connections with one request. `threads` run TLS handshakes; None means those
-        for servers that the configuration names.
+        including those of TLS. It is meant for connections with one request. `threads` run TLS handshakes; None means
+        the threads for servers that the configuration names.
         """
         super().__init__(**options)
         create = self._pool.create_connection
@@ -182,7 +182,7 @@ class _MeteredBackend(httpcore.AsyncNetworkBackend):
 
 
 class _CountedSocket(ByteStream):
-    """A socket that fails when more than a number of bytes were received.
+    """A socket that fails when it has received more than a maximum number of bytes.
 
     A server may send thousands of TLS session tickets, each of which takes 10 microseconds of the event loop.
     """
@@ -213,16 +213,16 @@ class _CountedSocket(ByteStream):
 
 
 @contextmanager
-def _converted_to(kind: type[Exception]) -> Iterator[None]:
-    """Convert the exceptions of a broken connection to `kind`, an exception of httpcore."""
+def _converted_to(error_class: type[Exception]) -> Iterator[None]:
+    """Convert the exceptions of a broken connection to `error_class`, an exception of httpcore."""
     try:
         yield
     except _CONNECTION_ERRORS as exc:
-        raise kind(type(exc).__name__) from exc
+        raise error_class(type(exc).__name__) from exc
 
 
 class _MeteredStream(httpcore.AsyncNetworkStream):
-    """A network stream that fails if a response has too many bytes, lines or interim responses before it.
+    """A network stream that fails if a response has too many bytes or lines, or too many interim responses before it.
 
     The first write of a further request raises ConnectionNotAvailable if unread bytes are left.
     """
@@ -231,25 +231,25 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
         """Wrap httpcore's `stream`. `threads` run the TLS handshake."""
         self._stream = stream
         self._threads = threads
-        self._bytes = 0
+        self._received_bytes = 0
         self._head = _HeadMeter()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         with _converted_to(httpcore.ReadError):
             data: bytes = await self._stream.read(max_bytes, timeout)
-        self._bytes += len(data)
-        if self._bytes > MAX_WIRE_BYTES or not self._head.may_go_on(data):
+        self._received_bytes += len(data)
+        if self._received_bytes > MAX_WIRE_BYTES or not self._head.admit(data):
             raise httpcore.ReadError(
                 "the response, head or trailer is too long, or too many interim responses precede it"
             )
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if self._bytes:  # the first write after a response begins the next request
+        if self._received_bytes:  # the first write after a response begins the next request
             if self._has_unread_bytes():
                 # The pool then closes this connection and uses another one. No byte of the request was written yet.
                 raise httpcore.ConnectionNotAvailable
-            self._bytes, self._head = 0, _HeadMeter()
+            self._received_bytes, self._head = 0, _HeadMeter()
         with _converted_to(httpcore.WriteError):
             await self._stream.write(buffer, timeout)
 
@@ -300,10 +300,10 @@ class _HeadMeter:
         self._tail = b"\n"
         """The last bytes of the previous read, which may be the beginning of a status line."""
 
-    def may_go_on(self, data: bytes) -> bool:
+    def admit(self, data: bytes) -> bool:
         """Count `data`, the next bytes received, and return whether the limits allow it."""
         if self._head_ended:
-            return self._trailer is None or self._trailer.may_go_on(data)
+            return self._trailer is None or self._trailer.admit(data)
         text, head_from = self._tail + data, 0
         for line in () if self._saw_final_status else _STATUS_LINE.finditer(text):
             if line[1] != b"1":
@@ -315,12 +315,12 @@ class _HeadMeter:
         body_from = end.end() if end is not None else len(text)
         self._lines += text.count(b"\n", len(self._tail), body_from)
         self._head += text[len(self._tail) : body_from]
-        may_go_on = self._interim_responses <= MAX_INTERIM_RESPONSES and self._lines <= MAX_HEAD_LINES
+        is_within_limits = self._interim_responses <= MAX_INTERIM_RESPONSES and self._lines <= MAX_HEAD_LINES
         if end is not None and _CHUNKED.search(self._head):
             self._trailer = _TrailerMeter()
-            may_go_on = may_go_on and self._trailer.may_go_on(text[body_from:])
+            is_within_limits = is_within_limits and self._trailer.admit(text[body_from:])
         self._tail = text[-_PARTIAL_STATUS_LINE_BYTES:]
-        return may_go_on
+        return is_within_limits
 
 
 class _TrailerMeter:
@@ -329,31 +329,31 @@ class _TrailerMeter:
     def __init__(self) -> None:
         self._size_line = b""
         """The beginning of a line with the size of a chunk."""
-        self._left = 0
-        """Bytes that are left of a chunk and of the line end behind it."""
-        self._lines: int | None = None
+        self._remaining_bytes = 0
+        """Number of bytes that are still to come of a chunk and of the line end behind it."""
+        self._trailer_lines: int | None = None
         """None before the last chunk."""
 
-    def may_go_on(self, data: bytes) -> bool:
+    def admit(self, data: bytes) -> bool:
         """Count `data`, the next bytes received. Return whether they are chunks, and the limits allow them."""
-        at = 0
-        while self._lines is None:
-            skipped = min(self._left, len(data) - at)
-            self._left -= skipped
-            at += skipped
-            if at == len(data):
+        position = 0
+        while self._trailer_lines is None:
+            skipped = min(self._remaining_bytes, len(data) - position)
+            self._remaining_bytes -= skipped
+            position += skipped
+            if position == len(data):
                 return True
-            end = data.find(b"\n", at)
-            self._size_line += data[at : end if end >= 0 else len(data)]
+            end = data.find(b"\n", position)
+            self._size_line += data[position : end if end >= 0 else len(data)]
             if len(self._size_line) > MAX_SIZE_LINE_BYTES:
                 return False
             if end < 0:
                 return True
-            at = end + 1
+            position = end + 1
             if not self._begin_chunk():
                 return False
-        self._lines += data.count(b"\n", at)
-        return self._lines <= MAX_TRAILER_LINES
+        self._trailer_lines += data.count(b"\n", position)
+        return self._trailer_lines <= MAX_TRAILER_LINES
 
     def _begin_chunk(self) -> bool:
         """Read the size of a chunk from its line, and return whether it is a valid one."""
@@ -361,7 +361,7 @@ class _TrailerMeter:
             size = int(self._size_line.partition(b";")[0], 16)
         except ValueError:
             return False
-        self._size_line, self._left = b"", size + len(b"\r\n")
+        self._size_line, self._remaining_bytes = b"", size + len(b"\r\n")
         if size == 0:
-            self._lines = 0
+            self._trailer_lines = 0
         return size >= 0

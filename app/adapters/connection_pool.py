@@ -12,9 +12,10 @@ Connections = list[AsyncConnectionInterface]
 def assign_requests(pool: AsyncConnectionPool) -> Connections:
     """Assign the queued requests of `pool`, first come first served, and return the connections to close.
 
-    Replaces `AsyncConnectionPool._assign_requests_to_connections` for HTTP/1.1, where a connection has one request. An
-    idle connection is closed when it is the one that was not used for the longest time and has expired, or when a
-    request could use it but the server has closed it.
+    Replaces `AsyncConnectionPool._assign_requests_to_connections` for HTTP/1.1, where a connection has one request. The
+    least recently used idle connection is closed if it has expired, if more connections are idle than the pool may
+    keep, or if a request needs its place in a full pool. Any other is closed if a request could use it but it has
+    expired, for example because the server has closed it.
     """
     connections = [connection for connection in pool._connections if not connection.is_closed()]  # noqa: SLF001
     idle = [connection for connection in connections if connection.is_idle()]
@@ -34,14 +35,14 @@ def assign_requests(pool: AsyncConnectionPool) -> Connections:
                     break
                 closing.append(idle.pop(0))
             connection = pool.create_connection(origin)
-        connections.append(connection)  # the last one is the one that was used last
+        connections.append(connection)  # the list is in order of last use
         request.assign_to_connection(connection)
     pool._connections = [connection for connection in connections if connection not in closing]  # noqa: SLF001
     return closing
 
 
 def _take_usable(idle: Connections, origin: Origin, closing: Connections) -> AsyncConnectionInterface | None:
-    """Remove from `idle` and return the connection to `origin` that was used last; None if there is none.
+    """Remove from `idle` and return the most recently used connection to `origin`; None if there is none.
 
     Move connections that have expired to `closing`.
     """

@@ -15,16 +15,16 @@ MIN_PRIVATE_CHARACTERS = 4
 """Fewest characters of a private text. Shorter ones are ignored, because they occur in any sentence by chance."""
 
 PASSAGE_LENGTH = 24
-"""So many consecutive letters and digits of a private text are a repetition, even without the rest of the text.
+"""Number of consecutive letters and digits of a private text that are a repetition, even without its other characters.
 
-A common run of this length is always detected. A run of 13 to 23 may be detected.
+A run of this length in both the text and the message is always detected. A run of 13 to 23 may be detected.
 """
 
 TOKEN_PASSAGE_LENGTH = 8
 """The PASSAGE_LENGTH for a private text that has no spaces and is not a URL, such as a token or an id."""
 
 MAX_PRIVATE_CHARACTERS = 12_000
-"""Limit for all private texts of a call, and for all their spellings: the longest prompt and token, and usual URLs."""
+"""Limit for all private texts of a call, and for all their spellings: enough for a prompt, a token and usual URLs."""
 
 MAX_ESCAPES = 300
 """Maximum number of ampersands, percent signs and backslashes in the private texts of a call.
@@ -159,8 +159,8 @@ def _spellings(text: str) -> Iterator[str]:
 
 
 def _unescaped(escape: re.Match[str]) -> str:
-    number = escape[1] or escape[2]
-    return chr(int(number, 16)) if number else " " if escape[3] in "nrtbf" else escape[3]
+    hex_digits = escape[1] or escape[2]
+    return chr(int(hex_digits, 16)) if hex_digits else " " if escape[3] in "nrtbf" else escape[3]
 
 
 def _folded(text: str) -> str:

@@ -18,7 +18,10 @@ from app.ports.sealing import OtherSecretKey
 
 
 class VaultSecretMaker:
-    """The SecretMaker for one database and the service's secret keys."""
+    """The SecretMaker for one database and the service's secret keys.
+
+    Every method but `signing_secret` raises OtherSecretKey and DatabaseUnavailable.
+    """
 
     def __init__(self, directory: Directory, secret_keys: tuple[str, ...]) -> None:
         """Seal under `secret_keys` for `directory`."""
@@ -57,7 +60,7 @@ class VaultSecretMaker:
 
     async def alert_target(self, team: Team, url: str) -> AlertTarget:
         """Return the target of a team's alerts: the sealed URL and its host."""
-        await self._load_digest()
+        await self._load_digest()  # raises OtherSecretKey, as above
         return AlertTarget(self._vault.seal(PURPOSE, url.encode(), team.id), urlsplit(url).hostname or "")
 
     def signing_secret(self, team: Team) -> str:

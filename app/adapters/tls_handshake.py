@@ -21,7 +21,7 @@ MAX_HANDSHAKE_BYTES = 12 * 1024
 """Maximum number of bytes that a server sends before the handshake is done. Usual certificates have 3 to 7 KB."""
 
 MAX_HANDSHAKE_READS = 100
-"""Maximum number of reads before the handshake is done. Each one takes a call of a thread."""
+"""Maximum number of reads before the handshake is done. After each read, a thread continues the handshake."""
 
 STRANGERS_THREADS = 2
 """Concurrent handshakes with servers that callers name. Each may take seconds of processor time."""

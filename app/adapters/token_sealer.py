@@ -34,7 +34,7 @@ class TokenSealer:
         nonce = os.urandom(_NONCE_BYTES)
         plain = json.dumps(content, separators=(",", ":")).encode()
         sealed = nonce + self._ciphers_for(purpose)[0].encrypt(nonce, plain, audience.encode())
-        return _text(sealed)
+        return _encoded(sealed)
 
     def unseal(self, purpose: str, text: str, audiences: Sequence[str] = ()) -> dict[str, Any] | None:
         """Return the content of a sealed text; None if it was not sealed by this service for this purpose and audience.
@@ -46,7 +46,7 @@ class TokenSealer:
             return None
         try:
             sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            if _text(sealed) != text:  # padded, in the standard alphabet, or with unused bits that are not zero
+            if _encoded(sealed) != text:  # padded, in the standard alphabet, or with unused bits that are not zero
                 return None
         except (binascii.Error, ValueError):
             return None
@@ -68,6 +68,6 @@ class TokenSealer:
         return self._ciphers[purpose]
 
 
-def _text(sealed: bytes) -> str:
-    """Return the only encoding that `unseal` accepts."""
+def _encoded(sealed: bytes) -> str:
+    """Return the only encoding of sealed bytes that `unseal` accepts."""
     return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()

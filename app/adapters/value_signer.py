@@ -18,34 +18,41 @@ class HmacSigner:
     def __init__(self, *secrets: str) -> None:
         """Derive a key from each of `secrets`: the first one signs, all of them verify."""
         derived = (hmac.digest(secret, b"signing:", "sha256") for secret in key_bytes(secrets))
-        self._keyed, *self._former = (hashlib.blake2b(key=key, digest_size=SIGNATURE_BYTES) for key in derived)
+        self._current_hash, *self._former_hashes = (
+            hashlib.blake2b(key=key, digest_size=SIGNATURE_BYTES) for key in derived
+        )
 
     def sign(self, place: str, body: bytes) -> bytes:
         """Return the signature followed by `body`. It is valid for `place` only."""
-        return _signature(self._keyed, place, body) + body
+        return _signature(self._current_hash, place, body) + body
 
     def verified(self, place: str, signed: bytes) -> bytes | None:
         """Return the body that was signed for `place`; None if the signature is not valid."""
         signature, body = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
-        if hmac.compare_digest(signature, _signature(self._keyed, place, body)):
+        if hmac.compare_digest(signature, _signature(self._current_hash, place, body)):
             return body
         return body if self._has_former_signature(place, signed) else None
 
     def _has_former_signature(self, place: str, signed: bytes) -> bool:
         """Return whether the value was signed with a former key. Used only if the current key did not sign it."""
         signature, body = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
-        return any(hmac.compare_digest(signature, _signature(keyed, place, body)) for keyed in self._former)
+        return any(
+            hmac.compare_digest(signature, _signature(keyed_hash, place, body)) for keyed_hash in self._former_hashes
+        )
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
         """Return the keyed hashes of `text` in hexadecimal digits, one for each secret, the current one first.
 
         A hash can be stored in place of the text: without the secret, guesses of the text cannot be verified.
         """
-        return tuple(_signature(keyed, purpose, text.encode()).hex() for keyed in (self._keyed, *self._former))
+        return tuple(
+            _signature(keyed_hash, purpose, text.encode()).hex()
+            for keyed_hash in (self._current_hash, *self._former_hashes)
+        )
 
 
-def _signature(keyed: "hashlib.blake2b", place: str, body: bytes) -> bytes:
-    hashed = keyed.copy()
+def _signature(keyed_hash: "hashlib.blake2b", place: str, body: bytes) -> bytes:
+    hashed = keyed_hash.copy()
     hashed.update(place.encode() + b"\0")
     hashed.update(body)
     return hashed.digest()

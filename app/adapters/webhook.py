@@ -1,7 +1,7 @@
 """Sends alerts as signed webhooks, as the Standard Webhooks specification defines them (standardwebhooks.com).
 
-The signature is an HMAC-SHA-256 over id, time and body. Its secret is derived from the service's secret key and the id
-of the team, so it is stored nowhere. During a rotation, an alert has one signature for each secret key.
+The signature is an HMAC-SHA-256 over id, timestamp and body. Its secret is derived from the service's secret key and
+the id of the team, so it is stored nowhere. During a rotation, an alert has one signature for each secret key.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class WebhookSender:
     ) -> None:
         """Unseal URLs with `vault`, and sign under `secret_keys`. `transport` replaces the network in tests.
 
-        `resolver` None means the system's resolver in eight threads that only alerts use, two of them for one team.
+        `resolver` None means the system's resolver in eight threads for alerts alone, at most two of them for one team.
         """
         self._vault = vault
         self._secret_keys = secret_keys
@@ -82,14 +82,14 @@ class WebhookSender:
         )
 
     def _headers(self, alert: BudgetAlert, body: bytes) -> dict[str, str]:
-        message_id, time = f"alert_{alert.team_id}_{alert.id}", str(int(self._wall_clock()))
-        signed = b".".join((message_id.encode(), time.encode(), body))
+        message_id, timestamp = f"alert_{alert.team_id}_{alert.id}", str(int(self._wall_clock()))
+        signed = b".".join((message_id.encode(), timestamp.encode(), body))
         signatures = (signature(alert.team_id, secret, signed) for secret in self._secret_keys)
         return {
             "content-type": "application/json",
             "user-agent": "luma-mcp",
             "webhook-id": message_id,
-            "webhook-timestamp": time,
+            "webhook-timestamp": timestamp,
             "webhook-signature": " ".join(signatures),
         }
 

@@ -49,7 +49,7 @@ class Ledger(SqlLedger):
         self._sql = clock.sql
 
     async def name_task(self, attempt: str, task_id: str) -> None:
-        await self._in.run(lambda connection: ledger.name_task(connection, attempt, task_id))
+        await self._in.run(lambda connection: ledger.record_task_id(connection, attempt, task_id))
 
     async def take(self, attempt: str, task_id: str | None = None) -> bool:
         return await self._in.run_in_transaction(

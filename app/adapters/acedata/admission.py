@@ -25,9 +25,9 @@ class BackendAdmission:
         longest_wait_seconds: float,
         on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
-        """Limit the time of submissions in the queue to `longest_wait_seconds`. The caller limits that of reads.
+        """Let a submission wait in the queue for `longest_wait_seconds`. The caller of `reading` limits its wait.
 
-        `on_refusal` is called for each submission that waited for so long.
+        `on_refusal` is called for each submission that is refused after this wait.
         """
         self._on_refusal = on_refusal
         self._backend_limits = backend_limits

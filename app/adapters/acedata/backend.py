@@ -92,7 +92,10 @@ class AceDataBackend:
     async def find_tasks(
         self, credential: Credential, task_ids: Sequence[str], on_send: Callable[[], None] | None = None
     ) -> BatchResult:
-        """Read the tasks in concurrent chunks. The error of a chunk is the result for each of its ids."""
+        """Read the tasks in concurrent chunks. The error of a chunk is the result for each of its ids.
+
+        `on_send` is called just before each call is sent.
+        """
         call_counter = CallCounter(on_send)
         chunks = [self._read_chunk(credential, chunk, call_counter) for chunk in _split(task_ids, IDS_PER_CALL)]
         results: dict[str, LookupResult] = {}
@@ -155,21 +158,26 @@ class AceDataBackend:
         if status == httpx.codes.NOT_FOUND:
             words = f"{host} answers, but not as {NAME} does (HTTP 404): is LUMA_MCP_ACEDATA_URL right?"
             return Health(is_good=False, words=words)
-        answers = status < httpx.codes.INTERNAL_SERVER_ERROR
+        is_good = status < httpx.codes.INTERNAL_SERVER_ERROR
         return Health(
-            is_good=answers,
-            words=f"{host} {'answers' if answers else 'is in trouble'} (HTTP {status} to a call without a token)",
+            is_good=is_good,
+            words=f"{host} {'answers' if is_good else 'is in trouble'} (HTTP {status} to a call without a token)",
         )
 
     async def _callback_url_of(self, credential: Credential, task_id: str, command: Command) -> str | None:
-        """Return the callback URL that the task's record echoes; None if other echoed fields differ from `command`."""
+        """Return the callback URL that the task's record echoes.
 
-        def echoed(body: Any) -> str | None:
+        Return None if there is no such record or URL, or if other echoed fields differ from `command`.
+        """
+
+        def callback_url(body: Any) -> str | None:
             records = (record for record in records_in(body) or () if record.get("id") == task_id)
             return next((callback_url_in(record) for record in records if echo_matches(record, command)), None)
 
         try:
-            return await self._client.read(TASKS_PATH, credential, retrieve_payload([task_id]), CallCounter(), echoed)
+            return await self._client.read(
+                TASKS_PATH, credential, retrieve_payload([task_id]), CallCounter(), callback_url
+            )
         except (BackendError, BackendTimeout) as exc:
             raise type(exc)(LOOKUP_FAILED, retry_after_seconds=exc.retry_after_seconds) from None
 

@@ -96,7 +96,8 @@ class Reservation:
 async def read_body(response: httpx.Response, max_bytes: int, reservation: Reservation) -> bytearray:
     """Return the decompressed body, and add its bytes to `reservation`.
 
-    Raises BodyTooLarge above `max_bytes`, UnusableBody for other limits, and httpx.HTTPError if the connection fails.
+    Raises BodyTooLarge above `max_bytes`, UnusableBody for other limits and for a content coding that is broken or not
+    accepted, and httpx.HTTPError if the connection fails.
     """
     decompressor = _decompressor(response.headers.get("content-encoding", ""))
     content, received, chunks = bytearray(), 0, 0
@@ -123,10 +124,10 @@ async def read_body(response: httpx.Response, max_bytes: int, reservation: Reser
 def decoded(content: bytearray) -> Any:
     """Return the JSON value in `content`, or its first 1,024 bytes as text if it is not JSON or exceeds a limit.
 
-    The text and the strings in it take up to twice the bytes of `content`, and up to eight times if it is not ASCII:
-    then a character takes up to 4 bytes. Python's recursion limit bounds the nesting. `content` is read as UTF-8, the
-    only encoding of JSON between systems (RFC 8259). In another encoding, the bytes of quotation marks and commas
-    could not be counted.
+    The decoded text and the strings of the value together take up to twice the bytes of `content`, or up to eight times
+    if `content` is not ASCII, because a character then takes up to 4 bytes. Python's recursion limit bounds the
+    nesting. `content` is read as UTF-8, the only encoding of JSON between systems (RFC 8259). In another encoding, the
+    bytes of quotation marks and commas could not be counted.
     """
     if _is_within_limits(content):
         try:

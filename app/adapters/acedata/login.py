@@ -79,7 +79,10 @@ class AceDataLogin:
         return f"{self.origin}/oauth2/authorize?{urlencode(query)}"
 
     async def finish(self, attempt: LoginAttempt, returned: Mapping[str, str]) -> SignedIn:
-        """Exchange the code, and return the person with a credential. Raises LoginRefused and LoginUnavailable."""
+        """Exchange the code, and return the person with a credential. `returned` is the query of the redirect.
+
+        Raises LoginRefused and LoginUnavailable.
+        """
         if returned.get("iss", self.origin) != self.origin or not returned.get("code"):
             raise LoginRefused(NOT_SIGNED_IN)
         form = {
@@ -121,20 +124,20 @@ class AceDataLogin:
                 return await self._renewed(secrets, tokens)
             profile = await self._auth.send("GET", "/api/v1/users/me", bearer=tokens["access_token"])
             if profile.status == UNAUTHORIZED:
-                return await self._renewed(secrets, tokens, otherwise=Liveness.DEAD)
+                return await self._renewed(secrets, tokens, if_not_renewable=Liveness.DEAD)
             return await self._credential_liveness(secrets, tokens), secrets
         except LoginUnavailable:
             return Liveness.UNKNOWN, secrets
 
     async def _renewed(
-        self, secrets: PersonSecrets, tokens: dict[str, Any], otherwise: Liveness = Liveness.UNKNOWN
+        self, secrets: PersonSecrets, tokens: dict[str, Any], if_not_renewable: Liveness = Liveness.UNKNOWN
     ) -> tuple[Liveness, PersonSecrets]:
         """Renew the access token, and check the credential with it.
 
-        Return `otherwise` if there is no refresh token, and DEAD if AceDataCloud refuses it as an invalid grant.
+        Return `if_not_renewable` if there is no refresh token, and DEAD if AceDataCloud refuses it as an invalid grant.
         """
         if "refresh_token" not in tokens:
-            return otherwise, secrets
+            return if_not_renewable, secrets
         form = {
             "grant_type": "refresh_token",
             "refresh_token": tokens["refresh_token"],
@@ -173,7 +176,10 @@ class AceDataLogin:
         return tokens | ({"refresh_token": refresh} if refresh is not None else {})
 
     async def find_fault(self) -> str | None:
-        """Return which server does not answer a request without a token, as a predicate; None if all servers answer."""
+        """Send each server a request without a token. Return None if both answer as expected.
+
+        Otherwise return words that follow the name of the login, and say which server does not answer.
+        """
         try:
             await self._auth.send("GET", "/api/v1/users/me")
         except LoginUnavailable:

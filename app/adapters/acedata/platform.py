@@ -98,9 +98,10 @@ class Platform:
         return await self._http.send("GET", _CREDENTIALS, bearer=bearer, query=query)
 
     async def _find_or_create_application(self, bearer: str) -> str:
-        """Return the id of the newest application for all services.
+        """Return the id of the newest application for all services that is not disabled.
 
-        If there is none, one is created: for all services, or for Luma alone if that is refused. Raises LoginRefused.
+        If there is none, one is created: for all services, or for Luma alone if that is refused. Raises
+        LoginRefused and LoginUnavailable.
         """
         query = {"user_id": "me", "type": "Usage", "scope": "Global", "limit": MAX_LISTED, "ordering": "-created_at"}
         applications = _require_ok(await self._http.send("GET", _APPLICATIONS, bearer=bearer, query=query))

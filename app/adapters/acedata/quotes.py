@@ -28,7 +28,7 @@ MAX_COMPARED_CHARACTERS = 60_000
 Fifty failures by moderation need 32,000. At the limit, the most expensive texts take 20 ms.
 """
 
-_MIN_OF_CUT_MESSAGE = 2 * MAX_QUOTE_LENGTH
+_MIN_CUT_MESSAGE_LENGTH = 2 * MAX_QUOTE_LENGTH
 """Fewest characters that a cut message must have after cleaning; a shorter one is not quoted.
 
 Otherwise a private text could begin in the quote and end behind the cut, where it is not compared.
@@ -36,11 +36,12 @@ Otherwise a private text could begin in the quote and end behind the cut, where 
 
 
 def quotable(message: str | None, private: tuple[str, ...] = ()) -> str:
-    """Return `message` without links and markup, as one line of at most 200 ASCII characters.
+    """Return `message` without links and markup, as one line of at most 200 characters.
 
-    Return "" if it repeats one of the `private` texts in any spelling; quoting the rest would show what was removed.
-    Return "" as well if it has characters other than ASCII and usual typographic ones: all documented messages are in
-    English. Raises nothing, because an error is useful without a quote.
+    The line is ASCII, but for the ellipsis at the end of a message that was cut. Return "" if the message repeats one
+    of the `private` texts in any spelling, because the words around it would show what was removed. Return "" as well
+    if it has characters other than ASCII and usual typographic ones: all documented messages are in English. Raises
+    nothing, because an error is useful without a quote.
     """
     try:
         return _quoted(message or "", private)
@@ -66,7 +67,7 @@ class ComparisonBudget:
 def _quoted(message: str, private: tuple[str, ...]) -> str:
     head = message[:MAX_MESSAGE_CHARACTERS].translate(_TYPOGRAPHY)
     text = _cleaned(head) if head.isascii() else ""
-    if len(message) > MAX_MESSAGE_CHARACTERS and len(text) < _MIN_OF_CUT_MESSAGE:
+    if len(message) > MAX_MESSAGE_CHARACTERS and len(text) < _MIN_CUT_MESSAGE_LENGTH:
         return ""
     if not text or (private and repeats(head, private)):
         return ""

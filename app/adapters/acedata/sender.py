@@ -241,7 +241,7 @@ async def _content(response: httpx.Response, max_bytes: int, reservation: Reserv
 
 
 def _is_error_body(body: Any) -> bool:
-    """Return whether the body of a successful status is an error, and neither a record nor a list of records."""
+    """Return whether a body with a success status is an error, and neither a record nor a list of records."""
     if not isinstance(body, dict) or "items" in body or "id" in body:
         return False
     return body.get("success") is False or bool(body.get("error"))

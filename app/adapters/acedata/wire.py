@@ -99,7 +99,7 @@ def tasks_in(
     """Return the tasks of `records` by id, at `now` (Unix seconds).
 
     Of several records with one id, the first with a final state is used, or else the last. Quoted error messages repeat
-    neither `token` nor the request. `own_prefix` has the meaning that it has in `task_from`.
+    neither `token` nor the request. See `task_from` for `own_prefix`.
     """
     tasks: dict[str, Task] = {}
     budget = ComparisonBudget(token)

@@ -18,9 +18,9 @@ class CredentialHooks:
     """Functions that track whether the backend accepts people's credentials.
 
     Attributes:
-        was_refused: returns whether the backend has refused the credential of a subject.
-        record_accepted: is called twice for an accepted token, with the caller's id and with the token's keyed hash.
-        check_login: is called with a person whose credential was refused, so that their login is checked.
+        was_refused: returns whether the backend has refused the credential of the person with this id.
+        record_accepted: is called twice for an accepted token: with the caller's id, and with the token's keyed hash.
+        check_login: is called with the id of a person whose credential was refused, so that their login is checked.
 
     """
 
@@ -30,7 +30,10 @@ class CredentialHooks:
 
 
 class AccessTokenAuthenticator:
-    """Authenticates `lat_` tokens. It refuses tokens that are unknown or expired, or whose grant has ended."""
+    """Authenticates access tokens, which begin with `lat_`.
+
+    It refuses tokens that are unknown or expired, or whose grant has ended.
+    """
 
     def __init__(
         self,
@@ -51,9 +54,9 @@ class AccessTokenAuthenticator:
         self._hooks = hooks
 
     async def authenticate(self, token: str) -> Caller | None:
-        """Return the caller who holds `token`; None if it is refused. Record the use once in USE_INTERVAL_SECONDS.
+        """Return the caller who holds `token`; None if the token is refused.
 
-        Raises AccessRefused and AuthenticationUnavailable.
+        The use is recorded at most once in USE_INTERVAL_SECONDS. Raises AccessRefused and AuthenticationUnavailable.
         """
         if (mint := self._mint.loaded) is None:
             try:
@@ -69,11 +72,11 @@ class AccessTokenAuthenticator:
         if now - entry.noted_at >= USE_INTERVAL_SECONDS:
             entry.noted_at = now
             self._cache.note_use(entry)
-            self._report(token, entry.caller)
+            self._report_use(token, entry.caller)
         return entry.caller
 
-    def _report(self, token: str, caller: Caller) -> None:
-        """Record that the token was accepted; if the backend has refused the person's credential, check the login."""
+    def _report_use(self, token: str, caller: Caller) -> None:
+        """Record that the token was accepted, or check the login if the backend has refused the person's credential."""
         subject = caller.principal.subject
         if caller.principal.team is None and self._hooks.was_refused(subject):
             self._hooks.check_login(subject)

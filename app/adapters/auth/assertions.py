@@ -8,7 +8,7 @@ from jwt import PyJWT, PyJWTError
 from jwt.types import Options
 
 from app.adapters.auth.jwt.keys import VerificationKey, find_key
-from app.adapters.auth.jwt.token_form import read_token
+from app.adapters.auth.jwt.token_form import decode_token_of_issuer
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Accepted signature algorithms, all with key pairs. An HMAC could be forged with the public key as its secret."""
@@ -20,7 +20,7 @@ MAX_LIFE_SECONDS = 3600.0
 """Longest remaining life of an assertion. Its id is recorded until it cannot be accepted any more."""
 
 LEEWAY_SECONDS = 60.0
-"""Accepted difference between the client's clock and this one."""
+"""Accepted difference between the client's clock and this service's."""
 
 MAX_ID_LENGTH = 300
 """Maximum length, in characters, of `jti`."""
@@ -49,7 +49,7 @@ class JwtAssertions:
         Return None if it is not valid, or not of this client. Both the assertion and the keys come from a stranger:
         the header is checked first, and one key at most is built.
         """
-        token = read_token(assertion, client_id) if len(assertion) <= MAX_ASSERTION_LENGTH else None
+        token = decode_token_of_issuer(assertion, client_id) if len(assertion) <= MAX_ASSERTION_LENGTH else None
         key = _key(token.header, keys) if token is not None else None
         if token is None or key is None:
             return None
@@ -63,7 +63,7 @@ class JwtAssertions:
             return None
 
     def _check_claims(self, claims: Mapping[str, Any], client_id: str) -> tuple[str, float] | None:
-        """Check times, subject and id. Return the id, and the seconds for which to record it; None if one is invalid.
+        """Check times, subject and id. Return the id, and the seconds for which to record it; None if any is invalid.
 
         Raises OverflowError if a time is an integer that no float can hold.
         """
@@ -79,7 +79,10 @@ class JwtAssertions:
 
 
 def _key(header: Mapping[str, Any], keys: Mapping[str, Any]) -> VerificationKey | None:
-    """Return the key that a header names by `kid`, or without `kid` the only one that fits; None if there is none."""
+    """Return the key with the `kid` of a header, or the only key that fits a header without `kid`.
+
+    Return None if there is no such key, or if the header has an algorithm or an extension that is not accepted.
+    """
     algorithm, key_id = header["alg"], header.get("kid")
     if algorithm not in ALGORITHMS or "crit" in header or "b64" in header:
         return None

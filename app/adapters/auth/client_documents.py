@@ -72,13 +72,13 @@ class HttpClientDocuments:
 
         Raises DocumentRefused and DocumentUnavailable.
         """
-        fetched = await self._fetch(client_id, MAX_DOCUMENT_BYTES, "The app's client metadata document")
+        fetched = await self._fetch_json(client_id, MAX_DOCUMENT_BYTES, "The app's client metadata document")
         seconds = DEFAULT_FRESH_SECONDS if fetched.fresh_seconds is None else fetched.fresh_seconds
         fresh_seconds = min(max(seconds, MIN_FRESH_SECONDS), MAX_FRESH_SECONDS)
         return _client(client_id, fetched.content), fresh_seconds
 
     def known_keys(self, client: OAuthClient) -> Mapping[str, Any] | None:
-        """Return the client's public keys, a JSON Web Key Set, inline in its document or cached; else None."""
+        """Return the client's public keys, a JSON Web Key Set; None if they are neither in its document nor cached."""
         if client.jwks is not None:
             inline: dict[str, Any] = json.loads(client.jwks)
             return inline
@@ -88,11 +88,11 @@ class HttpClientDocuments:
         """Fetch the client's public keys, a JSON Web Key Set. Raises DocumentRefused and DocumentUnavailable."""
         if client.jwks_uri is None or not self._fetcher.may_fetch(client.jwks_uri):
             raise DocumentRefused("The client metadata document has no `jwks_uri` with a public https URL.")
-        fetched = await self._fetch(client.jwks_uri, MAX_KEYS_BYTES, "The key set of the app")
+        fetched = await self._fetch_json(client.jwks_uri, MAX_KEYS_BYTES, "The key set of the app")
         keys = self._keys[client.jwks_uri] = _public_keys(fetched.content)
         return keys
 
-    async def _fetch(self, url: str, max_bytes: int, subject: str) -> Fetched:
+    async def _fetch_json(self, url: str, max_bytes: int, subject: str) -> Fetched:
         """Fetch the JSON object at `url`, or join a fetch of it in flight. `subject` begins the sentences of errors.
 
         Raises DocumentRefused, and DocumentUnavailable also if too many documents were fetched, from this host or in

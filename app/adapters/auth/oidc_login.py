@@ -18,7 +18,7 @@ from app.adapters.auth.jwt.faults import IssuerUnavailable, TokenRefused
 from app.adapters.auth.jwt.issuer_client import IssuerClient
 from app.adapters.auth.jwt.issuer_keys import IssuerKeys
 from app.adapters.auth.jwt.keys import ALGORITHMS
-from app.adapters.auth.jwt.token_form import read_token
+from app.adapters.auth.jwt.token_form import decode_token_of_issuer
 from app.domain.oauth import OFFLINE_ACCESS, s256
 from app.domain.sign_in import PersonSecrets, visible_name
 from app.ports.auth import AuthenticationUnavailable
@@ -104,6 +104,7 @@ class OidcLogin:
         self._metadata: TTLCache[str, dict[str, Any]] = TTLCache(1, METADATA_SECONDS, clocks.monotonic)
         self._reading: asyncio.Task[dict[str, Any]] | None = None
         self._failures: TTLCache[str, IssuerUnavailable] = TTLCache(1, RETRY_SECONDS, clocks.monotonic)
+        """The last failed read. The only key of this cache and of `_metadata` is ""."""
         self._log = ThrottledLog(log, clocks.monotonic)
         self._jwt = PyJWT(_OPTIONS)
         self._claim_names = ClaimNames(registration.team_claim, "preferred_username", (), {})
@@ -138,10 +139,13 @@ class OidcLogin:
         return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(query)}"
 
     async def finish(self, attempt: LoginAttempt, returned: Mapping[str, str]) -> SignedIn:
-        """Exchange the code, verify the ID token, and return the person. Raises LoginRefused and LoginUnavailable."""
+        """Exchange the code, verify the ID token, and return the person. `returned` is the query of the redirect.
+
+        Raises LoginRefused and LoginUnavailable.
+        """
         metadata = await self._cached_metadata()
-        names_issuer = metadata.get("authorization_response_iss_parameter_supported") is True
-        if returned.get("iss", None if names_issuer else self._registration.issuer) != self._registration.issuer:
+        must_have_iss = metadata.get("authorization_response_iss_parameter_supported") is True
+        if returned.get("iss", None if must_have_iss else self._registration.issuer) != self._registration.issuer:
             raise LoginRefused(NOT_SIGNED_IN)
         if not returned.get("code"):
             raise LoginRefused(NOT_SIGNED_IN)
@@ -172,8 +176,8 @@ class OidcLogin:
     async def check_liveness(self, secrets: PersonSecrets) -> tuple[Liveness, PersonSecrets]:
         """Refresh the login's tokens, and return whether the issuer still accepts the refresh token.
 
-        The secrets hold the new refresh token if there is one. The liveness is UNKNOWN if the login has no refresh
-        token, or if the issuer does not answer as expected.
+        The returned secrets hold the new refresh token if there is one. The liveness is UNKNOWN if the login has no
+        refresh token, or if the issuer does not answer as expected.
         """
         if secrets.login is None:
             return Liveness.UNKNOWN, secrets
@@ -192,7 +196,7 @@ class OidcLogin:
         return Liveness.ALIVE, secrets
 
     async def find_fault(self) -> str | None:
-        """Return why the issuer cannot be used; None if its metadata and keys can."""
+        """Read the metadata and the keys. Return None if they can be used, else words that follow the issuer's name."""
         try:
             metadata = await self._client.read_metadata()
             await self._keys.count_keys()
@@ -253,7 +257,7 @@ class OidcLogin:
         """Verify an ID token, and return its claims. Raises LoginRefused and LoginUnavailable."""
         if not isinstance(id_token, str) or len(id_token) > MAX_TOKEN_LENGTH:
             raise LoginRefused(NOT_SIGNED_IN)
-        token = read_token(id_token, self._registration.issuer)
+        token = decode_token_of_issuer(id_token, self._registration.issuer)
         algorithm = token.header["alg"] if token is not None else None
         if token is None or not isinstance(algorithm, str) or algorithm not in ALGORITHMS or "crit" in token.header:
             raise self._id_token_refused("not a JWT of an accepted algorithm")
@@ -281,12 +285,14 @@ class OidcLogin:
         return claims
 
     def _unavailable(self, exc: IssuerUnavailable) -> LoginUnavailable:
+        """Log `exc`, and return the exception to raise."""
         self._log.warn(
             "issuer", "People cannot sign in, because the OpenID issuer %s. Run `luma-mcp check` to test it", exc
         )
         return LoginUnavailable(UNAVAILABLE)
 
     def _id_token_refused(self, reason: str) -> LoginRefused:
+        """Log the refusal, and return the exception to raise."""
         self._log.warn(
             "id_token",
             "An ID token was refused (%s), so a person could not sign in. The OpenID issuer sent an invalid token, or "

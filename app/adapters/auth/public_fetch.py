@@ -96,7 +96,11 @@ class PublicFetcher:
             parts = urlsplit(url)
             if parts.port == 0:  # raises ValueError if it is not a port number
                 return False
-            if self._is_local(parts.hostname or "") and parts.username is None and parts.scheme in ("http", "https"):
+            if (
+                self._is_allowed_loopback(parts.hostname or "")
+                and parts.username is None
+                and parts.scheme in ("http", "https")
+            ):
                 return True
             return parts.scheme == "https" and check_public_url(url, "url") == url
         except (ValueError, InvalidRequest):
@@ -141,7 +145,7 @@ class PublicFetcher:
         return addresses[0]
 
     def _may_connect(self, address: str) -> bool:
-        if self._is_local(address):
+        if self._is_allowed_loopback(address):
             return True
         host = f"[{address}]" if ":" in address else address
         try:
@@ -150,7 +154,7 @@ class PublicFetcher:
             return False
         return True
 
-    def _is_local(self, host: str) -> bool:
+    def _is_allowed_loopback(self, host: str) -> bool:
         return self._allows_loopback and is_loopback_host(host)
 
 

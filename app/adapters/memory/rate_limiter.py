@@ -45,7 +45,7 @@ class MemoryRateLimiter:
         Raises nothing.
         """
         now_ms = round(self._clock() * 1000)
-        entries = [self._entry(limit, now_ms) for limit in limits]
+        entries = [self._get_or_add_entry(limit, now_ms) for limit in limits]
         waits = [entry.window.wait_ms(limit.maximum, now_ms) for entry, limit in zip(entries, limits, strict=True)]
         if longest_wait_ms := max(waits, default=0):
             return OverLimit(limits[waits.index(longest_wait_ms)], longest_wait_ms / 1000)
@@ -62,7 +62,7 @@ class MemoryRateLimiter:
         windows = [empty if entry is None else entry.window for entry in entries]
         return [limit_use(limit, window, now_ms) for limit, window in zip(limits, windows, strict=True)]
 
-    def _entry(self, limit: RateLimit, now_ms: int) -> _Entry:
+    def _get_or_add_entry(self, limit: RateLimit, now_ms: int) -> _Entry:
         key = (limit.kind, limit.level, limit.holder)
         if (entry := self._entries.get(key)) is None:
             self._evict(now_ms)

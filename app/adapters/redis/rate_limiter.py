@@ -17,7 +17,7 @@ KIND = "rate"
 """The `kind` part of the Redis keys."""
 
 MAX_VALUE_BYTES = 4096
-"""A longer value comes from another program, and is read as an empty window. COUNT_CALL does the same."""
+"""A longer value comes from another program, and is read as an empty window, as COUNT_CALL reads it."""
 
 _COUNTS = re.compile(rb"(\d{1,15}):(\d{1,15})")
 
@@ -42,8 +42,8 @@ class RedisRateLimiter:
         async with self._connection.operation(owner):
             now_ms = round(self._wall_clock() * 1000)
             reply = await self._client.eval(COUNT_CALL, len(keys), *keys, now_ms, *arguments)
-            number, wait_ms = _parse_reply(reply, limits)
-        return None if number == 0 else OverLimit(limits[number - 1], wait_ms / 1000)
+            limit_number, wait_ms = _parse_reply(reply, limits)
+        return None if limit_number == 0 else OverLimit(limits[limit_number - 1], wait_ms / 1000)
 
     async def usage(self, owner: str, limits: Sequence[RateLimit]) -> list[LimitUse]:
         """Return the use of each limit. Raises StoreUnavailable."""
@@ -71,12 +71,12 @@ def _parse_reply(reply: object, limits: Sequence[RateLimit]) -> tuple[int, int]:
     values that other programs have written. Shorter waits may come from a replica whose clock is a window ahead.
     """
     match reply:
-        case [int(number), int(wait_ms)] if 0 <= number <= len(limits):
-            if number == 0 or 0 <= wait_ms <= _longest_wait_ms(limits[number - 1]):
-                return number, wait_ms
+        case [int(limit_number), int(wait_ms)] if 0 <= limit_number <= len(limits):
+            if limit_number == 0 or 0 <= wait_ms <= _longest_wait_ms(limits[limit_number - 1]):
+                return limit_number, wait_ms
     raise InvalidResponse("COUNT_CALL returned an unexpected reply")
 
 
 def _longest_wait_ms(limit: RateLimit) -> int:
-    """Return the wait at the start of a bucket, if the newest counted bucket is BUCKETS ahead of it."""
+    """Return the wait at the start of a bucket, if the newest counted bucket is BUCKETS later."""
     return (2 * BUCKETS + 1) * (limit.window_seconds * 1000 // BUCKETS)

@@ -47,8 +47,9 @@ class RedisStore:
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the value of each key, with one MGET.
 
-        A value is None if the key holds no string, and b"" if the string is larger than MAX_BYTES. Raises StoreOverfull
-        if the values together are larger than wire.MAX_REPLY_BYTES. Only other programs store such values.
+        A value is None if the key does not exist or holds no string, and b"" if the string is larger than MAX_BYTES.
+        Raises StoreOverfull if the values together are larger than wire.MAX_REPLY_BYTES. Only other programs store
+        values that large.
         """
         if not keys:
             return []

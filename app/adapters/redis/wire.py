@@ -4,7 +4,7 @@ redis-py holds a reply in memory until it is complete, and has no limit. hiredis
 arrives: 13 bytes that announce 2^31 elements take 17 GB of address space, and seconds of the event loop. hiredis makes
 an object of each element, so that 4 MB of empty errors take 130 MB. redis-py's asynchronous connections pack commands
 in Python, which takes 50 to 100 microseconds for 50 keys. hiredis, which redis-py's synchronous connections use, takes
-5.
+5 microseconds.
 """
 
 import re
@@ -20,7 +20,7 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Size limit of a reply: 200 values of 16 KB each, and the overhead of the protocol."""
 
 MAX_ELEMENTS = 50_000
-"""Maximum number of elements in a reply, including those of nested arrays. So many take 5 MB and 0.02 s.
+"""Maximum number of elements in a reply, including those of nested arrays. That many elements take 5 MB and 0.02 s.
 
 The client of a Cluster asks for the server's list of commands, which has 13,000 elements in Redis 8.
 """
@@ -54,8 +54,8 @@ class BoundedParser(_AsyncHiredisParser):
     async def read_from_socket(self) -> bool:
         """Read a part of the reply. Return True.
 
-        Raises ReplyTooLarge if the parts together have more than MAX_REPLY_BYTES or MAX_ELEMENTS, or if one announces
-        10,000 elements or more, and redis.ConnectionError at the end of the connection.
+        Raises ReplyTooLarge if the parts together have more than MAX_REPLY_BYTES or MAX_ELEMENTS, or if an array
+        announces 10,000 elements or more, and redis.ConnectionError at the end of the connection.
         """
         stream: Any = self._stream
         part = await stream.read(self._read_size)

@@ -41,7 +41,7 @@ class ErrorForm(StrEnum):
 class Behaviour:
     """The sandbox's behaviour in cases about which AceDataCloud's documents are silent or contradictory.
 
-    The defaults are the documented behaviour, or else the most likely one. None disables a limit or an expiry.
+    The defaults are the documented behaviour, or else the most likely one. A value None disables a limit or an expiry.
     """
 
     pending: PendingForm = PendingForm.MISSING

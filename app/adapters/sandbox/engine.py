@@ -68,7 +68,7 @@ class Sandbox:
         behaviour: the options for undocumented behaviour.
         deliver: posts a callback; if None, a callback URL only makes a request asynchronous.
         records_kept: maximum number of generations in memory; the oldest are dropped first.
-        records_bytes: limit for their estimated memory; the oldest are dropped first.
+        records_bytes: limit for the estimated memory of all generations; the oldest are dropped first.
 
     """
 
@@ -144,9 +144,9 @@ class Sandbox:
         while (remaining_seconds := record.finished_at - self.clock()) > 0:
             await self.sleep(remaining_seconds)
 
-    def media_is_gone(self, name: str) -> bool:
-        """Return whether the files of the task `name` have expired; False for unknown names."""
-        life, record = self.behaviour.media_life_seconds, self._records.get(name)
+    def media_is_gone(self, task_id: str) -> bool:
+        """Return whether the files of a task have expired; False for unknown ids."""
+        life, record = self.behaviour.media_life_seconds, self._records.get(task_id)
         return life is not None and record is not None and self.clock() - record.finished_at >= life
 
     def _account(self, token: str) -> Account:

@@ -97,8 +97,8 @@ class Administration:
 
 
 def _increment_version() -> Any:
-    following = cast(cast(service.c.value, BigInteger) + 1, String)
-    return update(service).where(service.c.name == VERSION).values(value=following)
+    next_version = cast(cast(service.c.value, BigInteger) + 1, String)
+    return update(service).where(service.c.name == VERSION).values(value=next_version)
 
 
 def audit_values(entry: AuditEntry) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Alerts of budgets in a transactional outbox: written with the change that crosses a threshold, and sent later.
 
-So an alert is not lost in a crash, and none is sent for a purchase that was rolled back. A process claims an alert by
-moving its due time before it sends it, so that no other process sends it meanwhile. Failed alerts are sent again.
+So an alert is not lost in a crash, and none is sent for a purchase that was rolled back. Before a process sends an
+alert, it claims the alert by moving the due time, so that no other process sends it meanwhile. Failed alerts are sent
+again.
 """
 
 import json
@@ -24,16 +25,16 @@ from app.ports.alerts import BudgetAlert
 ACTION = "budget.threshold"
 
 
-async def insert_alert(connection: AsyncConnection, passed: ThresholdPassed, now: SqlClock) -> None:
+async def insert_alert(connection: AsyncConnection, threshold: ThresholdPassed, now: SqlClock) -> None:
     """Insert an alert that is due at once, and its audit log entry, in the transaction of the caller."""
-    budget = passed.use.budget
+    budget = threshold.use.budget
     team, member = await _select_names(connection, budget.spender)
-    content = _content(passed, team, member)
-    alert = {"budget_id": budget.id, "team_id": budget.spender.team, "percent": passed.percent}
+    content = _content(threshold, team, member)
+    alert = {"budget_id": budget.id, "team_id": budget.spender.team, "percent": threshold.percent}
     payload = {"content": json.dumps(content), "sealed_url": budget.alert and budget.alert.sealed}
     times = {"created_at": now(), "due_at": now(), "tries": 0}
     await connection.execute(budget_alerts.insert().values(alert | payload | times))
-    await connection.execute(audit.insert().values(_audit_columns(passed, content) | {"at": now()}))
+    await connection.execute(audit.insert().values(_audit_columns(threshold, content) | {"at": now()}))
 
 
 class SqlAlerts:
@@ -48,18 +49,18 @@ class SqlAlerts:
         self._batch_size = batch_size
 
     async def take_due(self, limit: int, lease_seconds: float, *, per_team: int) -> list[BudgetAlert]:
-        """Claim and return at most `limit` alerts that are due, `per_team` of each team, the longest due first.
+        """Claim and return at most `limit` due alerts, and at most `per_team` of each team, the longest due first.
 
         No alert is returned to two callers. Unless it is marked as done or rescheduled, an alert is due
         again after `lease_seconds`.
         """
         order = (budget_alerts.c.due_at, budget_alerts.c.id)
-        number = func.row_number().over(partition_by=budget_alerts.c.team_id, order_by=order).label("number")
+        rank = func.row_number().over(partition_by=budget_alerts.c.team_id, order_by=order).label("rank_in_team")
 
         async def operation(connection: AsyncConnection) -> list[BudgetAlert]:
-            due = select(budget_alerts, number).where(budget_alerts.c.due_at <= self._now()).subquery()
-            first = select(due).where(due.c.number <= per_team).order_by(due.c.due_at, due.c.id).limit(limit)
-            rows = (await connection.execute(first)).all()
+            due = select(budget_alerts, rank).where(budget_alerts.c.due_at <= self._now()).subquery()
+            query = select(due).where(due.c.rank_in_team <= per_team).order_by(due.c.due_at, due.c.id).limit(limit)
+            rows = (await connection.execute(query)).all()
             return [_alert(row) for row in rows if await self._claim(connection, row, lease_seconds)]
 
         return await self._database.run_in_transaction(operation)
@@ -112,15 +113,15 @@ async def _select_names(connection: AsyncConnection, spender: Spender) -> tuple[
     return team, (await connection.execute(select(members.c.name).where(members.c.id == spender.member))).scalar()
 
 
-def _content(passed: ThresholdPassed, team: str, member: str | None) -> dict[str, Any]:
+def _content(threshold: ThresholdPassed, team: str, member: str | None) -> dict[str, Any]:
     """Return the JSON content of the alert. Amounts are decimal numbers as strings, so that no digit is lost."""
-    use, budget = passed.use, passed.use.budget
+    use, budget = threshold.use, threshold.use.budget
     return {
         "team": team,
         "member": member,
         "key": budget.spender.key,
         "window": budget.window,
-        "percent": passed.percent,
+        "percent": threshold.percent,
         "is_soft": budget.is_soft,
         "unit": budget.unit,
         "limit": amount_text(use.limit),
@@ -132,8 +133,8 @@ def _content(passed: ThresholdPassed, team: str, member: str | None) -> dict[str
     }
 
 
-def _audit_columns(passed: ThresholdPassed, content: dict[str, Any]) -> dict[str, Any]:
-    use, budget = passed.use, passed.use.budget
+def _audit_columns(threshold: ThresholdPassed, content: dict[str, Any]) -> dict[str, Any]:
+    use, budget = threshold.use, threshold.use.budget
     names = [content["team"], content["member"], content["key"]]
     entry = AuditEntry(
         "service",

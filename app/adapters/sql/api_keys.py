@@ -113,9 +113,10 @@ class SqlApiKeys:
             if (recorded := await self._find_by_digest(change.connection, new.digest)) is not None:
                 return recorded, None
             owner = await change.team(team)
+            key_member = await change.member(owner, member)
             key = ApiKey(
                 new.id,
-                (key_member := await change.member(owner, member)).id,
+                key_member.id,
                 new.hint,
                 scopes,
                 note,
@@ -142,11 +143,15 @@ class SqlApiKeys:
 
     async def block(self, key_id: str, actor: Actor, *, is_blocked: bool = True) -> KeyHolder:
         """Refuse a key until it is unblocked, or unblock it. Raises NotThere; NotAllowed for a revoked key."""
-        return await self._change("key.block" if is_blocked else "key.unblock", key_id, actor, is_blocked=is_blocked)
+        return await self._update_unrevoked(
+            "key.block" if is_blocked else "key.unblock", key_id, actor, is_blocked=is_blocked
+        )
 
     async def stop(self, key_id: str, actor: Actor, *, is_stopped: bool = True) -> KeyHolder:
         """Stop a key's spending, or resume it. Raises NotThere; NotAllowed for a revoked key."""
-        return await self._change("key.stop" if is_stopped else "key.resume", key_id, actor, is_stopped=is_stopped)
+        return await self._update_unrevoked(
+            "key.stop" if is_stopped else "key.resume", key_id, actor, is_stopped=is_stopped
+        )
 
     async def rotate(self, key_id: str, new: NewKey, grace_seconds: float, actor: Actor) -> KeyHolder:
         """Record a key that replaces an active one.
@@ -179,7 +184,7 @@ class SqlApiKeys:
 
         return await self._administration.change(actor, operation)
 
-    async def _change(self, action: str, key_id: str, actor: Actor, **values: bool) -> KeyHolder:
+    async def _update_unrevoked(self, action: str, key_id: str, actor: Actor, **values: bool) -> KeyHolder:
         async def operation(change: Change) -> tuple[KeyHolder, AuditEntry | None]:
             before = await self._find_by_id(change.connection, key_id)
             if before.key.revoked_at is not None:

@@ -42,7 +42,7 @@ class SqlBudgets:
         self._now = now
 
     async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedBudget:
-        """Set the budget of an owner for a kind of window. It replaces an earlier budget for this kind of window.
+        """Set the budget of an owner. It replaces an earlier budget for the same window (day, week or month).
 
         Raises NotThere if the team, the member or the key does not exist.
         """
@@ -54,7 +54,7 @@ class SqlBudgets:
             amount = terms.amount
             budget = Budget(budget_id, spender, amount.amount, amount.unit, terms.window, terms.is_soft, terms.alert)
             before = await put_budget(change.connection, budget, self._now)
-            return await self._changed(change, team, "budget.set", before, budget)
+            return await self._changed_budget(change, team, "budget.set", before, budget)
 
         return await self._administration.change(actor, operation)
 
@@ -81,9 +81,9 @@ class SqlBudgets:
                 raise NotAllowed(
                     f"The raise would have ended already: {until} is over in {team.timezone}. Choose a later day."
                 )
-            before = (await self._only(change.connection, team, owner, window)).budget
+            before = (await self._only_budget(change.connection, team, owner, window)).budget
             after = await raise_budget(change.connection, before, by, ends_at)
-            return await self._changed(change, team, "budget.raise", before, after)
+            return await self._changed_budget(change, team, "budget.raise", before, after)
 
         return await self._administration.change(actor, operation)
 
@@ -92,7 +92,7 @@ class SqlBudgets:
 
         async def operation(change: Change) -> tuple[OwnedBudget, AuditEntry | None]:
             team = await change.team(owner.team)
-            before = await self._only(change.connection, team, owner, window)
+            before = await self._only_budget(change.connection, team, owner, window)
             await remove_budget(change.connection, before.budget)
             names = await spender_names(change.connection, team)
             removed = OwnedBudget(names.owner(team, before.budget.spender), before)
@@ -103,7 +103,7 @@ class SqlBudgets:
     async def usage(self, team: str, since: date | None, by: SpendingGroup | None) -> Usage:
         """Return a team's spending since the start of the day `since`, by default the first of the current month.
 
-        Raises NotThere.
+        The spending is grouped by `by` and by unit; if `by` is None, by unit alone. Raises NotThere.
         """
 
         async def operation(connection: AsyncConnection) -> Usage:
@@ -111,11 +111,11 @@ class SqlBudgets:
             zone = time_zone(named_team.timezone)
             now = float((await connection.execute(select(self._now()))).scalar_one())
             today = day_of(now, zone)
-            first = since or today.replace(day=1)
-            days = days_from(max(first, day_of(named_team.created_at, zone)), today)
+            first_day = since or today.replace(day=1)
+            days = days_from(max(first_day, day_of(named_team.created_at, zone)), today)
             overdue = await unsettled(connection, OVERDUE_SECONDS, MAX_UNSETTLED, named_team.id, self._now)
             rows = await spending(connection, named_team, days, by, zone)
-            return Usage(first, rows, await self._of_team(connection, named_team), overdue)
+            return Usage(first_day, rows, await self._of_team(connection, named_team), overdue)
 
         return await self._database.run(operation)
 
@@ -123,13 +123,17 @@ class SqlBudgets:
         names = await spender_names(connection, team)
         uses = await budgets_of_team(connection, team.id, self._now)
         owned_budgets = [OwnedBudget(names.owner(team, use.budget.spender), use) for use in uses]
-        kinds = list(Window)
+        window_order = list(Window)
         return sorted(
             owned_budgets,
-            key=lambda owned: (owned.owner.key or "", owned.owner.member or "", kinds.index(owned.use.budget.window)),
+            key=lambda owned: (
+                owned.owner.key or "",
+                owned.owner.member or "",
+                window_order.index(owned.use.budget.window),
+            ),
         )
 
-    async def _only(
+    async def _only_budget(
         self, connection: AsyncConnection, team: Team, owner: BudgetOwner, window: Window | None
     ) -> WindowUse:
         """Return the owner's budget for `window`; if `window` is None, the owner's only budget.
@@ -149,7 +153,7 @@ class SqlBudgets:
             raise NotAllowed(f"There are {len(matching)} budgets of {whose}. Name the window: day, week or month.")
         return matching[0]
 
-    async def _changed(
+    async def _changed_budget(
         self, change: Change, team: Team, action: str, before: Budget | None, after: Budget
     ) -> tuple[OwnedBudget, AuditEntry | None]:
         """Return the budget as it is now, and the entry for the audit log.

@@ -9,7 +9,7 @@ from app.adapters.sql.administration import audit_values
 from app.adapters.sql.budget_tables import ledger
 from app.adapters.sql.directory_tables import audit, members, teams
 from app.adapters.sql.engine import SqlClock
-from app.adapters.sql.ledger import give_back, name_task
+from app.adapters.sql.ledger import give_back, record_task_id
 from app.domain.purchase import PurchaseState
 from app.domain.teams import AuditEntry
 
@@ -27,16 +27,16 @@ async def charge_outcome(
     if state is PurchaseState.REFUSED:
         await give_back(connection, purchase.attempt, now)
     elif task_id is not None:
-        await name_task(connection, purchase.attempt, task_id)
+        await record_task_id(connection, purchase.attempt, task_id)
     audited = _audit_entry(entry, purchase.action, await _subject(connection, entry), state, task_id)
     await connection.execute(audit.insert().values(audit_values(audited) | {"at": now()}))
 
 
 async def _subject(connection: AsyncConnection, entry: Row[Any]) -> str:
-    """Return `team/member` with the names of the buyers; "" if the member no longer exists."""
+    """Return the names of the buying team and member as `team/member`; "" if the member no longer exists."""
     of_member = members.join(teams, teams.c.id == members.c.team_id)
-    named = select(teams.c.name.label("team"), members.c.name.label("member")).select_from(of_member)
-    names = (await connection.execute(named.where(members.c.id == entry.member_id))).first()
+    query = select(teams.c.name.label("team"), members.c.name.label("member")).select_from(of_member)
+    names = (await connection.execute(query.where(members.c.id == entry.member_id))).first()
     return "" if names is None else f"{names.team}/{names.member}"
 
 

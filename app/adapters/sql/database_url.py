@@ -40,16 +40,16 @@ def tls_of(url: URL) -> ssl.SSLContext | str:
     """Return asyncpg's `ssl` argument for the URL's sslmode, which has the meaning that libpq defines.
 
     The default is "prefer". The verifying modes trust the file in sslrootcert, or else the system's authorities. Raises
-    ValueError.
+    ValueError, whose message completes a sentence about the URL.
     """
     mode = str(url.query.get("sslmode", "prefer"))
-    authority = str(url.query.get("sslrootcert", ""))
+    ca_file = str(url.query.get("sslrootcert", ""))
     if mode in ("disable", "allow", "prefer", "require"):
         return mode
     if mode not in ("verify-ca", "verify-full"):
         raise ValueError("has an sslmode that is none of disable, allow, prefer, require, verify-ca and verify-full")
     try:
-        context = ssl.create_default_context(cafile=authority or None)
+        context = ssl.create_default_context(cafile=ca_file or None)
     except OSError:
         raise ValueError("names an sslrootcert that cannot be read") from None
     context.check_hostname = mode == "verify-full"

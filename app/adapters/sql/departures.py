@@ -46,25 +46,25 @@ class SqlDepartures:
         earlier_results: list[Departed] = []
 
         async def operation(change: Change) -> tuple[Departed, AuditEntry | None]:
-            owner = await change.team(team)
-            member = await select_member(change.connection, owner.id, departure.member_id)
+            named_team = await change.team(team)
+            member = await select_member(change.connection, named_team.id, departure.member_id)
             if member is not None and member.removed_at is not None and earlier_results:
                 return earlier_results[0], None  # an earlier attempt was committed after all
             if member is None or member.removed_at is not None:
                 raise NotThere(f"Team {team} has no such member any more. Look at the list of its members.")
-            if await _is_owner(change.connection, member):
+            if await _is_personal_owner(change.connection, member):
                 raise NotAllowed(_OWNER.format(team=team, name=member.name))
-            keys = await _revoke_keys(change, owner, member)
+            keys = await _revoke_keys(change, named_team, member)
             await change.connection.execute(delete(person_teams).where(person_teams.c.member_id == member.id))
-            name = await free_name(change.connection, owner.id, _former_name(member.name), member.id)
-            former = update(members).where(members.c.id == member.id).values(name=name, removed_at=change.now)
-            await change.connection.execute(former)
+            name = await free_name(change.connection, named_team.id, _former_name(member.name), member.id)
+            statement = update(members).where(members.c.id == member.id).values(name=name, removed_at=change.now)
+            await change.connection.execute(statement)
             grants = await self._end_grants(change, departure.person_id, keeps_sessions=departure.is_own_wish)
             entry = change.entry(
                 "member.leave" if departure.is_own_wish else "member.remove",
-                f"{owner.name}/{member.name}",
+                f"{named_team.name}/{member.name}",
                 before={"keys": keys, "grants": grants},
-                team_id=owner.id,
+                team_id=named_team.id,
                 member_id=member.id,
             )
             earlier_results.append(Departed(member, keys, grants))
@@ -78,24 +78,27 @@ class SqlDepartures:
 
         async def operation(change: Change) -> tuple[Team, AuditEntry | None]:
             try:
-                owner = await change.team(team)
+                named_team = await change.team(team)
             except NotThere:
                 if earlier_results:
                     return earlier_results[0], None  # an earlier attempt was committed after all
                 raise
-            is_personal = exists().where(personal_teams.c.team_id == owner.id)
+            is_personal = exists().where(personal_teams.c.team_id == named_team.id)
             if not (await change.connection.execute(select(is_personal))).scalar():
                 raise NotAllowed(_NOT_PERSONAL.format(team=team))
             grants = sum([await self._end_grants(change, person_id) for person_id in person_ids])
-            await _delete_rows(change.connection, owner.id)
+            await _delete_rows(change.connection, named_team.id)
             before = {"grants": grants}
-            earlier_results.append(owner)
-            return owner, change.entry("team.delete", owner.name, before=before, team_id=owner.id)
+            earlier_results.append(named_team)
+            return named_team, change.entry("team.delete", named_team.name, before=before, team_id=named_team.id)
 
         return await self._administration.change(actor, operation)
 
     async def bound_people(self, team_id: str) -> list[str]:
-        """Return the people who act for a personal team: the one whom it was made for, and those who joined it."""
+        """Return the people who act for a personal team: the one whom it was made for, and those who joined it.
+
+        The former is left out if they have joined another team.
+        """
         joined_any = exists().where(person_teams.c.person == personal_teams.c.person)
         own = select(personal_teams.c.person).where(personal_teams.c.team_id == team_id, ~joined_any)
         guests = select(person_teams.c.person).where(person_teams.c.team_id == team_id)
@@ -125,7 +128,7 @@ class SqlDepartures:
         return await self._database.run(operation)
 
     async def _end_grants(self, change: Change, person_id: str | None, *, keeps_sessions: bool = False) -> int:
-        """End the grants of a person, and return their number."""
+        """End the grants of a person, and return the number of grants. Sign the person out unless `keeps_sessions`."""
         if person_id is None:
             return 0
         ended = await revoke_all_of(change.connection, person_id, RevokeReason.MEMBER, change.actor, self._now)
@@ -134,7 +137,7 @@ class SqlDepartures:
         return len(ended)
 
 
-async def _is_owner(connection: AsyncConnection, member: Member) -> bool:
+async def _is_personal_owner(connection: AsyncConnection, member: Member) -> bool:
     """Return whether the member is the person whom a personal team was made for."""
     return bool((await connection.execute(select(exists().where(personal_teams.c.member_id == member.id)))).scalar())
 

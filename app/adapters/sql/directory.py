@@ -51,6 +51,7 @@ class SqlDirectoryFacts:
         """Record the pepper unless there is one, and return the recorded pepper."""
 
         async def operation(connection: AsyncConnection) -> str:
+            # The lock on this row lets one call run at a time.
             await connection.execute(select(service).where(service.c.name == VERSION).with_for_update())
             if (recorded := await _read_value(connection, PEPPER)) is not None:
                 return recorded

@@ -59,9 +59,8 @@ class DatabaseTimeouts:
     """Timeouts in seconds.
 
     Attributes:
-        operation: of an operation, including the wait for a connection.
-        busy: of SQLite for the write lock, of PostgreSQL's driver for each statement, and of both for a connection of
-            the pool.
+        operation: for an operation, including the wait for a connection.
+        busy: for the write lock of SQLite, for each statement in PostgreSQL, and in both for a connection of the pool.
 
     """
 
@@ -176,8 +175,8 @@ class Database:
         """Run an operation to its end, even if its caller is cancelled. Open the database first if necessary.
 
         A cancellation in the middle would make the connection unusable. Raises DatabaseUnavailable if the database
-        fails, if the operation exceeds its timeout, after which it may still succeed, or if the file of an SQLite
-        database was deleted or replaced.
+        fails, if the operation exceeds its timeout, or if the file of an SQLite database was deleted or replaced. After
+        a timeout, the operation may still succeed.
         """
         if self.facts is None:
             await self.open()

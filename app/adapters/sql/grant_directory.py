@@ -22,7 +22,7 @@ class SqlGrantDirectory:
         self._now = now
 
     async def page(self, limit: int, after: str) -> list[tuple[Grant, Person]]:
-        """Return at most `limit` grants with ids above `after`, by id, each with its person."""
+        """Return at most `limit` grants that have not ended, with ids above `after`, by id, each with its person."""
         people = [oauth_people.c[name].label(f"person_{name}") for name in PERSON_COLUMNS if name != "id"]
         joined = oauth_grants.join(oauth_people, oauth_people.c.id == oauth_grants.c.person_id)
         query = (

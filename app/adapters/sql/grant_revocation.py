@@ -32,13 +32,13 @@ async def revoke_where(
     Grants that are already revoked are left out. `actor_of` returns the actor of an entry. The caller must have
     executed `increment_version` as the first statement of this transaction.
     """
-    revoked = update(oauth_grants).where(condition, oauth_grants.c.revoked_at.is_(None))
-    statement = revoked.values(revoked_at=now(), reason=reason).returning(*oauth_grants.c)
+    revocation = update(oauth_grants).where(condition, oauth_grants.c.revoked_at.is_(None))
+    statement = revocation.values(revoked_at=now(), reason=reason).returning(*oauth_grants.c)
     grants = [grant_of(row) for row in await connection.execute(statement)]
     for grant in grants:
         before, after = audited_fields(grant), {"reason": reason}
-        entry = audit_insert("grant.revoke", grant.id, actor=actor_of(grant), before=before, after=after)
-        await connection.execute(entry.values(at=now()))
+        audit_insertion = audit_insert("grant.revoke", grant.id, actor=actor_of(grant), before=before, after=after)
+        await connection.execute(audit_insertion.values(at=now()))
     return grants
 
 
@@ -49,7 +49,7 @@ async def revoke_and_queue_metric(
     actor_of: Callable[[Grant], str],
     now: SqlClock,
 ) -> list[Grant]:
-    """Revoke grants as `revoke_where` does. Also insert a row for each, from which one replica later counts it."""
+    """Revoke grants as `revoke_where` does. Also insert a row for each, from which one replica later counts its end."""
     grants = await revoke_where(connection, condition, reason, actor_of, now)
     if grants:
         ends = [{"grant_id": grant.id, "reason": reason} for grant in grants]

@@ -16,9 +16,9 @@ HOLDER_COLUMNS: list[Any] = [column.label(f"{table.name}__{column.name}") for ta
 """The columns of an access token, its grant and its person. Each has the label `table__column`."""
 
 
-def grant_of(row: Row[Any], start: str = "") -> Grant:
-    """Return the grant in a row, whose columns are named as those of `oauth_grants`, after the prefix `start`."""
-    values = {column.name: row._mapping[f"{start}{column.name}"] for column in oauth_grants.c}  # noqa: SLF001 - public
+def grant_of(row: Row[Any], prefix: str = "") -> Grant:
+    """Return the grant in a row, whose columns are named as those of `oauth_grants`, after `prefix`."""
+    values = {column.name: row._mapping[f"{prefix}{column.name}"] for column in oauth_grants.c}  # noqa: SLF001 - public
     values["scopes"] = parsed_scopes(values["scopes"])
     values["registration"] = Registration(values["registration"])
     return Grant(**values)

@@ -23,8 +23,8 @@ async def take_key(connection: AsyncConnection, insert: Insert, backend: str, ne
 
     The rows are inserted in the order of the names. So two transactions with several of the same names cannot deadlock.
     """
-    rows = insert(purchase_keys).values(_rows(backend, new))
-    statement = rows.on_conflict_do_nothing().returning(purchase_keys.c.attempt)
+    insertion = insert(purchase_keys).values(_rows(backend, new))
+    statement = insertion.on_conflict_do_nothing().returning(purchase_keys.c.attempt)
     return len((await connection.execute(statement)).all()) == len(new.keys)
 
 
@@ -34,11 +34,11 @@ async def take_over_key(
     """Transfer the key from the attempt `earlier` to `new`, under every name, and return whether `earlier` held it."""
     if not await _hand_over(connection, earlier, new.attempt):
         return False
-    rows = insert(purchase_keys).values(_rows(backend, new))
-    changed = {"attempt": rows.excluded.attempt, "request_hash": rows.excluded.request_hash}
+    insertion = insert(purchase_keys).values(_rows(backend, new))
+    changed = {"attempt": insertion.excluded.attempt, "request_hash": insertion.excluded.request_hash}
     is_new_holder = purchase_keys.c.attempt == new.attempt
     await connection.execute(
-        rows.on_conflict_do_update(index_elements=purchase_keys.primary_key, set_=changed, where=is_new_holder)
+        insertion.on_conflict_do_update(index_elements=purchase_keys.primary_key, set_=changed, where=is_new_holder)
     )
     return True
 

@@ -72,7 +72,10 @@ class SqlInvitations:
         return await self._database.run(operation)
 
     async def end(self, invitation_id: str, actor: Actor, *, team_id: str | None = None) -> Invitation:
-        """End an open invitation. If `team_id` is given, it must be an invitation into this team. Raises NotThere."""
+        """End an invitation. If `team_id` is not None, it must be an invitation into this team.
+
+        An invitation that was ended before is returned. Raises NotThere if it is missing, used or expired.
+        """
 
         async def operation(change: Change) -> tuple[Invitation, AuditEntry | None]:
             row = await _select_row(change.connection, invitations.c.id == invitation_id)
@@ -88,9 +91,10 @@ class SqlInvitations:
         return await self._administration.change(actor, operation)
 
     async def join(self, digest: str, newcomer: Newcomer, actor: Actor) -> Member:
-        """Use an invitation up, and bind a person to its team instead of an earlier team. Raises InvitationEnded.
+        """Use an invitation up, and bind a person to its team. Raises InvitationEnded.
 
-        The person becomes a member unless they are one. If two people use the invitation at once, one of them joins.
+        A binding to an earlier team ends. The person becomes a member unless they are one. If two people use
+        the invitation at once, one of them joins.
         """
 
         async def operation(change: Change) -> tuple[Member, AuditEntry | None]:
@@ -116,15 +120,17 @@ class SqlInvitations:
 async def _bind(
     change: Change, invitation: Invitation, newcomer: Newcomer, before: PersonTeam | None
 ) -> tuple[Member, AuditEntry]:
-    """Bind a person to the team of an open invitation, and return the entry of the audit log."""
+    """Bind a person to the team of an open invitation, and return the member with the entry of the audit log."""
     team = invitation.team
     statement = update(invitations).where(invitations.c.id == invitation.id).values(used_by=newcomer.person_id)
     await change.connection.execute(statement)
     member = await _find_or_add_member(change, team, newcomer)
     values = {"person": newcomer.person_id, "team_id": team.id, "member_id": member.id}
-    row = insert_into(change.connection, person_teams).values(values)
-    replaced = {"team_id": row.excluded.team_id, "member_id": row.excluded.member_id}
-    await change.connection.execute(row.on_conflict_do_update(index_elements=[person_teams.c.person], set_=replaced))
+    insertion = insert_into(change.connection, person_teams).values(values)
+    replaced = {"team_id": insertion.excluded.team_id, "member_id": insertion.excluded.member_id}
+    await change.connection.execute(
+        insertion.on_conflict_do_update(index_elements=[person_teams.c.person], set_=replaced)
+    )
     if before is not None and before.team.id != team.id:
         await _record_leave(change, before)
     subject = f"{team.name}/{member.name}"

@@ -59,12 +59,12 @@ async def reserve(
     if not await _insert_entry(connection, attempt, charge, current) or price is None:
         return ()
     indexes = range(len(current.windows))
-    passed = [
+    thresholds = [
         threshold for index in indexes if (threshold := await _reserve_in(connection, current.windows[index:], price))
     ]
-    for threshold in passed:
+    for threshold in thresholds:
         await insert_alert(connection, threshold, now)
-    return tuple(passed)
+    return tuple(thresholds)
 
 
 async def mark_exhausted(
@@ -76,17 +76,17 @@ async def mark_exhausted(
     because prices do not fill a budget to its last millionth. It needs a transaction of its own, because the refusal
     has rolled back the purchase's transaction.
     """
-    await _make_row(connection, use)
+    await _insert_missing_row(connection, use)
     condition = and_(_row_condition(use), budget_windows.c.told < THRESHOLDS[-1])
     result = await connection.execute(update(budget_windows).where(condition).values(told=THRESHOLDS[-1]))
     if not result.rowcount:
         return None
-    passed = ThresholdPassed(use, THRESHOLDS[-1])
-    await insert_alert(connection, passed, now)
-    return passed
+    threshold = ThresholdPassed(use, THRESHOLDS[-1])
+    await insert_alert(connection, threshold, now)
+    return threshold
 
 
-async def name_task(connection: AsyncConnection, attempt: str, task_id: str) -> None:
+async def record_task_id(connection: AsyncConnection, attempt: str, task_id: str) -> None:
     """Record the task id of a purchase. The outcome of the task will settle the reservation."""
     await connection.execute(update(ledger).where(ledger.c.attempt == attempt).values(task_id=task_id))
 
@@ -160,7 +160,7 @@ async def unsettled(
 
 async def _insert_entry(connection: AsyncConnection, attempt: str, charge: Charge, current: CurrentWindows) -> bool:
     """Insert the entry of an attempt, and return whether it is new. Raises SpendingRefused if it is already settled."""
-    entry = insert_into(connection, ledger).values(
+    insertion = insert_into(connection, ledger).values(
         attempt=attempt,
         team_id=charge.spender.team,
         member_id=charge.spender.member,
@@ -173,7 +173,7 @@ async def _insert_entry(connection: AsyncConnection, attempt: str, charge: Charg
         created_at=current.moment,
         ask_at=current.moment + OVERDUE_SECONDS,
     )
-    result = await connection.execute(entry.on_conflict_do_nothing().returning(ledger.c.id))
+    result = await connection.execute(insertion.on_conflict_do_nothing().returning(ledger.c.id))
     if result.first() is not None:
         return True
     state = (await connection.execute(select(ledger.c.state).where(ledger.c.attempt == attempt))).scalar()
@@ -191,37 +191,37 @@ async def _reserve_in(
     reserved yet, are given only for this exception.
     """
     window = windows[0]
-    row = await _add(connection, window, price.amount)
+    row = await _try_reserve(connection, window, price.amount)
     if row is None:
-        await _make_row(connection, window)
-        row = await _add(connection, window, price.amount)
+        await _insert_missing_row(connection, window)
+        row = await _try_reserve(connection, window, price.amount)
     if row is None:
         uses = await with_usage(connection, windows)
         raise BudgetExceeded(refusing_window(uses, price.amount) or uses[0], price)
     use = with_row(window, row)
-    passed = threshold_passed(use.spent + use.reserved, use.limit, row.told)
-    if passed is None:
+    percent = threshold_passed(use.spent + use.reserved, use.limit, row.told)
+    if percent is None:
         return None
-    await connection.execute(update(budget_windows).where(_row_condition(window)).values(told=passed))
-    return ThresholdPassed(use, passed)
+    await connection.execute(update(budget_windows).where(_row_condition(window)).values(told=percent))
+    return ThresholdPassed(use, percent)
 
 
-async def _add(connection: AsyncConnection, window: WindowUse, amount: int) -> Row[Any] | None:
+async def _try_reserve(connection: AsyncConnection, window: WindowUse, amount: int) -> Row[Any] | None:
     """Reserve `amount` in one statement, and return the changed row; None if there is no row, or not enough room."""
-    of_window = budget_windows.c
+    columns = budget_windows.c
     conditions = [_row_condition(window)]
     if not window.budget.is_soft:
-        conditions.append(of_window.spent + of_window.reserved + amount <= window.limit)
-    added = update(budget_windows).where(*conditions).values(reserved=of_window.reserved + amount)
-    return (await connection.execute(added.returning(*of_window))).first()
+        conditions.append(columns.spent + columns.reserved + amount <= window.limit)
+    statement = update(budget_windows).where(*conditions).values(reserved=columns.reserved + amount)
+    return (await connection.execute(statement.returning(*columns))).first()
 
 
-async def _make_row(connection: AsyncConnection, window: WindowUse) -> None:
+async def _insert_missing_row(connection: AsyncConnection, window: WindowUse) -> None:
     """Insert the row of a window unless it exists. This waits for a transaction that is inserting the same row."""
-    row = insert_into(connection, budget_windows).values(
+    insertion = insert_into(connection, budget_windows).values(
         budget_id=window.budget.id, window_start=window.start, spent=0, reserved=0, told=0
     )
-    await connection.execute(row.on_conflict_do_nothing())
+    await connection.execute(insertion.on_conflict_do_nothing())
 
 
 async def _settle(
@@ -231,16 +231,16 @@ async def _settle(
     values: dict[str, Any] = {"state": state, "settled_at": now()}
     if task_id is not None:
         values["task_id"] = task_id
-    settled = update(ledger).where(condition).values(values).returning(ledger.c.amount, ledger.c.windows)
-    entry = (await connection.execute(settled)).first()
+    statement = update(ledger).where(condition).values(values).returning(ledger.c.amount, ledger.c.windows)
+    entry = (await connection.execute(statement)).first()
     if entry is None:
         return False
     moved = {"reserved": budget_windows.c.reserved - entry.amount} if entry.amount else {}
     if state is EntryState.TAKEN and moved:
         moved["spent"] = budget_windows.c.spent + entry.amount
     for budget_id, start in sorted(entry.windows) if moved else ():
-        row = and_(budget_windows.c.budget_id == budget_id, budget_windows.c.window_start == start)
-        await connection.execute(update(budget_windows).where(row).values(moved))
+        is_row = and_(budget_windows.c.budget_id == budget_id, budget_windows.c.window_start == start)
+        await connection.execute(update(budget_windows).where(is_row).values(moved))
     return True
 
 

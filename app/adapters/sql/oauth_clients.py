@@ -44,12 +44,12 @@ class SqlClients:
     async def register(self, client: OAuthClient, fingerprint: str | None) -> OAuthClient:
         """Record a client, and return it. If there is one with this fingerprint, return that one and record nothing."""
         values = _columns(client) | {"fingerprint": fingerprint, "created_at": self._now()}
-        row = self._insert(oauth_clients).values(values).on_conflict_do_nothing()
+        insertion = self._insert(oauth_clients).values(values).on_conflict_do_nothing()
         is_same = oauth_clients.c.fingerprint == fingerprint if fingerprint is not None else false()
         condition = or_(oauth_clients.c.id == client.id, is_same)
 
         async def operation(connection: AsyncConnection) -> OAuthClient:
-            await connection.execute(row)
+            await connection.execute(insertion)
             return _client((await connection.execute(select(oauth_clients).where(condition))).one())
 
         return await self._database.run_in_transaction(operation)
@@ -57,9 +57,9 @@ class SqlClients:
     async def keep_document(self, client: OAuthClient, fresh_seconds: float) -> None:
         """Record the content of a client's document. It replaces the earlier content."""
         fresh = {"fresh_until": self._now() + fresh_seconds}
-        row = self._insert(oauth_clients).values(_columns(client) | fresh | {"created_at": self._now()})
-        changed = {name: row.excluded[name] for name in (*_FIELDS, "fresh_until")}
-        statement = row.on_conflict_do_update(
+        insertion = self._insert(oauth_clients).values(_columns(client) | fresh | {"created_at": self._now()})
+        changed = {name: insertion.excluded[name] for name in (*_FIELDS, "fresh_until")}
+        statement = insertion.on_conflict_do_update(
             index_elements=[oauth_clients.c.id],
             set_=changed,
             where=oauth_clients.c.registration == Registration.DOCUMENT,
@@ -73,7 +73,7 @@ class SqlClients:
         await self._database.run(lambda connection: connection.execute(statement))
 
     async def of_operator(self) -> list[OAuthClient]:
-        """Return the clients that an operator has registered, by name."""
+        """Return the clients that an operator has registered, ordered by name."""
         condition = oauth_clients.c.registration == Registration.MANUAL
         query = select(oauth_clients).where(condition).order_by(oauth_clients.c.name, oauth_clients.c.id)
 
@@ -94,12 +94,12 @@ class SqlClients:
     async def use_assertion(self, digest: str, seconds: float) -> bool:
         """Record the digest of an assertion for `seconds`, and return whether it is new."""
         values = {"digest": digest, "expires_at": self._now() + seconds}
-        row = (
+        insertion = (
             self._insert(oauth_assertions).values(values).on_conflict_do_nothing().returning(oauth_assertions.c.digest)
         )
 
         async def operation(connection: AsyncConnection) -> bool:
-            return (await connection.execute(row)).first() is not None
+            return (await connection.execute(insertion)).first() is not None
 
         return await self._database.run(operation)
 

@@ -59,16 +59,16 @@ class SqlGrants:
         async def operation(connection: AsyncConnection) -> Grant | None:
             if not (await connection.execute(statement)).rowcount:
                 return await _read_grant(connection, new.id)  # exists if an earlier attempt of this call was committed
-            if await self._count(connection, code.person_id) >= MAX_GRANTS:
+            if await self._count_active(connection, code.person_id) >= MAX_GRANTS:
                 await connection.execute(increment_version())  # before any grant, because it takes the revocation lock
             now = float((await connection.execute(select(self._now()))).scalar_one())
             grant = new_grant(code, new, lifetimes, now)
             await connection.execute(insert(oauth_grants).values(columns_of(grant)))
-            await connection.execute(self._access_row(grant, access))
-            entry = audit_insert(
+            await connection.execute(self._upsert_access(grant, access))
+            audit_insertion = audit_insert(
                 "grant.create", grant.id, actor=f"person:{grant.person_id}", after=audited_fields(grant)
             )
-            await connection.execute(entry.values(at=now))
+            await connection.execute(audit_insertion.values(at=now))
             await self._revoke_surplus(connection, grant.person_id)
             return grant
 
@@ -86,9 +86,9 @@ class SqlGrants:
         return await self._database.run(operation)
 
     async def rotate(self, grant: Grant, refresh: str, access: NewAccess, lifetimes: TokenLifetimes) -> bool:
-        """Replace the refresh token `grant.current` by the one with the digest `refresh`.
+        """Replace the refresh token with the digest `grant.current` by the one with the digest `refresh`.
 
-        Return False, without a change, if `grant.current` is no longer current.
+        Return False, without a change, if `grant.current` is no longer current or the grant is revoked.
         """
         now, condition = self._now(), _unchanged(grant)
         values = {
@@ -104,19 +104,22 @@ class SqlGrants:
         async def operation(connection: AsyncConnection) -> bool:
             if not (await connection.execute(update(oauth_grants).where(condition).values(values))).rowcount:
                 return False
-            await connection.execute(self._access_row(next_generation, access))
+            await connection.execute(self._upsert_access(next_generation, access))
             return True
 
         return await self._database.run_in_transaction(operation)
 
     async def renew_access(self, grant: Grant, access: NewAccess) -> bool:
-        """Extend the access token of the current generation. Return False if another generation is current."""
+        """Insert or extend an access token of the current generation.
+
+        Return False, without a change, if another generation is current or the grant is revoked.
+        """
         unchanged = select(oauth_grants.c.id).where(_unchanged(grant)).with_for_update()
 
         async def operation(connection: AsyncConnection) -> bool:
             if (await connection.execute(unchanged)).first() is None:
                 return False
-            await connection.execute(self._access_row(grant, access))
+            await connection.execute(self._upsert_access(grant, access))
             return True
 
         return await self._database.run_in_transaction(operation)
@@ -201,9 +204,9 @@ class SqlGrants:
         return await self._database.run(operation)
 
     async def take_uncounted(self) -> list[RevokeReason]:
-        """Delete the rows of ended grants that no metric has counted, and return the reasons of these ends.
+        """Delete all rows of `oauth_uncounted_ends`, and return the reasons of these ends of grants.
 
-        Each is returned to one process only.
+        Each end is returned to one process only.
         """
         statement = delete(oauth_uncounted_ends).returning(oauth_uncounted_ends.c.reason)
 
@@ -231,7 +234,7 @@ class SqlGrants:
             total += await delete_in_batches(self._database, oauth_grants.c.id, old, self._batch_size)
         return total
 
-    def _access_row(self, grant: Grant, access: NewAccess) -> Any:
+    def _upsert_access(self, grant: Grant, access: NewAccess) -> Any:
         """Return the statement that inserts an access token, or extends an existing one."""
         values = {
             "digest": access.digest,
@@ -240,9 +243,9 @@ class SqlGrants:
             "scopes": written_scopes(access.scopes),
             "expires_at": self._now() + access.seconds,
         }
-        row = self._insert(oauth_access_tokens).values(values)
-        return row.on_conflict_do_update(
-            index_elements=[oauth_access_tokens.c.digest], set_={"expires_at": row.excluded.expires_at}
+        insertion = self._insert(oauth_access_tokens).values(values)
+        return insertion.on_conflict_do_update(
+            index_elements=[oauth_access_tokens.c.digest], set_={"expires_at": insertion.excluded.expires_at}
         )
 
     async def _revoke_surplus(self, connection: AsyncConnection, person_id: str) -> None:
@@ -257,7 +260,7 @@ class SqlGrants:
             limit, surplus_ids = RevokeReason.LIMIT, oauth_grants.c.id.in_(ids)
             await revoke_and_queue_metric(connection, surplus_ids, limit, partial(_actor, limit), self._now)
 
-    async def _count(self, connection: AsyncConnection, person_id: str) -> int:
+    async def _count_active(self, connection: AsyncConnection, person_id: str) -> int:
         condition = and_(oauth_grants.c.person_id == person_id, active_grant_condition(self._now))
         return int(
             (await connection.execute(select(func.count()).select_from(oauth_grants).where(condition))).scalar_one()

@@ -31,17 +31,19 @@ class SqlPeople:
         """Record a person who has signed in. This replaces the earlier secrets. Replicas drop their cached tokens."""
         now = self._now()
         values = {"id": person.id, "issuer": person.issuer, "subject": person.subject, "sealed": person.sealed}
-        row = self._insert(oauth_people).values(values | {"checked_at": now, "created_at": now})
-        statement = row.on_conflict_do_update(
+        insertion = self._insert(oauth_people).values(values | {"checked_at": now, "created_at": now})
+        statement = insertion.on_conflict_do_update(
             index_elements=[oauth_people.c.id],
-            set_={"sealed": row.excluded.sealed, "checked_at": row.excluded.checked_at},
+            set_={"sealed": insertion.excluded.sealed, "checked_at": insertion.excluded.checked_at},
         )
-        entry = audit_insert("person.sign_in", person.id, actor=f"person:{person.id}", after={"issuer": person.issuer})
+        audit_insertion = audit_insert(
+            "person.sign_in", person.id, actor=f"person:{person.id}", after={"issuer": person.issuer}
+        )
 
         async def operation(connection: AsyncConnection) -> None:
             await connection.execute(increment_version())
             await connection.execute(statement)
-            await connection.execute(entry.values(at=now))
+            await connection.execute(audit_insertion.values(at=now))
 
         await self._database.run_in_transaction(operation)
 
@@ -71,8 +73,8 @@ class SqlPeople:
     async def add_session(self, digest: str, person_id: str, seconds: float) -> None:
         """Record a browser session of a person, which expires after `seconds`."""
         values = {"digest": digest, "person_id": person_id, "expires_at": self._now() + seconds}
-        row = self._insert(oauth_sessions).values(values).on_conflict_do_nothing()
-        await self._database.run(lambda connection: connection.execute(row))
+        insertion = self._insert(oauth_sessions).values(values).on_conflict_do_nothing()
+        await self._database.run(lambda connection: connection.execute(insertion))
 
     async def in_session(self, digest: str) -> Person | None:
         """Return the person of a browser session; None if the session does not exist or has expired."""

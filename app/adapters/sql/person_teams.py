@@ -86,12 +86,12 @@ async def _insert_personal_team(
         created_at=change.now,
     )
     await change.connection.execute(teams.insert().values(asdict(team)))
-    member, added = await insert_member(change, team, newcomer.member_id(team_id), newcomer.name)
+    member, member_entry = await insert_member(change, team, newcomer.member_id(team_id), newcomer.name)
     values = {"person": newcomer.person_id, "team_id": team_id, "member_id": member.id}
     await change.connection.execute(personal_teams.insert().values(values))
-    created = change.entry("team.create", name, after={"timezone": team.timezone}, team_id=team_id)
-    await change.connection.execute(audit.insert().values(audit_values(created)))
-    return PersonTeam(team, member, is_personal=True), added
+    team_entry = change.entry("team.create", name, after={"timezone": team.timezone}, team_id=team_id)
+    await change.connection.execute(audit.insert().values(audit_values(team_entry)))
+    return PersonTeam(team, member, is_personal=True), member_entry
 
 
 async def _free_team_name(connection: AsyncConnection, person_id: str) -> str:

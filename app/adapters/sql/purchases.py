@@ -83,7 +83,7 @@ class SqlPurchases:
             await self._delete_oldest()
 
         async def operation(connection: AsyncConnection) -> None:
-            is_new = await _insert_if_new(connection, self._row(new))
+            is_new = await _insert_if_new(connection, self._insertion(new))
             if new.keys and not (is_new and await take_key(connection, self._insert, self._backend, new)):
                 raise _KeyNotTaken  # rolls back
             await self._charge(connection, new)
@@ -104,13 +104,13 @@ class SqlPurchases:
         The price is reserved in the same transaction. If SpendingRefused is raised, nothing was recorded.
         """
         unchanged = and_(purchases.c.attempt == earlier.attempt, purchases.c.state == earlier.state)
-        row = self._row(new).values(replaces=earlier.attempt)
+        insertion = self._insertion(new).values(replaces=earlier.attempt)
 
         async def operation(connection: AsyncConnection) -> None:
             result = await connection.execute(select(purchases.c.attempt).where(unchanged).with_for_update())
             if (
                 result.first() is None
-                or not await _insert_if_new(connection, row)
+                or not await _insert_if_new(connection, insertion)
                 or not await take_over_key(connection, self._insert, self._backend, earlier.attempt, new)
             ):
                 raise _KeyNotTaken  # rolls back: `earlier` keeps its key
@@ -143,10 +143,10 @@ class SqlPurchases:
         return await self._database.run_in_transaction(operation)
 
     async def record(self, new: NewPurchase, state: PurchaseState, task_id: str | None) -> None:
-        """Insert a purchase with its outcome, without a key, if it may not have been recorded when it was sent."""
+        """Insert a purchase with its outcome, but without its key, unless it is already recorded."""
 
         async def operation(connection: AsyncConnection) -> None:
-            await _insert_if_new(connection, self._row(new).values(state=state, task_id=task_id))
+            await _insert_if_new(connection, self._insertion(new).values(state=state, task_id=task_id))
 
         await self._database.run(operation)
 
@@ -191,10 +191,10 @@ class SqlPurchases:
                 await connection.execute(
                     delete(callback_claims).where(condition, callback_claims.c.task_id == task_ids[-1])
                 )
-            claim = self._insert(callback_claims).values(
+            insertion = self._insert(callback_claims).values(
                 callback_id=callback_id, task_id=task_id, created_at=self._now()
             )
-            await connection.execute(claim.on_conflict_do_nothing())
+            await connection.execute(insertion.on_conflict_do_nothing())
 
         await self._database.run_in_transaction(operation)
 
@@ -225,7 +225,7 @@ class SqlPurchases:
         """Return at most `limit` purchases of `owners` with one of these outcomes, the newest first.
 
         `since` is in Unix seconds. `before` is `created_at` and `attempt` of the last purchase on the previous page.
-        `member` is the id of a member, and `member_name` a name, to which the purchases are limited.
+        `member` limits the purchases to the member with this id, `member_name` to members with this name.
         """
         conditions = [
             purchases.c.backend == self._backend,
@@ -339,7 +339,7 @@ class SqlPurchases:
         too_many = purchases.c.attempt.in_(newest_first.offset(self._most_in_memory))
         await self._execute_change(delete(purchases).where(too_many))
 
-    def _row(self, new: NewPurchase) -> Insert:
+    def _insertion(self, new: NewPurchase) -> Insert:
         now = self._now()
         values = self._insert(purchases).values(
             attempt=new.attempt,
@@ -353,8 +353,8 @@ class SqlPurchases:
             created_at=now,
             changed_at=now,
         )
-        inserted: Insert = values.on_conflict_do_nothing()
-        return inserted
+        insertion: Insert = values.on_conflict_do_nothing()
+        return insertion
 
     async def _alert_if_exhausted(self, claim: Awaitable[None]) -> None:
         """Await `claim`. If a budget refuses it, write the alert that the budget is used up."""
@@ -375,23 +375,22 @@ class SqlPurchases:
 
     async def _key_holder(self, connection: AsyncConnection, new: NewPurchase) -> Purchase | None:
         """Return the purchase that holds the key of `new`, else `new` if it is already recorded, else None."""
-        key = await key_holder(connection, self._backend, new.keys)
-        attempt = new.attempt if key is None else key.attempt
+        key_row = await key_holder(connection, self._backend, new.keys)
+        attempt = new.attempt if key_row is None else key_row.attempt
         purchase = await self._first_purchase(connection, purchases.c.attempt == attempt)
-        return purchase if purchase is None or key is None else replace(purchase, request_hash=key.request_hash)
+        if purchase is None or key_row is None:
+            return purchase
+        return replace(purchase, request_hash=key_row.request_hash)
 
     async def _first_purchase(self, connection: AsyncConnection, condition: ColumnElement[bool]) -> Purchase | None:
         row = (await connection.execute(self._select().where(condition))).first()
         return None if row is None else _purchase(row)
 
     async def _execute_change(self, statement: Any) -> bool:
-        return bool(await self._count(statement))
+        """Execute a statement, and return whether it changed any row."""
 
-    async def _count(self, statement: Any) -> int:
-        """Execute a statement, and return the number of rows that it changed."""
-
-        async def operation(connection: AsyncConnection) -> int:
-            return int((await connection.execute(statement)).rowcount)
+        async def operation(connection: AsyncConnection) -> bool:
+            return bool((await connection.execute(statement)).rowcount)
 
         return await self._database.run(operation)
 
@@ -403,8 +402,8 @@ def _of_member(member: str | None) -> list[ColumnElement[bool]]:
     return [] if member is None else [purchases.c.member == member]
 
 
-async def _insert_if_new(connection: AsyncConnection, row: Insert) -> bool:
-    return (await connection.execute(row.returning(purchases.c.attempt))).first() is not None
+async def _insert_if_new(connection: AsyncConnection, insertion: Insert) -> bool:
+    return (await connection.execute(insertion.returning(purchases.c.attempt))).first() is not None
 
 
 def _task_id(row: Row[Any]) -> str | None:

@@ -73,7 +73,7 @@ class SqlTeamLimits:
     async def _update(
         self, action: str, owner: BudgetOwner, actor: Actor, new_limits: Callable[[Limits], Limits]
     ) -> OwnedLimits:
-        """Replace the owner's limits by `new_limits` of the current ones, and return them."""
+        """Call `new_limits` with the owner's current limits, record its result, and return it with the owner."""
 
         async def operation(change: Change) -> tuple[OwnedLimits, AuditEntry | None]:
             team = await change.team(owner.team)

@@ -51,15 +51,15 @@ class SqlLedger:
                 teams.c.id.in_(select(budgets.c.team_id).where(is_whole_team))
             )
             rows = (await connection.execute(query.order_by(teams.c.created_at).limit(limit))).all()
-            return [(team.name, use) for team in rows for use in await self._of_team(connection, team.id)]
+            return [(team.name, use) for team in rows for use in await self._budgets_of(connection, team.id)]
 
         return await self._database.run(operation)
 
-    async def _of_team(self, connection: AsyncConnection, team_id: str) -> list[WindowUse]:
+    async def _budgets_of(self, connection: AsyncConnection, team_id: str) -> list[WindowUse]:
         return await budgets_counting(connection, Spender(team_id), self._now)
 
     async def delete_old(self, seconds: float) -> int:
-        """Delete settled entries older than `seconds`, and windows that ended before. Return the number of entries."""
+        """Delete settled entries older than `seconds`, and windows that ended earlier. Return the number of entries."""
         before = self._now() - seconds
         windows = budget_windows.c.window_start < before - MAX_WINDOW_SECONDS
         await delete_in_batches(self._database, budget_windows.c.budget_id, windows, self._batch_size)

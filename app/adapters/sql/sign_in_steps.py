@@ -21,21 +21,24 @@ class SqlSignInSteps:
         """Use `database`. `now` returns the SQL of its clock. About `max_pending` sign-ins may be under way."""
         self._database = database
         self._max_pending = max_pending
-        self._begun = 0
+        self._added_count = 0
         self._now = now
         self._insert = insert_of(database.kind)
 
     async def add_pending(self, pending: PendingLogin, seconds: float) -> None:
-        """Record a sign-in that has begun. It expires after `seconds`. Beyond `max_pending`, delete the oldest ones."""
+        """Record a sign-in that has begun. It expires after `seconds`.
+
+        Once in about `max_pending` / 100 calls, the oldest sign-ins beyond `max_pending` are deleted.
+        """
         values = {"state": pending.state, "browser": pending.browser, "content": pending.content}
-        row = self._insert(oauth_pending).values(values | {"expires_at": self._now() + seconds})
-        begun_at = select(oauth_pending.c.expires_at).order_by(oauth_pending.c.expires_at.desc())
-        oldest_kept = begun_at.offset(self._max_pending - 1).limit(1).scalar_subquery()
-        deletes_oldest = self._begun % max(1, self._max_pending // 100) == 0
-        self._begun += 1
+        insertion = self._insert(oauth_pending).values(values | {"expires_at": self._now() + seconds})
+        newest_first = select(oauth_pending.c.expires_at).order_by(oauth_pending.c.expires_at.desc())
+        oldest_kept = newest_first.offset(self._max_pending - 1).limit(1).scalar_subquery()
+        deletes_oldest = self._added_count % max(1, self._max_pending // 100) == 0
+        self._added_count += 1
 
         async def operation(connection: AsyncConnection) -> None:
-            await connection.execute(row.on_conflict_do_nothing())
+            await connection.execute(insertion.on_conflict_do_nothing())
             if deletes_oldest:
                 await connection.execute(delete(oauth_pending).where(oauth_pending.c.expires_at < oldest_kept))
 
@@ -67,8 +70,8 @@ class SqlSignInSteps:
             "person_id": code.person_id,
             "expires_at": self._now() + seconds,
         }
-        row = self._insert(oauth_codes).values(values).on_conflict_do_nothing()
-        await self._database.run(lambda connection: connection.execute(row))
+        insertion = self._insert(oauth_codes).values(values).on_conflict_do_nothing()
+        await self._database.run(lambda connection: connection.execute(insertion))
 
     async def code(self, digest: str) -> AuthorizationCode | None:
         """Return the code with this digest, used or not; None if there is none."""

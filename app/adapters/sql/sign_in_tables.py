@@ -124,4 +124,4 @@ oauth_uncounted_ends = Table(
     Column("grant_id", String(32), primary_key=True),
     Column("reason", String(16), nullable=False),
 )
-"""Ended grants that no metric has counted yet. One replica counts each, because the commands have no metrics."""
+"""Ended grants that no metric has counted yet. One replica counts each, because the command line has no metrics."""

@@ -50,8 +50,8 @@ class SpenderNames:
         return BudgetOwner(team.name, member, self._newest_key(spender.key))
 
     def _first_key(self, key: str | None) -> str | None:
-        before = {later: earlier for earlier, later in self.replaced_by.items()}
-        while key is not None and (earlier := before.get(key)) is not None:
+        predecessors = {later: earlier for earlier, later in self.replaced_by.items()}
+        while key is not None and (earlier := predecessors.get(key)) is not None:
             key = earlier
         return key
 

@@ -63,8 +63,9 @@ async def spent_this_month(
 
 
 def _total(rows: Iterable[Row[Any]]) -> Spent:
+    """Return the sums of generations, spent and reserved amounts, the columns 1 to 3 of `rows`."""
     all_rows = list(rows)
-    return Spent(*(sum(int(row[column]) for row in all_rows) for column in (1, 2, 3)))
+    return Spent(*(sum(int(row[index]) for row in all_rows) for index in (1, 2, 3)))
 
 
 def days_from(first: date, last: date) -> list[date]:

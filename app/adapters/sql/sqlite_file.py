@@ -51,7 +51,7 @@ def identity_of(path: Path) -> tuple[int, int] | None:
 
 
 def make_private(path: Path) -> None:
-    """Create the file and its folder with permissions for this user only. SQLite gives its other files the same.
+    """Create the file and its folder for this user only. SQLite gives its other files the same permissions.
 
     An existing file is not opened. Closing it again would release the locks that this process's connections hold on it
     (POSIX). Another process could then delete the write-ahead log that these connections use.

@@ -43,18 +43,18 @@ class SqlTeamCredentials:
             await change.connection.execute(removed)
             team = await _select_team(change.connection, credential.team_id)
             for removed_credential in before:
-                removal = _entry(change, "credential.remove", team, removed_credential, is_there=False)
+                removal = _entry(change, "credential.remove", team, removed_credential, is_removal=True)
                 await change.connection.execute(audit.insert().values(audit_values(removal)))
             return added, entry
 
         return await self._administration.change(actor, operation)
 
     async def of_team(self, team_id: str) -> list[TeamCredential]:
-        """Return the credentials in use of the team with this id, the oldest first."""
+        """Return the credentials of the team with this id that are in use, the oldest first."""
         return await self._in_use(team_credentials.c.team_id == team_id)
 
     async def in_use(self) -> list[TeamCredential]:
-        """Return the credentials in use of all teams."""
+        """Return the credentials of all teams that are in use, the oldest first."""
         return await self._in_use()
 
     async def remove(self, team: str, credential_id: str, actor: Actor) -> TeamCredential:
@@ -69,7 +69,7 @@ class SqlTeamCredentials:
             removed = replace(credentials[0], sealed="", removed_at=removed_at)
             values = {"sealed": "", "removed_at": removed_at}
             await change.connection.execute(update(team_credentials).where(*conditions).values(values))
-            return removed, _entry(change, "credential.remove", owner, removed, is_there=False)
+            return removed, _entry(change, "credential.remove", owner, removed, is_removal=True)
 
         return await self._administration.change(actor, operation)
 
@@ -98,7 +98,7 @@ async def _insert_credential(change: Change, credential: TeamCredential) -> tupl
     team = await _select_team(change.connection, credential.team_id)
     added = replace(credential, created_at=change.now, removed_at=None)
     await change.connection.execute(team_credentials.insert().values(asdict(added)))
-    return added, _entry(change, "credential.add", team, added, is_there=True)
+    return added, _entry(change, "credential.add", team, added, is_removal=False)
 
 
 async def _select_team(connection: AsyncConnection, team_id: str) -> Team:
@@ -114,8 +114,8 @@ async def _select_credentials(connection: AsyncConnection, *where: ColumnElement
     return [TeamCredential(**row._asdict()) for row in rows]
 
 
-def _entry(change: Change, action: str, team: Team, credential: TeamCredential, *, is_there: bool) -> AuditEntry:
+def _entry(change: Change, action: str, team: Team, credential: TeamCredential, *, is_removal: bool) -> AuditEntry:
     fields: dict[str, Any] = {"backend": credential.backend, "hint": credential.hint}
     subject = f"{team.name}/{credential.backend}/{credential.id}"
-    before, after = (None, fields) if is_there else (fields, None)
+    before, after = (fields, None) if is_removal else (None, fields)
     return change.entry(action, subject, before=before, after=after, team_id=team.id)

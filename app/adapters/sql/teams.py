@@ -56,7 +56,7 @@ class SqlTeams:
         return await self._administration.change(actor, operation)
 
     async def all(self) -> list[Team]:
-        """Return every team by name."""
+        """Return every team, ordered by name."""
 
         async def operation(connection: AsyncConnection) -> list[Team]:
             return [team_of(row) for row in await connection.execute(select(teams).order_by(teams.c.name))]
@@ -69,7 +69,9 @@ class SqlTeams:
 
     async def stop(self, name: str, actor: Actor, *, is_stopped: bool = True) -> Team:
         """Stop the spending of a whole team, or resume it. Raises NotThere."""
-        return await self._change("team.stop" if is_stopped else "team.resume", name, actor, {"is_stopped": is_stopped})
+        return await self._update_team(
+            "team.stop" if is_stopped else "team.resume", name, actor, {"is_stopped": is_stopped}
+        )
 
     async def change(  # noqa: PLR0913 - a team has these settings
         self,
@@ -89,16 +91,16 @@ class SqlTeams:
             "asks_above": asks_above,
         }
         values = {column: _column_value(value) for column, value in settings.items() if value is not None}
-        return await self._change("team.change", name, actor, values) if values else await self.team(name)
+        return await self._update_team("team.change", name, actor, values) if values else await self.team(name)
 
-    async def _change(self, action: str, name: str, actor: Actor, values: dict[str, Any]) -> Team:
+    async def _update_team(self, action: str, name: str, actor: Actor, values: dict[str, Any]) -> Team:
         async def operation(change: Change) -> tuple[Team, AuditEntry | None]:
             team = await change.team(name)
             await change.connection.execute(update(teams).where(teams.c.id == team.id).values(values))
             if "timezone" in values:
                 await insert_missing_windows(change.connection, team.id, self._now)
-            before = {column: _audited(column, getattr(team, column)) for column in values}
-            after = {column: _audited(column, value) for column, value in values.items()}
+            before = {column: _audited_value(column, getattr(team, column)) for column in values}
+            after = {column: _audited_value(column, value) for column, value in values.items()}
             entry = change.entry(action, name, before=before, after=after, team_id=team.id)
             return replace(team, **values), entry
 
@@ -153,7 +155,7 @@ class SqlTeams:
         return await self._administration.change(actor, operation)
 
     async def members(self, team: str) -> list[Member]:
-        """Return the members of a team by name. Raises NotThere."""
+        """Return the members of a team, ordered by name. Raises NotThere."""
 
         async def operation(connection: AsyncConnection) -> list[Member]:
             owner = await team_named(connection, team)
@@ -185,7 +187,7 @@ class SqlTeams:
         return await self._administration.change(actor, operation)
 
 
-def _audited(column: str, value: Any) -> Any:
+def _audited_value(column: str, value: Any) -> Any:
     """Return the value of a column for the audit log, which has amounts in the unit of the price."""
     return amount_text(value) if column == "asks_above" and value is not None else value
 

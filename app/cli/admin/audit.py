@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
         "--since",
         type=checked(lambda text: parsed_moment(text, time.time())),
         metavar="TIME",
-        help="only from then on: 2026-11-01, an ISO time, or 30d for the last",
+        help="only from then on: 2026-11-01, an ISO time, or 30d for the last 30 days",
     )
     audit.add_argument(
         "--format",
@@ -40,18 +40,18 @@ def add_commands(commands: Any) -> None:
 
 
 async def _audit(admin: Administrator, args: Namespace) -> None:
-    names = {team.id: team.name for team in await admin.directory.teams.all()}
+    team_names = {team.id: team.name for team in await admin.directory.teams.all()}
     team_id = None if args.team is None else (await admin.directory.teams.team(args.team)).id
     pages = _pages(admin, team_id, args.since)
     if admin.output.is_json:
-        admin.output.show([audit_document(names, entry) async for page in pages for entry in page], [])
+        admin.output.show([audit_document(team_names, entry) async for page in pages for entry in page], [])
         return
     is_first = True
     async for page in pages:
-        _print(names, page, args.format, is_first=is_first)
+        _print(team_names, page, args.format, is_first=is_first)
         is_first = False
-    if is_first:
-        _print(names, [], args.format, is_first=True)
+    if is_first:  # there are no entries: print the headings alone
+        _print(team_names, [], args.format, is_first=True)
 
 
 async def _pages(admin: Administrator, team_id: str | None, since: float | None) -> AsyncIterator[list[AuditEntry]]:
@@ -61,26 +61,27 @@ async def _pages(admin: Administrator, team_id: str | None, since: float | None)
         after = page[-1].id or 0
 
 
-def _print(names: Mapping[str, str], page: Sequence[AuditEntry], output_format: str, *, is_first: bool) -> None:
+def _print(team_names: Mapping[str, str], page: Sequence[AuditEntry], output_format: str, *, is_first: bool) -> None:
     """Print a page of entries. Only the first page has headings."""
     match output_format:
         case "jsonl":
-            lines: Iterable[str] = (json.dumps(audit_document(names, entry)) for entry in page)
+            lines: Iterable[str] = (json.dumps(audit_document(team_names, entry)) for entry in page)
         case "csv":
-            lines = _csv(names, page, is_first=is_first)
+            lines = _csv(team_names, page, is_first=is_first)
         case _:
-            lines = table(HEADINGS, [_row(names, entry) for entry in page])[0 if is_first else 1 :]
+            lines = table(HEADINGS, [_row(team_names, entry) for entry in page])[0 if is_first else 1 :]
     for line in lines:
         say(line)
 
 
-def _csv(names: Mapping[str, str], page: Sequence[AuditEntry], *, is_first: bool) -> list[str]:
+def _csv(team_names: Mapping[str, str], page: Sequence[AuditEntry], *, is_first: bool) -> list[str]:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [*audit_document({}, AuditEntry("", "", ""))], lineterminator="\n")
+    columns = [*audit_document({}, AuditEntry("", "", ""))]  # the same for every entry
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     if is_first:
         writer.writeheader()
     for entry in page:
-        document = audit_document(names, entry)
+        document = audit_document(team_names, entry)
         writer.writerow(document | {name: _json(document[name]) for name in ("before", "after")})
     return [buffer.getvalue().removesuffix("\n")]
 
@@ -89,10 +90,10 @@ def _json(values: Mapping[str, Any] | None) -> str:
     return "" if values is None else json.dumps(values, ensure_ascii=False)
 
 
-def _row(names: Mapping[str, str], entry: AuditEntry) -> tuple[str, ...]:
+def _row(team_names: Mapping[str, str], entry: AuditEntry) -> tuple[str, ...]:
     return (
         time_text(entry.at),
-        names.get(entry.team_id or "", NONE),
+        team_names.get(entry.team_id or "", NONE),
         entry.actor,
         entry.action,
         entry.subject,

@@ -34,8 +34,11 @@ async def _add(admin: Administrator, args: Namespace) -> None:
 async def _list(admin: Administrator, args: Namespace) -> None:
     team = await admin.directory.teams.team(args.team)
     credentials = await admin.directory.credentials.of_team(team.id)
-    rows = [(one.id, one.backend, one.hint, time_text(one.created_at)) for one in credentials]
-    documents = [credential_document(team.name, one) for one in credentials]
+    rows = [
+        (credential.id, credential.backend, credential.hint, time_text(credential.created_at))
+        for credential in credentials
+    ]
+    documents = [credential_document(team.name, credential) for credential in credentials]
     admin.output.show(documents, table(("credential", "backend", "secret", "added"), rows))
 
 

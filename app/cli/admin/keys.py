@@ -21,10 +21,10 @@ def add_commands(commands: Any) -> None:
         type=checked(parsed_scopes),
         default=PASSTHROUGH_SCOPES,
         metavar="SCOPES",
-        help=f"read, generate and admin, separated by commas ({written_scopes(PASSTHROUGH_SCOPES)})",
+        help=f"read, generate and admin, separated by commas (default: {written_scopes(PASSTHROUGH_SCOPES)})",
     )
     create.add_argument(
-        "--expires", type=checked(parsed_lifetime), metavar="30d", help="how long the key works (for ever)"
+        "--expires", type=checked(parsed_lifetime), metavar="30d", help="how long the key works (default: for ever)"
     )
     create.add_argument("--note", type=checked(valid_note), default="", help="what the key is for")
     add_verb(verbs, "list", _list, "List the keys of a team.", "TEAM")
@@ -97,11 +97,11 @@ async def _rotate(admin: Administrator, args: Namespace) -> None:
     _show_once(admin, key, holder, [f"The old key {args.id} works until {time_text(ends_at)} UTC."])
 
 
-def _show_once(admin: Administrator, key: str, holder: KeyHolder, more: list[str]) -> None:
+def _show_once(admin: Administrator, key: str, holder: KeyHolder, more_lines: list[str]) -> None:
     expires = "does not expire" if holder.key.expires_at is None else f"expires {time_text(holder.key.expires_at)} UTC"
     lines = [
         f"Created {_key_text(holder)}: {written_scopes(holder.key.scopes)}, {expires}.",
-        *more,
+        *more_lines,
         "It is shown this once:",
         key,
     ]

@@ -70,23 +70,27 @@ async def _remove(admin: Administrator, args: Namespace) -> None:
 
 async def _invite(admin: Administrator, args: Namespace) -> None:
     maker = InvitationMaker(admin.directory.invitations, admin.secrets, admin.join_page)
-    link, made = await maker.invite(args.team, admin.actor, args.expires, args.note)
+    link, invitation = await maker.invite(args.team, admin.actor, args.expires, args.note)
+    expires = time_text(invitation.expires_at)
     lines = [
-        f"Made invitation {made.id} into team {made.team.name}, for one person and until {time_text(made.expires_at)}.",
+        f"Made invitation {invitation.id} into team {invitation.team.name}, for one person and until {expires} UTC.",
         "Its link, which is shown this once:",
         link,
     ]
-    admin.output.show(new_invitation_document(link, made), lines)
+    admin.output.show(new_invitation_document(link, invitation), lines)
 
 
 async def _list_invitations(admin: Administrator, args: Namespace) -> None:
     invitations = await admin.directory.invitations.of_team(args.team)
-    rows = [(one.id, time_text(one.created_at), time_text(one.expires_at), one.note) for one in invitations]
+    rows = [
+        (invitation.id, time_text(invitation.created_at), time_text(invitation.expires_at), invitation.note)
+        for invitation in invitations
+    ]
     lines = table(("invitation", "created", "expires", "note"), rows)
-    admin.output.show([invitation_document(one) for one in invitations], lines)
+    admin.output.show([*map(invitation_document, invitations)], lines)
 
 
 async def _uninvite(admin: Administrator, args: Namespace) -> None:
-    ended = await admin.directory.invitations.end(args.id, admin.actor)
-    line = f"Ended invitation {ended.id} into team {ended.team.name}: nobody can join with it."
-    admin.output.show(invitation_document(ended), [line])
+    invitation = await admin.directory.invitations.end(args.id, admin.actor)
+    line = f"Ended invitation {invitation.id} into team {invitation.team.name}: nobody can join with it."
+    admin.output.show(invitation_document(invitation), [line])

@@ -94,7 +94,7 @@ def _with_secret(settings: Settings) -> Settings:
     file = settings.database_file()
     if settings.database() is None or _is_memory(settings):
         raise SettingsError(IN_MEMORY)
-    require_key(settings, 1)
+    require_key(settings, workers=1)
     if settings.secret_key or file is None:
         return settings
     if not file.with_name(FILE).exists():

@@ -101,7 +101,7 @@ class JwtAuthenticator:
         return cached.caller
 
     def is_damaged_jwt(self, token: str) -> bool:
-        """Return whether `token`, which is no JWT, contains claims of the issuer, such as one with a surplus dot."""
+        """Return whether `token`, which is no JWT, contains claims of the issuer, such as a JWT with a surplus dot."""
         return contains_claims_of(self._verifier.issuer, token)
 
     async def authenticate(self, token: UnverifiedToken) -> Caller:

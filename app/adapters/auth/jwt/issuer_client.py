@@ -37,7 +37,7 @@ class IssuerClient:
         self._environment = dict(environment)
         self._tls: ssl.SSLContext | None = tls_context(environment) if issuer.startswith("https:") else None
         self._key_set_url: str | None = None
-        proxy_for(issuer, environment)
+        proxy_for(issuer, environment)  # raises EnvironmentFault now, and not in the first request
 
     async def read_keys(self) -> KeySet:
         """Return the usable keys of the issuer, at least one. Raises IssuerUnavailable."""
@@ -54,7 +54,7 @@ class IssuerClient:
     async def read_metadata(self) -> dict[str, Any]:
         """Return the issuer's metadata.
 
-        Raises IssuerUnavailable, also if their `issuer` is another one, or if they name no usable key set.
+        Raises IssuerUnavailable, also if the metadata have another `issuer`, or name no usable key set.
         """
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
@@ -92,7 +92,7 @@ class IssuerClient:
     def is_usable(self, url: object) -> bool:
         """Return whether a URL in the issuer's metadata may be used: https, or http if the issuer's own URL is http."""
         schemes = ("https",) if self._issuer.startswith("https:") else ("https", "http")
-        return isinstance(url, str) and len(url) <= MAX_URL_LENGTH and _is_usable(url, schemes)
+        return isinstance(url, str) and len(url) <= MAX_URL_LENGTH and _has_scheme_and_host(url, schemes)
 
     async def _read_keys(self) -> KeySet:
         if self._key_set_url is None:
@@ -157,7 +157,7 @@ def metadata_urls(issuer: str) -> list[str]:
     ]
 
 
-def _is_usable(url: str, schemes: Sequence[str]) -> bool:
+def _has_scheme_and_host(url: str, schemes: Sequence[str]) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0

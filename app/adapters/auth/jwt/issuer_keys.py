@@ -11,7 +11,7 @@ from app.ports.auth import AuthenticationUnavailable, TokenFault
 from app.services.log_throttle import LogThrottle, ThrottledExceptionLog
 
 REFRESH_SECONDS = 300.0
-"""Interval of the refreshes. While they succeed, a key that the issuer has withdrawn is accepted for this at most."""
+"""Interval of the refreshes. While they succeed, a withdrawn key is accepted for this time at most."""
 
 RETRY_SECONDS = 10.0
 """Shortest time between two reads of the keys. Tokens that name invented keys cannot cause more reads."""
@@ -52,9 +52,9 @@ class IssuerKeys:
         self._read_at = 0.0
         self._last_attempt_at: float | None = None
         self._is_failing = False
-        self._refreshing: asyncio.Task[None] | None = None
+        self._refresh_task: asyncio.Task[None] | None = None
         self._waiting = 0
-        self._outages = LogThrottle(clock)
+        self._outage_throttle = LogThrottle(clock)
         self._faults = ThrottledExceptionLog(log, "The keys of the identity provider could not be read")
 
     @property
@@ -70,11 +70,11 @@ class IssuerKeys:
     async def running(self) -> AsyncIterator[None]:
         """Start to read the keys, and refresh them periodically while entered."""
         refresher = asyncio.create_task(self._refresh_periodically())
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # lets the refresher start its first read
         try:
             yield
         finally:
-            tasks = [refresher, *([self._refreshing] if self._refreshing is not None else [])]
+            tasks = [refresher, *([self._refresh_task] if self._refresh_task is not None else [])]
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -126,10 +126,10 @@ class IssuerKeys:
         """Return the running refresh, or a new one; None if the last one started less than RETRY_SECONDS ago."""
         now = self._clock()
         is_due = self._last_attempt_at is None or now - self._last_attempt_at >= RETRY_SECONDS
-        if self._refreshing is None and is_due:
+        if self._refresh_task is None and is_due:
             self._last_attempt_at = now
-            self._refreshing = asyncio.create_task(self._refresh())
-        return self._refreshing
+            self._refresh_task = asyncio.create_task(self._refresh())
+        return self._refresh_task
 
     async def _refresh(self) -> None:
         try:
@@ -137,7 +137,7 @@ class IssuerKeys:
             self._read_at, self._is_failing = self._clock(), False
         except IssuerUnavailable as exc:
             self._is_failing = True
-            if (count := self._outages.count()) is not None:
+            if (count := self._outage_throttle.count()) is not None:
                 log.warning(
                     "The keys of the identity provider cannot be read, because it %s (%d times since the last such "
                     "line). Cached keys are used for %.0f minutes after they were read, then its tokens get 503. "
@@ -150,7 +150,7 @@ class IssuerKeys:
             self._is_failing = True
             self._faults.note(exc)
         finally:
-            self._refreshing = None
+            self._refresh_task = None
 
     async def _refresh_periodically(self) -> None:
         while True:

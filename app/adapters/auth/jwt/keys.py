@@ -122,10 +122,10 @@ def _public_part(jwk: Mapping[str, Any]) -> dict[str, str] | None:
 
     A key that contains its private part is not usable, because whoever can read it can sign.
     """
-    kind = jwk.get("kty")
-    if not isinstance(kind, str) or kind not in _NUMBERS or not _is_for_signatures(jwk):
+    key_type = jwk.get("kty")
+    if not isinstance(key_type, str) or key_type not in _NUMBERS or not _is_for_signatures(jwk):
         return None
-    names = ("kty", *(name for name in ("crv", "alg", "kid") if jwk.get(name) is not None), *_NUMBERS[kind])
+    names = ("kty", *(name for name in ("crv", "alg", "kid") if jwk.get(name) is not None), *_NUMBERS[key_type])
     public = {
         name: value for name in names if isinstance(value := jwk.get(name), str) and len(value) <= _max_length(name)
     }

@@ -44,7 +44,7 @@ def contains_claims_of(issuer: str, token: str) -> bool:
     return any((claims := _decoded(part)) is not None and claims.get("iss") == issuer for part in parts)
 
 
-def read_token(token: str, issuer: str) -> UnverifiedToken | None:
+def decode_token_of_issuer(token: str, issuer: str) -> UnverifiedToken | None:
     """Return the decoded token if it is a JWT with an `alg` and claims `issuer` as its `iss`, else None."""
     decoded = decode_token(token)
     return decoded if decoded is not None and decoded.claims.get("iss") == issuer else None

@@ -109,10 +109,11 @@ def _checked_header(header: dict[str, Any]) -> tuple[str, str | None]:
     Raises TokenRefused if the algorithm is not accepted, the token is of another type or has a critical extension, or
     the `kid` is malformed or too long.
     """
-    algorithm, kind, key_id = header["alg"], header.get("typ", "JWT"), header.get("kid")
+    algorithm, token_type, key_id = header["alg"], header.get("typ", "JWT"), header.get("kid")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise TokenRefused(TokenFault.ALGORITHM)
-    if "crit" in header or "b64" in header or not isinstance(kind, str) or kind.lower() not in ACCESS_TOKEN_TYPES:
+    is_access_token = isinstance(token_type, str) and token_type.lower() in ACCESS_TOKEN_TYPES
+    if "crit" in header or "b64" in header or not is_access_token:
         raise TokenRefused(TokenFault.HEADER)
     if key_id is not None and not (isinstance(key_id, str) and len(key_id) <= MAX_KEY_ID_LENGTH):
         raise TokenRefused(TokenFault.KEY)
