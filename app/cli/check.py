@@ -16,6 +16,8 @@ from app.settings import PREFIX, Settings, origins_of, require_key, unknown_vari
 
 BACKEND_TIMEOUT_SECONDS = 5.0
 RECEIVED_WITHIN_SECONDS = 2.0
+"""Time in which the test message through Redis must arrive."""
+
 MASK = "********"
 OLDER_SCHEMA = "; the next start, or `luma-mcp database upgrade`, brings it up to date"
 _CREDENTIALS = re.compile(r"//.*@")

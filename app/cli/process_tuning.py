@@ -8,7 +8,7 @@ COLLECT_AFTER = 10_000
 """Number of new objects that starts a collection: those of a few dozen requests, a few megabytes."""
 
 OLDER_AFTER, OLDEST_AFTER = 5, 2
-"""Generation 1 is collected with every fifth collection of generation 0, and generation 2 with every second of those.
+"""Every fifth collection of generation 0 includes generation 1, and every second of generation 1 includes generation 2.
 
 The objects of a long poll reach generation 2. With the default of 10 and 10, a million such objects may accumulate.
 """

@@ -48,7 +48,9 @@ BACKLOG = 2048
 """Length of the queue of connections that the kernel has accepted and the process has not."""
 
 ACCEPTED_TOGETHER = 4
-"""Connections that a process accepts in one iteration of its event loop: libuv accepts one for each listening socket.
+"""Connections that a process accepts in one iteration of its event loop.
+
+libuv accepts one connection for each listening socket, so `duplicates` makes as many sockets of one address.
 
 With one, a few hundred new connections a second fill the backlog, and others wait for seconds. With 32, accepting them
 delays the requests of open connections.

@@ -40,7 +40,7 @@ class McpServer:
 
     Attributes:
         server: the SDK's server.
-        call_handler: the handler of tools/call. The HTTP transport also adds its middleware to the server.
+        call_handler: the handler of tools/call. The HTTP transport also adds `call_handler.middleware` to the server.
         subscriptions: the open streams. They are closed before shutdown.
         request_log: a middleware that each transport adds, after `call_handler.middleware` if it adds that.
 

@@ -195,7 +195,11 @@ class ToolCallHandler:
             except InputNeeded as exc:
                 record.outcome = "asked"
                 return self._question_result(exc)
-            if answer.is_refused if isinstance(answer, ToolResult) else isinstance(answer, RateLimited | Unauthorized):
+            if isinstance(answer, ToolResult):
+                is_refused = answer.is_refused
+            else:
+                is_refused = isinstance(answer, RateLimited | Unauthorized)
+            if is_refused:
                 await self._context.hold_back_refusal(ctx)
             try:
                 result = await self._result(ctx, caller, answer)
