@@ -214,7 +214,7 @@ class _Parts:
         )
 
     def _store_of(self, caller: str) -> SignInStore:
-        """Return repositories for the requests of `caller`, BROWSERS or CLIENTS. They wait for turns at the database."""
+        """Return repositories for the requests of `caller`, BROWSERS or CLIENTS. They wait for the database in turn."""
         return sql_sign_in(DatabaseInTurns(self.persistence.database, self.turns, caller), self.clocks.database)
 
     def _assertions(self) -> JwtAssertions:

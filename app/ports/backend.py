@@ -104,5 +104,5 @@ class VideoBackend(Protocol):
         ...
 
     async def check(self, seconds: float) -> Health:
-        """Return whether the backend answers within `seconds`. Nothing is started or charged."""
+        """Check whether the backend answers within `seconds`, and return the result. Nothing is started or charged."""
         ...

@@ -88,7 +88,7 @@ class Budgets(Protocol):
     async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedBudget:
         """Set the budget of an owner for a kind of window.
 
-        An earlier budget and its raise are replaced; its use stays.
+        An earlier budget and its raise are replaced. The counted use stays.
         """
         ...
 
@@ -102,7 +102,7 @@ class Budgets(Protocol):
         """Raise a budget by `by` millionths until the end of the day `until`, in the team's time zone.
 
         The raise replaces an earlier one. `window` may be None if the owner has only one budget. Raises NotAllowed if
-        there are several, and if the day has ended.
+        `window` is None and the owner has several budgets, and if the day has ended.
         """
         ...
 

@@ -112,7 +112,7 @@ class RateLimits:
         over = self._cached_refusal(limits, now) if self._refusals else None
         if over is None:
             over = await self._ask_redis(lambda: self._limiter.count_call(principal.owner, limits))
-            if over is None:  # it was counted, or Redis failed
+            if over is None:  # the call was counted, or Redis failed
                 return
             ask_at = now + min(over.wait_seconds, MAX_CACHED_SECONDS)
             self._refusals[over.limit] = _CachedRefusal(now + over.wait_seconds, ask_at)
@@ -123,7 +123,7 @@ class RateLimits:
 
         A refusal is counted and logged, and the seconds to wait are returned. Otherwise return None.
         """
-        flood = self._floods.get(_name(principal))
+        flood = self._floods.get(_caller_id(principal))
         if flood is None or flood.refusals < FLOOD_REFUSALS or (wait := flood.until - self._clock()) <= 0:
             return None
         self._on_flood()
@@ -131,7 +131,7 @@ class RateLimits:
             log.warning(
                 "Caller %s of team %s goes on calling over a limit of its team: it gets 429 until the limit has room "
                 "(%d such answers to all callers since the last such line)",
-                _name(principal),
+                _caller_id(principal),
                 principal.owner,
                 count,
             )
@@ -209,11 +209,11 @@ class RateLimits:
         return RateLimited(sentence, retry_after_seconds=float(math.ceil(over.wait_seconds)))
 
     def _record_flood(self, principal: Principal, until: float, now: float) -> None:
-        flood = self._floods.get(_name(principal))
+        flood = self._floods.get(_caller_id(principal))
         if flood is None or flood.until <= now:
-            flood = self._floods[_name(principal)] = _Flood(until)
+            flood = self._floods[_caller_id(principal)] = _Flood(until)
         flood.refusals += 1
 
 
-def _name(principal: Principal) -> str:
+def _caller_id(principal: Principal) -> str:
     return principal.key or principal.subject
