@@ -156,10 +156,11 @@ class ApiKeys(Protocol):
         ...
 
     async def rotate(self, key_id: str, new: NewKey, grace_seconds: float, actor: Actor) -> KeyHolder:
-        """Record the successor of a key, which must be active. This old key lives `grace_seconds` longer at most.
+        """Record a key that replaces an active one.
 
-        The successor has the member, scopes and note of the old key, and the same lifetime from now on. Raises NotThere;
-        NotAllowed for a key that is not active, or was rotated already.
+        The old key expires after `grace_seconds`, or at its own expiry if that is earlier. The new key has the member,
+        scopes and note of the old one, and the same lifetime from now on. Raises NotThere; NotAllowed for a key that is
+        not active, or was rotated already.
         """
         ...
 

@@ -141,8 +141,8 @@ class Invitations(Protocol):
     async def join(self, digest: str, newcomer: Newcomer, actor: Actor) -> Member:
         """Use an invitation up, and bind a person to the team that it names. Raises InvitationEnded.
 
-        The person is no longer bound to an earlier team, and becomes a member unless they are one. If two people use the
-        invitation at once, one of them joins.
+        The person becomes a member unless they are one, and is no longer bound to an earlier team. If two people use
+        the invitation at once, one of them joins.
         """
         ...
 
