@@ -99,7 +99,7 @@ def build_login(  # noqa: PLR0913, PLR0917 - the dependencies of a login
     auth_http = LoginHttp(settings.acedata_auth_url, USER_AGENT)
     upstream = AceDataLogin(settings.acedata_auth_url, auth_http, platform, registration, clocks.wall)
     hasher = PassthroughAuthenticator(*settings.secret_keys())
-    return Login(upstream, PersonCallers(vault, hasher.hash_token), OpenAdmission(), None, _nothing())
+    return Login(upstream, PersonCallers(vault, hasher.hash_token), OpenAdmission(), None, _no_background_work())
 
 
 def _oidc_login(settings: Settings, redirect_uri: str, parts: "_TeamParts", clocks: Clocks) -> Login:
@@ -157,5 +157,5 @@ class _TeamParts:
 
 
 @asynccontextmanager
-async def _nothing() -> AsyncIterator[None]:
+async def _no_background_work() -> AsyncIterator[None]:
     yield

@@ -245,7 +245,7 @@ def _token_reporter(refusals: Refusals) -> Callable[[], None]:
 
 
 def _place_reporter(refusals: Refusals) -> Callable[[], None]:
-    """Return the reporter of returns from the login that are refused because too many wait, or they waited too long."""
+    """Return the reporter of refused returns from the login: too many wait, or a return waited too long."""
     effect = (
         f"Refused to complete a sign-in with 503: {PLACES} are being completed at the login, and {MAX_RETURNING} more "
         f"wait, or one waited {MAX_RETURN_SECONDS:.0f} s. The login is slow, or somebody returns from it without end."

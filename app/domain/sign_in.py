@@ -10,7 +10,7 @@ from app.domain.redirects import matches
 
 MAX_CLIENT_NAME_LENGTH = 80
 MAX_RAW_NAME_LENGTH = 1_000
-"""Characters that are read of a name from a client or an issuer. Normalization is quadratic in a letter's accents."""
+"""Characters of a client's or person's name that are read. Normalization is quadratic in the accents on a letter."""
 
 MAX_CLIENT_ID_LENGTH = 512
 

@@ -107,7 +107,10 @@ class Budgets(Protocol):
         ...
 
     async def remove(self, owner: BudgetOwner, window: Window | None, actor: Actor) -> OwnedBudget:
-        """Remove a budget, and return its last state. Raises NotAllowed like `increase`."""
+        """Remove a budget, and return its last state.
+
+        Raises NotAllowed if `window` is None and the owner has several budgets.
+        """
         ...
 
     async def usage(self, team: str, since: date | None, by: SpendingGroup | None) -> Usage:

@@ -37,7 +37,7 @@ _MAX_QUOTED_LENGTH = 100
 MAX_IDS = 1_001
 """Lists are cut to this length before validation, which takes a microsecond for each wrong item.
 
-The limit is above the largest batch, so validation still refuses a cut list, because it is too long.
+The limit is above the largest batch, so a cut list is still too long, and validation refuses it.
 """
 
 
