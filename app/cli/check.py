@@ -54,6 +54,7 @@ def _say_settings(settings: Settings, say: Callable[[str], None], env_file: str 
 
 
 def _masked(value: object) -> str:
+    """Return a setting's value for the output, without secrets, and with the credentials in URLs masked."""
     if isinstance(value, SecretStr):
         return MASK
     if isinstance(value, tuple):

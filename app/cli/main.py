@@ -19,7 +19,7 @@ from app.settings import DEFAULT_ENV_FILE, Settings, SettingsError, load_setting
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 plus the number of SIGINT, as shells report it."""
 
-ENV_FILE_HELP = "file with settings, over which the environment has precedence (default: %(default)s)"
+ENV_FILE_HELP = "file with settings, which environment variables override (default: %(default)s)"
 DESCRIPTION = "An MCP server for Luma Dream Machine videos through AceDataCloud."
 
 
@@ -68,7 +68,7 @@ def command_parser() -> ArgumentParser:
     for command in (serve, check):
         command.add_argument("--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help=ENV_FILE_HELP)
     stdio.add_argument(
-        "--env-file", metavar="FILE", help="file with settings, over which the environment has precedence (none)"
+        "--env-file", metavar="FILE", help="file with settings, which environment variables override (default: none)"
     )
     database = _command(commands, "database", _database, "Migrate the database of purchases.")
     database.add_argument("action", choices=["upgrade"], help="upgrade: bring the schema to this release's version")

@@ -70,8 +70,8 @@ async def _set(admin: Administrator, args: Namespace) -> None:
         args.name,
         admin.actor,
         timezone=args.timezone,
-        allows_foreign_ids=args.foreign_ids and args.foreign_ids == "allow",
-        members_see_all=args.members_see and args.members_see == "all",
+        allows_foreign_ids=None if args.foreign_ids is None else args.foreign_ids == "allow",
+        members_see_all=None if args.members_see is None else args.members_see == "all",
         asks_above=args.asks_above,
     )
     admin.output.show(team_document(team), _description_lines(team))

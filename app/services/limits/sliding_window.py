@@ -29,7 +29,7 @@ class SlidingWindow:
         self._counts = dict(counts)
         self._total = sum(self._counts.values())
 
-    def use(self, now_ms: int) -> tuple[int, int]:
+    def usage(self, now_ms: int) -> tuple[int, int]:
         """Return the number of counted calls, and the milliseconds until the oldest no longer counts; 0 without calls.
 
         No bucket is dropped, so the result stays right if the clock goes back afterwards.
@@ -74,5 +74,5 @@ class SlidingWindow:
 
 def limit_use(limit: RateLimit, window: SlidingWindow, now_ms: int) -> LimitUse:
     """Return the use of a limit. `window` has the counts of its calls."""
-    used, renews_in_ms = window.use(now_ms)
+    used, renews_in_ms = window.usage(now_ms)
     return LimitUse(limit.kind, limit.level, limit.maximum, used, renews_in_ms / 1000 if used else None)
