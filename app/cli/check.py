@@ -114,12 +114,12 @@ async def _say_callbacks(assembly: Assembly, settings: Settings, say: Callable[[
         is_doubted = await assembly.callbacks.trust.is_doubted_anywhere()
     except StoreUnavailable:
         return
-    name = assembly.backend.description.name
+    backend_name = assembly.backend.description.name
     if is_doubted:
         say(
-            f"warning: {name} does not call back at {settings.public_url}: tasks ended without a callback, so the "
-            f"service polls them on schedule. Let {name} reach that address, or unset LUMA_MCP_PUBLIC_URL and list "
-            "the host in LUMA_MCP_ALLOWED_HOSTS"
+            f"warning: {backend_name} does not call back at {settings.public_url}: tasks ended without a callback, so "
+            f"the service polls them on schedule. Let {backend_name} reach that address, or unset LUMA_MCP_PUBLIC_URL "
+            "and list the host in LUMA_MCP_ALLOWED_HOSTS"
         )
     else:
         say("callbacks: asked for, and none is known to be missing")

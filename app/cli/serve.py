@@ -125,8 +125,8 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
     server = uvicorn.Server(config)
     # These handlers stop the server until uvicorn installs its own. After draining, uvicorn restores these and raises
     # the signal again; they then only set a flag, so the process exits with status 0.
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, lambda *_: setattr(server, "should_exit", True))
     tune_process()
     server.run(sockets=sockets)
 

@@ -269,8 +269,8 @@ def _limits(clocks: Clocks, refusals: Refusals) -> SignInLimits:
             f"and {in_all} in {TOTAL_SECONDS:.0f} s in all. Networks that signed in lately are not held to the "
             "limit in all. MCP calls are not limited by this."
         )
-        refused = refusals.reporter(kind, effect)
-        return AddressLimit(per_address, in_all, seconds, clocks.monotonic, refused, total_seconds=TOTAL_SECONDS)
+        on_refusal = refusals.reporter(kind, effect)
+        return AddressLimit(per_address, in_all, seconds, clocks.monotonic, on_refusal, total_seconds=TOTAL_SECONDS)
 
     return SignInLimits(
         pages=limit("sign_in_pages", 60, 3000, 60.0),

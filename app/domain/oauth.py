@@ -91,7 +91,7 @@ def scopes_at(resource: str | None, scopes: frozenset[Scope]) -> frozenset[Scope
 
 
 def check_challenge(challenge: str | None, method: str | None) -> str:
-    """Return the PKCE challenge. Raises OAuthError unless it is an S256 one."""
+    """Return the PKCE challenge. Raises OAuthError if it is missing or malformed, or if its method is not S256."""
     if challenge is None or method != "S256" or not _CHALLENGE.fullmatch(challenge):
         raise OAuthError("invalid_request", "PKCE is required: send code_challenge, and code_challenge_method=S256.")
     return challenge

@@ -237,7 +237,9 @@ class AuditEntry:
         before: the changed values before the change; None if the object is new.
         after: the same values after the change.
         amount: millionths of `unit`.
-        id: ascending in the order of recording. `id` and `at` are None until the entry is recorded.
+        outcome: the PurchaseState of a purchase; "done" for any other operation.
+        id: ascending in the order of recording; None until the entry is recorded.
+        at: time of the change; None until the entry is recorded, if the change has not set it.
 
     """
 

@@ -101,7 +101,7 @@ class Budgets(Protocol):
     ) -> OwnedBudget:
         """Raise a budget by `by` millionths until the end of the day `until`, in the team's time zone.
 
-        The raise replaces an earlier one. `window` may be None if the owner has only one budget. Raises NotAllowed if
+        The raise replaces an earlier raise. `window` may be None if the owner has only one budget. Raises NotAllowed if
         `window` is None and the owner has several budgets, and if the day has ended.
         """
         ...

@@ -87,7 +87,10 @@ class ListenedTasks:
 
 
 class SubscriptionStreams:
-    """The handler of subscriptions/listen. A request is a stream until its client disconnects or `close` is called."""
+    """The handler of subscriptions/listen: each request is a stream.
+
+    A stream ends if its client disconnects, the caller loses access, MAX_SECONDS have passed, or `close` is called.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the dependencies of a stream
         self,
@@ -225,7 +228,7 @@ class SubscriptionStreams:
         subscription: Subscription,
         states: dict[str, TaskState],
     ) -> bool:
-        """Notify of the tasks whose state is not the one in `states`, and update `states`.
+        """Notify of the tasks whose state differs from that in `states`, and update `states`.
 
         Return False if the caller's token is no longer accepted. No result is kept, because each takes several KB.
         """

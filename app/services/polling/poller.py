@@ -295,7 +295,7 @@ class TenantPoller:
     def _due_with_neighbours(self, known: Mapping[str, TaskSnapshot | None]) -> dict[str, TaskSnapshot | None]:
         """Return the tasks that are due. If there are any, return also those with half of their pause behind them.
 
-        Tasks that were submitted one after the other are so read together from then on.
+        Tasks that were submitted one after the other are thus read together from then on.
         """
         now = self._deps.wall_clock()
         due_at = {task_id: self._due_at(task_id, snapshot) for task_id, snapshot in known.items()}
