@@ -8,9 +8,10 @@ COLLECT_AFTER = 10_000
 """Number of new objects that starts a collection: those of a few dozen requests, a few megabytes."""
 
 OLDER_AFTER, OLDEST_AFTER = 5, 2
-"""Every fifth collection of generation 0 includes generation 1, and every second of generation 1 includes generation 2.
+"""Generation 1 is collected after more than OLDER_AFTER collections of generation 0.
 
-The objects of a long poll reach generation 2. With the default of 10 and 10, a million such objects may accumulate.
+Generation 2 is collected after more than OLDEST_AFTER collections of generation 1. The objects of a long poll
+reach generation 2. With the default of 10 and 10, a million such objects may accumulate.
 """
 
 MAPPED_FROM_BYTES = 128 * 1024
