@@ -238,7 +238,7 @@ def listening_socket(host: str, port: int, chosen_by: str = "--port") -> socket:
 
 
 def allow_listening_host(settings: Settings, host: str) -> Settings:
-    """Return `settings` with `host`, the listening address, as an allowed host, unless it is a wildcard address."""
+    """Return `settings` with `host`, the listening address, as an allowed host, unless `host` is a wildcard address."""
     if host in LOOPBACK_OF_WILDCARD:
         return settings
     return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, f"{_url_host(host)}:*")})

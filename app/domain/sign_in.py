@@ -206,8 +206,8 @@ def judge_refresh(grant: Grant, digest: str, now: float, grace_seconds: float) -
     """Classify the refresh token with this digest. The caller has checked that this service issued it for `grant`.
 
     The previous token stays valid until a token of the current generation is used, because the response with the new
-    tokens may have been lost. It stays valid for another `grace_seconds`, because a client may consist of several
-    processes.
+    tokens may have been lost. After that use, it stays valid for `grace_seconds`, because a client may consist of
+    several processes.
     """
     if digest not in (grant.current, grant.previous):
         return RefreshJudgement.REPLAYED if grant.is_alive(now) else RefreshJudgement.ENDED

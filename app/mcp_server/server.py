@@ -22,7 +22,9 @@ from app.mcp_server.tools.call_handler import Context, RequestContext, ToolCallH
 from app.mcp_server.tools.tool_lists import ToolLists
 
 LISTS_TTL_MS = 3_600_000
-"""Time in milliseconds for which a client may cache lists. They change with a release and with the client's settings.
+"""Time in milliseconds for which a client may cache lists.
+
+Lists change with a release and with the client's settings.
 """
 
 _CACHEABLE: tuple[CacheableMethod, ...] = (

@@ -32,7 +32,7 @@ class SharedExposition:
     async def __call__(self) -> bytes:
         """Return the metrics as they are now, or as they are after the pause since the last rendering.
 
-        Return the last rendering if MAX_WAITING requests wait, unless there was none.
+        While MAX_WAITING requests wait, return the last rendering if there is one.
         """
         if self._waiting >= MAX_WAITING and self._last:
             return self._last

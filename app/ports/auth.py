@@ -27,8 +27,8 @@ class Caller:
     Attributes:
         can_ask_for_scopes: whether the issuer of the caller's token grants scopes on request. HTTP responses then name
             missing scopes.
-        current: returns the current principal of the token; None if the token is no longer accepted. It may raise
-            LumaError. The attribute is None if only the backend can check the token.
+        current: returns the current principal of the token; None if the token is no longer accepted. The call may
+            raise LumaError. The attribute is None if only the backend can check the token.
 
     """
 

@@ -115,7 +115,7 @@ class Clients(Protocol):
         ...
 
     async def keep_document(self, client: OAuthClient, fresh_seconds: float) -> None:
-        """Record a client from its document. It replaces an earlier record."""
+        """Record a client from its document, in place of an earlier record."""
         ...
 
     async def note_used(self, client_id: str) -> None:

@@ -42,7 +42,7 @@ class TaskView(TypedDict):
 
 
 class SingleTaskView(TaskView):
-    """One generation, and when to ask again; null if it is final."""
+    """One generation, and when to ask again. `ask_again_in_seconds` is null if the generation is final."""
 
     ask_again_in_seconds: float | None
 
