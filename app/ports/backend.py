@@ -78,7 +78,7 @@ class VideoBackend(Protocol):
         ...
 
     async def submit(self, credential: Credential, command: Command) -> str:
-        """Start a generation and return its task id. Generations cost money, so the adapter never sends a command twice.
+        """Start a generation and return its task id. It costs money, so the adapter never sends a command twice.
 
         Raises OutcomeUnknown if the generation may have started, and another LumaError if it did not.
         """
