@@ -1,4 +1,4 @@
-"""Builds the database and the services that use it from settings, and migrates it."""
+"""Builds, from settings, the database and the services that use it, and migrates the database."""
 
 import asyncio
 import logging
@@ -166,7 +166,10 @@ def build_persistence(  # noqa: PLR0913 - the dependencies of purchases
     turns: DatabaseTurns,
     refusals: PurchaseRefusals,
 ) -> Persistence:
-    """Return the database that `settings` name, and its services. Raises SettingsError for an unsupported URL."""
+    """Return the database that `settings` name, and its services. Raises SettingsError for an unsupported URL.
+
+    `wall_clock` returns unix seconds. `clock` is monotonic, in seconds.
+    """
     database = _database_at(settings.database(), timeouts)
     # Without Redis's prefix, so that purchases are still found after a change of the prefix.
     backend_key = keys.root.removeprefix(f"{settings.redis_prefix}:")
@@ -192,13 +195,13 @@ def build_persistence(  # noqa: PLR0913 - the dependencies of purchases
     return Persistence(database, purchases, service, shared, legacy_keys, try_database, old_rows, sleep)
 
 
-def _old_rows(settings: Settings, database: Database, purchases: SqlPurchases, now: SqlClock) -> tuple[OldRows, ...]:
+def _old_rows(settings: Settings, database: Database, purchases: SqlPurchases, clock: SqlClock) -> tuple[OldRows, ...]:
     """Return the kinds of rows that are deleted after their retention."""
     purchase_days, days = settings.purchase_days, settings.audit_days
     delete_purchases = partial(
         purchases.delete_old, refused_seconds=REFUSED_SECONDS, seconds=purchase_days * DAY_SECONDS
     )
-    audit, ledger, alerts = SqlAuditLog(database, now), SqlLedger(database, now), SqlAlerts(database, now)
+    audit, ledger, alerts = SqlAuditLog(database, clock), SqlLedger(database, clock), SqlAlerts(database, clock)
     return (
         OldRows(f"purchases older than {purchase_days} days, or refused and older than a day", delete_purchases),
         OldRows(f"rows of the audit log older than {days} days", partial(audit.delete_old, days * DAY_SECONDS)),

@@ -16,6 +16,8 @@ from app.settings import PREFIX, Settings, origins_of, require_key, unknown_vari
 
 BACKEND_TIMEOUT_SECONDS = 5.0
 RECEIVED_WITHIN_SECONDS = 2.0
+"""Time in which the test message through Redis must arrive."""
+
 MASK = "********"
 OLDER_SCHEMA = "; the next start, or `luma-mcp database upgrade`, brings it up to date"
 _CREDENTIALS = re.compile(r"//.*@")
@@ -52,6 +54,7 @@ def _say_settings(settings: Settings, say: Callable[[str], None], env_file: str 
 
 
 def _masked(value: object) -> str:
+    """Return a setting's value for the output, without secrets, and with the credentials in URLs masked."""
     if isinstance(value, SecretStr):
         return MASK
     if isinstance(value, tuple):
@@ -111,12 +114,12 @@ async def _say_callbacks(assembly: Assembly, settings: Settings, say: Callable[[
         is_doubted = await assembly.callbacks.trust.is_doubted_anywhere()
     except StoreUnavailable:
         return
-    name = assembly.backend.description.name
+    backend_name = assembly.backend.description.name
     if is_doubted:
         say(
-            f"warning: {name} does not call back at {settings.public_url}: tasks ended without a callback, so the "
-            f"service polls them on schedule. Let {name} reach that address, or unset LUMA_MCP_PUBLIC_URL and list "
-            "the host in LUMA_MCP_ALLOWED_HOSTS"
+            f"warning: {backend_name} does not call back at {settings.public_url}: tasks ended without a callback, so "
+            f"the service polls them on schedule. Let {backend_name} reach that address, or unset LUMA_MCP_PUBLIC_URL "
+            "and list the host in LUMA_MCP_ALLOWED_HOSTS"
         )
     else:
         say("callbacks: asked for, and none is known to be missing")

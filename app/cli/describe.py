@@ -47,13 +47,16 @@ def settings_table() -> str:
 def sandbox_table() -> str:
     """Return a Markdown table of the words in a prompt that choose an outcome in the sandbox."""
     rows = ["| word in the prompt | what happens |", "|---|---|"]
-    return "\n".join([*rows, *(f"| `{word}` | {does} |" for word, does in PROMPT_WORDS.items())])
+    return "\n".join([*rows, *(f"| `{word}` | {outcome} |" for word, outcome in PROMPT_WORDS.items())])
 
 
 def admin_table() -> str:
     """Return a Markdown table of the administrative commands, each with the HTTP request that does the same."""
     rows = ["| command | over HTTP | body or query |", "|---|---|---|"]
-    rows += [f"| `{one.command}` | `{one.method} {ADMIN_PATH}{one.path}` | {_fields(one)} |" for one in OPERATIONS]
+    rows += [
+        f"| `{operation.command}` | `{operation.method} {ADMIN_PATH}{operation.path}` | {_fields(operation)} |"
+        for operation in OPERATIONS
+    ]
     return "\n".join([*rows, *(f"| `{name}` | no: {reason} | |" for name, reason in COMMAND_LINE_ONLY.items())])
 
 

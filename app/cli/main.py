@@ -19,7 +19,7 @@ from app.settings import DEFAULT_ENV_FILE, Settings, SettingsError, load_setting
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 plus the number of SIGINT, as shells report it."""
 
-ENV_FILE_HELP = "file with settings, over which the environment has precedence (default: %(default)s)"
+ENV_FILE_HELP = "file with settings, which environment variables override (default: %(default)s)"
 DESCRIPTION = "An MCP server for Luma Dream Machine videos through AceDataCloud."
 
 
@@ -68,10 +68,10 @@ def command_parser() -> ArgumentParser:
     for command in (serve, check):
         command.add_argument("--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help=ENV_FILE_HELP)
     stdio.add_argument(
-        "--env-file", metavar="FILE", help="file with settings, over which the environment has precedence (none)"
+        "--env-file", metavar="FILE", help="file with settings, which environment variables override (default: none)"
     )
     database = _command(commands, "database", _database, "Migrate the database of purchases.")
-    database.add_argument("action", choices=["upgrade"], help="upgrade: bring its schema to this release's version")
+    database.add_argument("action", choices=["upgrade"], help="upgrade: bring the schema to this release's version")
     database.add_argument("--env-file", metavar="FILE", default=DEFAULT_ENV_FILE, help=ENV_FILE_HELP)
     for noun in (teams, credentials, members, keys, budgets, limits, usage, clients, audit):
         noun.add_commands(commands)
@@ -92,13 +92,13 @@ def _prepare_metrics_folder(args: Namespace) -> None:
     unset, as in settings. Raises SettingsError, for `serve` and `check`, if the value is not a folder that this process
     may write to.
     """
-    name = os.environ.get(MULTIPROCESS_VARIABLE)
-    if name and args.run in (_serve, _check) and not (Path(name).is_dir() and os.access(name, os.W_OK)):
+    folder = os.environ.get(MULTIPROCESS_VARIABLE)
+    if folder and args.run in (_serve, _check) and not (Path(folder).is_dir() and os.access(folder, os.W_OK)):
         raise SettingsError(
             f"{MULTIPROCESS_VARIABLE} names no folder that this process may write to: create it, or unset the "
             "variable, and the service creates a folder."
         )
-    if not name or args.run is not _serve:
+    if not folder or args.run is not _serve:
         os.environ.pop(MULTIPROCESS_VARIABLE, None)
 
 

@@ -1,4 +1,4 @@
-"""Tunes the garbage collector and malloc for a process that runs for weeks. It is applied once, after all imports."""
+"""Tunes the garbage collector and malloc for a process that runs for weeks, once after all imports."""
 
 import ctypes
 import gc
@@ -8,16 +8,17 @@ COLLECT_AFTER = 10_000
 """Number of new objects that starts a collection: those of a few dozen requests, a few megabytes."""
 
 OLDER_AFTER, OLDEST_AFTER = 5, 2
-"""Generation 1 is collected with every fifth collection of generation 0, and generation 2 with every second of those.
+"""Generation 1 is collected after more than OLDER_AFTER collections of generation 0.
 
-The objects of a long poll reach generation 2. With the default of 10 and 10, a million such objects may accumulate.
+Generation 2 is collected after more than OLDEST_AFTER collections of generation 1. The objects of a long poll
+reach generation 2. With the default of 10 and 10, a million such objects may accumulate.
 """
 
 MAPPED_FROM_BYTES = 128 * 1024
 """Buffers of this size or more get their own memory mapping, which is returned to the system when they are freed.
 
-128 KB is glibc's initial value. It must be below the 256 KB of uvloop's read buffers, because buffers within the heap
-keep it from shrinking.
+128 KB is glibc's initial value. The size must be below the 256 KB of uvloop's read buffers, because buffers within
+the heap keep the heap from shrinking.
 """
 
 MAX_ARENAS = 2

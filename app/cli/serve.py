@@ -48,7 +48,9 @@ BACKLOG = 2048
 """Length of the queue of connections that the kernel has accepted and the process has not."""
 
 ACCEPTED_TOGETHER = 4
-"""Connections that a process accepts in one iteration of its event loop: libuv accepts one for each listening socket.
+"""Connections that a process accepts in one iteration of its event loop.
+
+libuv accepts one connection for each listening socket, so `duplicates` makes as many sockets of one address.
 
 With one, a few hundred new connections a second fill the backlog, and others wait for seconds. With 32, accepting them
 delays the requests of open connections.
@@ -123,8 +125,8 @@ def _serve_one(settings: Settings, *, host: str, port: int) -> None:
     server = uvicorn.Server(config)
     # These handlers stop the server until uvicorn installs its own. After draining, uvicorn restores these and raises
     # the signal again; they then only set a flag, so the process exits with status 0.
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, lambda *_: setattr(server, "should_exit", True))
     tune_process()
     server.run(sockets=sockets)
 
@@ -236,7 +238,7 @@ def listening_socket(host: str, port: int, chosen_by: str = "--port") -> socket:
 
 
 def allow_listening_host(settings: Settings, host: str) -> Settings:
-    """Return `settings` with `host`, the listening address, as an allowed host, unless it is a wildcard address."""
+    """Return `settings` with `host`, the listening address, as an allowed host, unless `host` is a wildcard address."""
     if host in LOOPBACK_OF_WILDCARD:
         return settings
     return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, f"{_url_host(host)}:*")})

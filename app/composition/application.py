@@ -73,7 +73,7 @@ class Assembly:
         shared: the state that replicas share.
         flights: the fetches from the backend that are in flight, shared by equal requests.
         listeners: the quota of `subscriptions/listen` streams.
-        submitted: the list of a caller's submissions, read from the database.
+        submitted: reads the list of a caller's submissions from the database.
         work_turns: the turns of costly work on many tasks.
         rate_limits: the rate limits of teams, members and keys.
         refused_tokens: the throttle of refused tokens, by network address.
@@ -118,7 +118,9 @@ class Assembly:
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
-        """Open the store, the coordination and the backend, for `luma-mcp check`. Close them and the database on exit.
+        """Open the store, the coordination and the backend, for `luma-mcp check`.
+
+        On exit, close them, the database and the connections to the login.
 
         Unlike `running`, it starts no background work and migrates nothing.
         """
@@ -165,7 +167,7 @@ def assemble(  # noqa: PLR0913 - the parts that tests replace
     backend: VideoBackend | None = None,
     authenticator: Authenticator | None = None,
 ) -> Assembly:
-    """Return the parts that `settings` ask for. Neither network nor database is used before they are opened.
+    """Return the parts that `settings` ask for. Neither network nor database is used before the parts are opened.
 
     `base_url` is the URL of this process, under which the sandbox serves its videos. Tests pass the other arguments:
     `backend` replaces the backend of the settings, `transport` the network to it, `authenticator` the authenticator of

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 def build_directory(
     settings: Settings, persistence: Persistence, clocks: Clocks, refusals: Refusals
 ) -> TeamDirectory[KeyDigest] | None:
-    """Return the directory of teams; None if all authentication methods work without teams, or without a secret key."""
+    """Return the directory of teams if an enabled authentication method uses it and a secret key is set, else None."""
     uses_teams = "keys" in settings.auth or "jwt" in settings.auth or settings.sign_in == "oidc"
     # Only `luma-mcp check` has no secret key: it does not read the key file of an SQLite database.
     if not uses_teams or not settings.secret_key:
@@ -101,14 +101,15 @@ def build_refused_tokens(
 
     With passthrough, a token that only the backend can check is exempt: the service never refuses it. Tokens with the
     prefix of team keys or of sign-in are never passed to the backend, so they are throttled. With an identity provider,
-    all JWTs are throttled, because the form of a JWT does not show its issuer.
+    all JWTs are throttled, because the form of a JWT does not show its issuer. A token that was accepted lately is
+    always exempt.
     """
     allows_passthrough, checks_jwts = "passthrough" in settings.auth, "jwt" in settings.auth
 
     def is_exempt(token: str, token_hash: str) -> bool:
         has_prefix = token.startswith(PREFIX) or is_of_sign_in(token)
-        is_checked = has_prefix or (checks_jwts and token.count(".") == DOTS_IN_JWT)
-        return (allows_passthrough and not is_checked) or token_status.is_accepted(token_hash)
+        is_checked_here = has_prefix or (checks_jwts and token.count(".") == DOTS_IN_JWT)
+        return (allows_passthrough and not is_checked_here) or token_status.is_accepted(token_hash)
 
     return RefusedTokens(
         settings.refused_tokens_per_minute,

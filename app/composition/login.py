@@ -38,7 +38,7 @@ from app.settings import Settings
 
 CALLBACK_PATH = "/oauth/callback"
 USER_AGENT = f"luma-mcp/{VERSION}"
-FULL = (
+PERSONAL_TEAMS_FULL = (
     "A person without a team has signed in and got none: there are {maximum} personal teams, as many as "
     "LUMA_MCP_OIDC_PERSONAL_TEAMS_MAX allows. `luma-mcp teams delete --unused 30d` deletes those that nobody uses"
 )
@@ -46,7 +46,13 @@ FULL = (
 
 @dataclass(frozen=True, slots=True)
 class LoginTeams:
-    """The invitations into teams, and the teams on account pages, which show `backend_name`."""
+    """The parts of a login whose people belong to teams.
+
+    Attributes:
+        accounts: the team of a person, as the account page shows and changes it.
+        backend_name: name of the backend, for the account page.
+
+    """
 
     invitations: Invitations
     accounts: PersonAccount
@@ -93,7 +99,7 @@ def build_login(  # noqa: PLR0913, PLR0917 - the dependencies of a login
     auth_http = LoginHttp(settings.acedata_auth_url, USER_AGENT)
     upstream = AceDataLogin(settings.acedata_auth_url, auth_http, platform, registration, clocks.wall)
     hasher = PassthroughAuthenticator(*settings.secret_keys())
-    return Login(upstream, PersonCallers(vault, hasher.hash_token), OpenAdmission(), None, _nothing())
+    return Login(upstream, PersonCallers(vault, hasher.hash_token), OpenAdmission(), None, _no_background_work())
 
 
 def _oidc_login(settings: Settings, redirect_uri: str, parts: "_TeamParts", clocks: Clocks) -> Login:
@@ -135,7 +141,7 @@ class _TeamParts:
     def admission(self, memberships: Memberships) -> TeamAdmission:
         repositories, makes_personal = self.directory.repositories, self.settings.oidc_personal_teams == "on"
         maximum = self.settings.oidc_personal_teams_max if makes_personal else 0
-        on_full = self.refusals.reporter("personal_teams", FULL.format(maximum=maximum))
+        on_full = self.refusals.reporter("personal_teams", PERSONAL_TEAMS_FULL.format(maximum=maximum))
         return TeamAdmission(
             memberships, repositories.people, repositories.invitations, max_personal=maximum, on_full=on_full
         )
@@ -151,5 +157,5 @@ class _TeamParts:
 
 
 @asynccontextmanager
-async def _nothing() -> AsyncIterator[None]:
+async def _no_background_work() -> AsyncIterator[None]:
     yield

@@ -33,8 +33,8 @@ def build_mcp_server(settings: Settings, assembly: Assembly, context: RequestCon
     Raises ValueError for a tool without a handler, or a handler without a tool.
     """
     backend, clocks = assembly.backend.description, assembly.clocks
-    wants_lines = settings.log_level in ("DEBUG", "INFO")
-    call_log = CallLog(assembly.metrics, call_formatter(settings.log_format) if wants_lines else None)
+    logs_calls = settings.log_level in ("DEBUG", "INFO")
+    call_log = CallLog(assembly.metrics, call_formatter(settings.log_format) if logs_calls else None)
     resources = TaskResources(assembly.tasks, assembly.submitted, backend, context, clocks.wall)
     lists = ToolLists(assembly.tools, LISTS_TTL_MS)
     server = build_server(lists, resources, backend, context, version=VERSION)

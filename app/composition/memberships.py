@@ -18,9 +18,9 @@ ACCOUNT_PATH = "/account"
 
 def build_memberships(settings: Settings, directory: TeamDirectory[KeyDigest]) -> Memberships:
     """Return the service that finds the memberships of people."""
-    page, repositories = _account_page(settings), directory.repositories
-    makes_personal = page is not None and settings.oidc_personal_teams == "on"
-    no_team = NO_TEAM_YET.format(account_url=page) if makes_personal else NO_TEAM
+    account_url, repositories = _account_url(settings), directory.repositories
+    makes_personal = account_url is not None and settings.oidc_personal_teams == "on"
+    no_team = NO_TEAM_YET.format(account_url=account_url) if makes_personal else NO_TEAM
     member_hash = partial(_member_hash, directory)
     return Memberships(directory.cache, repositories.teams, repositories.people, member_hash, no_team)
 
@@ -32,17 +32,17 @@ def member_credentials(
 
     The errors for a personal team without credentials name the account page, where its person puts them in.
     """
-    page = _account_page(settings)
+    account_url = _account_url(settings)
 
     def credentials_of(membership: Membership) -> TeamCredentials:
-        account_page = page if membership.is_personal else None
-        return TeamCredentials(directory.cache, membership.team.id, backend, account_page)
+        url_in_errors = account_url if membership.is_personal else None
+        return TeamCredentials(directory.cache, membership.team.id, backend, url_in_errors)
 
     return credentials_of
 
 
-def _account_page(settings: Settings) -> str | None:
-    """Return the page where people see their team; None if sign-in leads to no teams."""
+def _account_url(settings: Settings) -> str | None:
+    """Return the URL of the page where people see their team; None if sign-in leads to no teams."""
     return f"{settings.public_url}{ACCOUNT_PATH}" if settings.sign_in == "oidc" else None
 
 

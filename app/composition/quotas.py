@@ -48,7 +48,7 @@ def database_limits(
     """Return the limits of callers' operations on the database.
 
     For callbacks, all tenants count as accepted, because only the backend knows the tickets in callback URLs.
-    An operation waits `longest_wait_seconds` for its turn.
+    An operation waits at most `longest_wait_seconds` for its turn.
     """
     is_accepted = backend_limits.token_status.is_accepted
     effect = (

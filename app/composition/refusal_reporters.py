@@ -1,4 +1,4 @@
-"""Reporters of refusals that no quota counts: each is counted under its kind, and a burst is one log line."""
+"""Reporters of refusals that no quota counts. Refusals are counted by kind, and a burst of them is one log line."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ def purchase_refusals(backend: BackendDescription, refusals: Refusals) -> Purcha
         keyed_calls=refusals.reporter(
             "keyed_calls",
             f"Refused a call with an idempotency key, and sent nothing of it: {idempotency.MAX_CALLS} calls with keys "
-            "of its token are under way in this process. Other tokens are served.",
+            "of the same token are under way in this process. Other tokens are served.",
         ),
         key_in_use=refusals.reporter(
             "key_in_use",
@@ -46,9 +46,9 @@ def purchase_refusals(backend: BackendDescription, refusals: Refusals) -> Purcha
         ),
         unknown_outcomes=refusals.reporter(
             "unknown_outcomes",
-            f"Refused a purchase, and sent nothing of it: tokens that {backend.name} has not accepted lately left "
-            f"{MAX_OF_ALL} purchases of unknown outcome in {WINDOW_SECONDS / 60:.0f} minutes, or one of them "
-            f"{MAX_PER_TOKEN}. Accepted tokens are served.",
+            f"Refused a purchase, and sent nothing of it: in {WINDOW_SECONDS / 60:.0f} minutes, "
+            f"{MAX_OF_ALL} purchases of tokens that {backend.name} has not accepted lately got an unknown outcome, or "
+            f"{MAX_PER_TOKEN} purchases of one such token. Accepted tokens are served.",
         ),
     )
 

@@ -214,7 +214,7 @@ class _Parts:
         )
 
     def _store_of(self, caller: str) -> SignInStore:
-        """Return the repositories for the requests of a caller, which wait for their turns at the database."""
+        """Return repositories for the requests of `caller`, BROWSERS or CLIENTS. They wait for the database in turn."""
         return sql_sign_in(DatabaseInTurns(self.persistence.database, self.turns, caller), self.clocks.database)
 
     def _assertions(self) -> JwtAssertions:
@@ -245,7 +245,7 @@ def _token_reporter(refusals: Refusals) -> Callable[[], None]:
 
 
 def _place_reporter(refusals: Refusals) -> Callable[[], None]:
-    """Return the reporter of returns from the login that are refused because too many wait, or one waited too long."""
+    """Return the reporter of refused returns from the login: too many wait, or a return waited too long."""
     effect = (
         f"Refused to complete a sign-in with 503: {PLACES} are being completed at the login, and {MAX_RETURNING} more "
         f"wait, or one waited {MAX_RETURN_SECONDS:.0f} s. The login is slow, or somebody returns from it without end."
@@ -266,11 +266,11 @@ def _limits(clocks: Clocks, refusals: Refusals) -> SignInLimits:
     def limit(kind: str, per_address: int, in_all: int, seconds: float) -> AddressLimit:
         effect = (
             f"Refused requests of sign-in ({kind}): the limits are {per_address} for one address in {seconds:.0f} s, "
-            f"and {in_all} in {TOTAL_SECONDS:.0f} s in all. Networks that signed in lately are not held to the second "
-            "one. MCP calls are not limited by this."
+            f"and {in_all} in {TOTAL_SECONDS:.0f} s in all. Networks that signed in lately are not held to the "
+            "limit in all. MCP calls are not limited by this."
         )
-        refused = refusals.reporter(kind, effect)
-        return AddressLimit(per_address, in_all, seconds, clocks.monotonic, refused, total_seconds=TOTAL_SECONDS)
+        on_refusal = refusals.reporter(kind, effect)
+        return AddressLimit(per_address, in_all, seconds, clocks.monotonic, on_refusal, total_seconds=TOTAL_SECONDS)
 
     return SignInLimits(
         pages=limit("sign_in_pages", 60, 3000, 60.0),
@@ -286,8 +286,9 @@ def _limits(clocks: Clocks, refusals: Refusals) -> SignInLimits:
 async def _load_mint(
     facts: SqlDirectoryFacts, vault: Vault, store: SignInStore, person_vault: VaultPersonSealer
 ) -> SignInMint:
-    """Return the mint, after reading the pepper. Re-encrypt secrets of people that a former secret key has sealed.
+    """Return the mint, after reading the pepper.
 
+    As a side effect, re-encrypt the secrets of people if a former secret key has sealed these secrets.
     Raises DatabaseUnavailable, also if the pepper is sealed under an unknown secret key.
     """
     try:

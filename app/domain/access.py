@@ -40,7 +40,7 @@ class Principal:
         key: id of the team key that the caller used; None if the caller used another kind of token.
         is_stopped: whether the caller may not spend. Reads are still allowed.
         sees: the tasks that the caller may read.
-        asks_above: price, in millionths of its unit, above which a generation has to be confirmed; None if none is.
+        asks_above: price, in millionths of its unit, above which a generation has to be confirmed; None means never.
         scopes: permissions of the caller.
         limits: rate limits of the caller's team, member and key. All of them apply.
         former: the subjects that the same token has under the service's former secret keys, in the order of these keys.

@@ -1,4 +1,4 @@
-"""The description of a backend: name, capabilities and policy. It fills the templates of messages."""
+"""The description of a backend: name, capabilities and policy, which fill the templates of messages."""
 
 from dataclasses import dataclass
 from typing import TypeVar

@@ -6,7 +6,7 @@ LumaError
 ├── Unauthorized      the bearer token is missing, wrong or expired
 ├── Forbidden         the caller may not do this: a scope is missing
 ├── LeftOut           the client's settings of the connection exclude the tool
-├── Stopped           the team has stopped the spending of this caller
+├── Stopped           an administrator has stopped the spending of the caller's team, member or key
 ├── OverBudget        a budget of the caller's team, member or key has too little left
 ├── NoCredential      the team has no credential for the backend
 ├── NoCredit          the account has no credit left

@@ -35,7 +35,7 @@ class GenerateVideo:
     callback_url: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what the backend would refuse, before it costs a call."""
+        """Raise InvalidRequest for a prompt that the backend would refuse, before it costs a call."""
         _require_prompt(self.prompt)
 
 
@@ -50,7 +50,7 @@ class ExtendVideo:
     callback_url: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what the backend would refuse, before it costs a call."""
+        """Raise InvalidRequest for a command that the backend would refuse, before it costs a call."""
         _require_prompt(self.prompt)
         if (self.video_id is None) == (self.video_url is None):
             raise InvalidRequest("An extension needs the earlier video's id or its URL, and not both.")

@@ -13,7 +13,7 @@ MAX_UNITS = 1_000_000_000
 _AMOUNT = re.compile(r"(\d{1,10})(?:\.(\d{1,6}))?", re.ASCII)
 
 _UNITS = {"US cents": ("USD", 100)}
-"""For a price unit: the unit that it is converted to, and how many millionths of that unit make a hundredth of it."""
+"""By the unit of a price: the unit of the amount, and how many of its millionths equal 1/100 of the price's unit."""
 
 
 @dataclass(frozen=True, slots=True)

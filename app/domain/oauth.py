@@ -67,16 +67,16 @@ def written_oauth_scopes(scopes: frozenset[Scope]) -> str:
     return " ".join(scope for scope in GRANTABLE if scope in scopes)
 
 
-def is_our_resource(given: str, public_url: str) -> bool:
+def is_our_resource(resource: str, public_url: str) -> bool:
     """Return whether a resource indicator (RFC 8707) refers to this service at `public_url`, or to its MCP endpoints.
 
     Query parameters, a fragment, a trailing slash and the bare origin are accepted, because clients send them.
     """
-    if len(given) > MAX_RESOURCE_LENGTH:
+    if len(resource) > MAX_RESOURCE_LENGTH:
         return False
     try:
-        theirs, ours = urlsplit(given.strip()), urlsplit(public_url)
-        if theirs.username is not None or theirs.password is not None or _origin(given) != _origin(public_url):
+        theirs, ours = urlsplit(resource.strip()), urlsplit(public_url)
+        if theirs.username is not None or theirs.password is not None or _origin(resource) != _origin(public_url):
             return False
     except ValueError:
         return False
@@ -91,7 +91,7 @@ def scopes_at(resource: str | None, scopes: frozenset[Scope]) -> frozenset[Scope
 
 
 def check_challenge(challenge: str | None, method: str | None) -> str:
-    """Return the PKCE challenge. Raises OAuthError unless it is an S256 one."""
+    """Return the PKCE challenge. Raises OAuthError if it is missing or malformed, or if its method is not S256."""
     if challenge is None or method != "S256" or not _CHALLENGE.fullmatch(challenge):
         raise OAuthError("invalid_request", "PKCE is required: send code_challenge, and code_challenge_method=S256.")
     return challenge

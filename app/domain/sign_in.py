@@ -10,7 +10,7 @@ from app.domain.redirects import matches
 
 MAX_CLIENT_NAME_LENGTH = 80
 MAX_RAW_NAME_LENGTH = 1_000
-"""Characters that are read of a name from a client or an issuer. Normalization is quadratic in a letter's accents."""
+"""Characters of a client's or person's name that are read. Normalization is quadratic in the accents on a letter."""
 
 MAX_CLIENT_ID_LENGTH = 512
 
@@ -206,8 +206,8 @@ def judge_refresh(grant: Grant, digest: str, now: float, grace_seconds: float) -
     """Classify the refresh token with this digest. The caller has checked that this service issued it for `grant`.
 
     The previous token stays valid until a token of the current generation is used, because the response with the new
-    tokens may have been lost. It stays valid for another `grace_seconds`, because a client may consist of several
-    processes.
+    tokens may have been lost. After that use, it stays valid for `grace_seconds`, because a client may consist of
+    several processes.
     """
     if digest not in (grant.current, grant.previous):
         return RefreshJudgement.REPLAYED if grant.is_alive(now) else RefreshJudgement.ENDED

@@ -70,9 +70,9 @@ def snapshot_after_read(snapshot: TaskSnapshot | None, task: RenderedTask, now: 
 
 
 def with_cached_task(snapshot: TaskSnapshot, cached: RenderedTask | None) -> TaskSnapshot:
-    """Return the snapshot with the cached task in place of its own if both are in one state.
+    """Return the snapshot with the cached task in place of its own if both tasks are in the same state.
 
-    A process then holds the rendered task once. It takes several KB.
+    A process then holds the rendered task, which takes several KB, only once.
     """
     if cached is None or cached.state is not snapshot.task.state:
         return snapshot

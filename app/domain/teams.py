@@ -17,7 +17,7 @@ MAX_UNNORMALIZED_LENGTH = 4 * MAX_NAME_LENGTH
 
 MAX_NOTE_LENGTH = 200
 MAX_DURATION_SECONDS = 3650 * 86_400
-"""Seconds; ten years."""
+"""Ten years."""
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"([0-9]{1,9})([mhd])")
@@ -33,7 +33,7 @@ class Team:
         allows_foreign_ids: whether members may read tasks that the team has not bought.
         members_see_all: whether members see the tasks of the whole team, not only their own.
         created_at: unix seconds by the database's clock, like all times in this module.
-        asks_above: price, in millionths of its unit, above which a generation has to be confirmed; None if none is.
+        asks_above: price, in millionths of its unit, above which a generation has to be confirmed; None means never.
 
     """
 
@@ -237,7 +237,9 @@ class AuditEntry:
         before: the changed values before the change; None if the object is new.
         after: the same values after the change.
         amount: millionths of `unit`.
-        id: ascending in the order of recording. `id` and `at` are None until the entry is recorded.
+        outcome: the PurchaseState of a purchase; "done" for any other operation.
+        id: ascending in the order of recording; None until the entry is recorded.
+        at: time of the change; None until the entry is recorded, if the change has not set it.
 
     """
 
@@ -303,7 +305,7 @@ def parsed_duration(text: str) -> int:
 
 
 def parsed_lifetime(text: str) -> int:
-    """Return the seconds of a duration that is not 0. Raises ValueError with a sentence."""
+    """Parse a duration other than 0 into seconds. Raises ValueError with a sentence."""
     if (seconds := parsed_duration(text)) == 0:
         raise ValueError("A lifetime is at least one minute, such as 30d, 24h or 90m.")
     return seconds

@@ -27,7 +27,7 @@ class _LumaPrompt:
     """A prompt as prompts/list shows it, and a function that returns its text for the backend and the arguments."""
 
     published: Prompt
-    text: Callable[[BackendDescription, Mapping[str, str]], str]
+    text_for: Callable[[BackendDescription, Mapping[str, str]], str]
 
 
 _PROMPTS: tuple[_LumaPrompt, ...] = (
@@ -76,7 +76,7 @@ def get_prompt(params: GetPromptRequestParams, backend: BackendDescription) -> G
         raise MCPError(INVALID_PARAMS, f"{params.name} takes {', '.join(argument_names) or 'no arguments'}.")
     if arguments.get("aspect_ratio") and arguments["aspect_ratio"] not in ASPECT_RATIOS:
         raise MCPError(INVALID_PARAMS, f"aspect_ratio must be one of {', '.join(ASPECT_RATIOS)}.")
-    message = PromptMessage(role="user", content=TextContent(text=prompt.text(backend, arguments)))
+    message = PromptMessage(role="user", content=TextContent(text=prompt.text_for(backend, arguments)))
     return GetPromptResult(description=prompt.published.description, messages=[message])
 
 

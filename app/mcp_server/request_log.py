@@ -24,7 +24,8 @@ LOGGED_METHODS: Final = frozenset((
 def scope_of(method: str) -> Scope:
     """Return the scope that a request of LOGGED_METHODS needs.
 
-    It is `generate` for tasks/cancel, because everybody who may read the task sees it as cancelled, and else `read`.
+    tasks/cancel needs `generate`, because everybody who may read the task then sees it as cancelled. The other methods
+    need `read`.
     """
     return Scope.GENERATE if method == "tasks/cancel" else Scope.READ
 
@@ -32,7 +33,7 @@ def scope_of(method: str) -> Scope:
 class RequestLog:
     """A middleware that records each request of LOGGED_METHODS, and checks its scope and its rate limits.
 
-    In the log, the method takes the place of the tool.
+    Its log lines name the method in the field for the tool.
     """
 
     def __init__(

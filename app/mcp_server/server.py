@@ -22,7 +22,9 @@ from app.mcp_server.tools.call_handler import Context, RequestContext, ToolCallH
 from app.mcp_server.tools.tool_lists import ToolLists
 
 LISTS_TTL_MS = 3_600_000
-"""Time in milliseconds for which a client may cache lists. They change with a release and with the client's settings.
+"""Time in milliseconds for which a client may cache lists.
+
+Lists change with a release and with the client's settings.
 """
 
 _CACHEABLE: tuple[CacheableMethod, ...] = (
@@ -40,7 +42,7 @@ class McpServer:
 
     Attributes:
         server: the SDK's server.
-        call_handler: the handler of tools/call. The HTTP transport also adds its middleware to the server.
+        call_handler: the handler of tools/call. The HTTP transport also adds `call_handler.middleware` to the server.
         subscriptions: the open streams. They are closed before shutdown.
         request_log: a middleware that each transport adds, after `call_handler.middleware` if it adds that.
 

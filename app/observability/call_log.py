@@ -46,7 +46,7 @@ class CallLog:
                 metrics.lookups(level).inc(count)
         if stats.joined:
             metrics.flights_joined.inc(stats.joined)
-        for state, count in record.seen.items():
+        for state, count in record.state_counts.items():
             if count:
                 metrics.tasks_seen(state).inc(count)
 

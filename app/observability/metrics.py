@@ -178,7 +178,7 @@ class Metrics:
         self.callbacks(outcome).inc()
 
     def show_free_slots(self, number: int, free: int) -> None:
-        """Set how many more submissions a credential takes. `number` counts credentials by first use, up to 50."""
+        """Set how many more submissions a credential takes. `number` is its position by first use, at most 50."""
         self._free_slots.labels(str(number)).set(free)
 
     def show_budgets(self, shares: Mapping[tuple[str, str], float]) -> None:
@@ -208,7 +208,7 @@ class WorkerProcessCollector(Collector):
     """The process metrics of all live workers, such as their memory. The label `pid` tells the workers apart."""
 
     def __init__(self, folder: Path, registry: CollectorRegistry) -> None:
-        """Take the process ids from the names of the workers' files in `folder`."""
+        """Take the process ids from the names of the workers' files in `folder`, and register in `registry`."""
         self._folder = folder
         registry.register(self)
 

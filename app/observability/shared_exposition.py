@@ -22,7 +22,7 @@ class SharedExposition:
         """Render with `render`, which is called in a thread."""
         self._render = render
         self._rendering = asyncio.Lock()
-        self._earliest = 0.0
+        self._earliest_start = 0.0
         """Time of the event loop at which the next rendering may begin."""
         self._waiting = 0
         self._last = b""
@@ -32,7 +32,7 @@ class SharedExposition:
     async def __call__(self) -> bytes:
         """Return the metrics as they are now, or as they are after the pause since the last rendering.
 
-        Return the last rendering if MAX_WAITING requests wait, unless there was none.
+        While MAX_WAITING requests wait, return the last rendering if there is one.
         """
         if self._waiting >= MAX_WAITING and self._last:
             return self._last
@@ -47,10 +47,10 @@ class SharedExposition:
     async def _render_next(self) -> bytes:
         loop = asyncio.get_running_loop()
         async with self._rendering:
-            await asyncio.sleep(max(0.0, self._earliest - loop.time()))
+            await asyncio.sleep(max(0.0, self._earliest_start - loop.time()))
             self._next, started_at = None, loop.time()
             try:
                 self._last = await asyncio.to_thread(self._render)
                 return self._last
             finally:
-                self._earliest = loop.time() + IDLE_FACTOR * (loop.time() - started_at)
+                self._earliest_start = loop.time() + IDLE_FACTOR * (loop.time() - started_at)

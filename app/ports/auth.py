@@ -27,8 +27,8 @@ class Caller:
     Attributes:
         can_ask_for_scopes: whether the issuer of the caller's token grants scopes on request. HTTP responses then name
             missing scopes.
-        current: returns the current principal of the token; None if the token is no longer accepted. It may raise
-            LumaError. The attribute is None if only the backend can check the token.
+        current: returns the current principal of the token; None if the token is no longer accepted. The call may
+            raise LumaError. The attribute is None if only the backend can check the token.
 
     """
 
@@ -38,7 +38,10 @@ class Caller:
     current: Callable[[], Awaitable[Principal | None]] | None = field(default=None, repr=False, compare=False)
 
     async def current_principal(self) -> Principal | None:
-        """Return the current principal of the token; None if the token is no longer accepted. Raises LumaError."""
+        """Return the current principal of the token; None if the token is no longer accepted. Raises LumaError.
+
+        If only the backend can check the token, return the principal of this request.
+        """
         return self.principal if self.current is None else await self.current()
 
     async def has_unchanged_access(self) -> bool:

@@ -78,7 +78,7 @@ class VideoBackend(Protocol):
         ...
 
     async def submit(self, credential: Credential, command: Command) -> str:
-        """Start a generation and return its task id. It costs money, so the adapter never sends it twice.
+        """Start a generation and return its task id. It costs money, so the adapter never sends a command twice.
 
         Raises OutcomeUnknown if the generation may have started, and another LumaError if it did not.
         """
@@ -104,5 +104,5 @@ class VideoBackend(Protocol):
         ...
 
     async def check(self, seconds: float) -> Health:
-        """Return whether the backend answers within `seconds`. Nothing is started or charged."""
+        """Check whether the backend answers within `seconds`, and return the result. Nothing is started or charged."""
         ...

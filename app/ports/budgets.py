@@ -88,7 +88,7 @@ class Budgets(Protocol):
     async def set(self, owner: BudgetOwner, terms: BudgetTerms, actor: Actor) -> OwnedBudget:
         """Set the budget of an owner for a kind of window.
 
-        An earlier budget and its raise are replaced; its use stays.
+        An earlier budget and its raise are replaced. The counted use stays.
         """
         ...
 
@@ -101,13 +101,16 @@ class Budgets(Protocol):
     ) -> OwnedBudget:
         """Raise a budget by `by` millionths until the end of the day `until`, in the team's time zone.
 
-        The raise replaces an earlier one. `window` may be None if the owner has only one budget. Raises NotAllowed if
-        there are several, and if the day has ended.
+        The raise replaces an earlier raise. `window` may be None if the owner has only one budget. Raises NotAllowed if
+        `window` is None and the owner has several budgets, and if the day has ended.
         """
         ...
 
     async def remove(self, owner: BudgetOwner, window: Window | None, actor: Actor) -> OwnedBudget:
-        """Remove a budget, and return its last state. Raises NotAllowed like `increase`."""
+        """Remove a budget, and return its last state.
+
+        Raises NotAllowed if `window` is None and the owner has several budgets.
+        """
         ...
 
     async def usage(self, team: str, since: date | None, by: SpendingGroup | None) -> Usage:

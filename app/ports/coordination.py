@@ -16,7 +16,7 @@ class Leases(Protocol):
         ...
 
     async def put_if_absent(self, key: str, value: bytes, ttl_seconds: float) -> bytes | None:
-        """Store `value` if there is none and return None; else return the current value."""
+        """Store `value` and return None if the key has no value; else return its current value."""
         ...
 
     async def replace(self, key: str, expected: bytes, value: bytes, ttl_seconds: float) -> bool:
@@ -40,7 +40,7 @@ class MemberSets(Protocol):
         ...
 
     async def members(self, key: str, limit: int) -> list[str]:
-        """Return at most `limit` members that have not expired, the last to expire first."""
+        """Return at most `limit` members that have not expired. Those that expire last come first."""
         ...
 
 

@@ -156,10 +156,11 @@ class ApiKeys(Protocol):
         ...
 
     async def rotate(self, key_id: str, new: NewKey, grace_seconds: float, actor: Actor) -> KeyHolder:
-        """Record a key that replaces an active one, which expires after `grace_seconds` or at its own expiry.
+        """Record a key that replaces an active one.
 
-        The new key has the member, scopes and note of the old one, and the same lifetime from now on. Raises NotThere;
-        NotAllowed for a key that is not active, or was rotated already.
+        The old key expires after `grace_seconds`, or at its own expiry if that is earlier. The new key has the member,
+        scopes and note of the old one, and the same lifetime from now on. Raises NotThere; NotAllowed for a key that is
+        not active, or was rotated already.
         """
         ...
 
@@ -205,7 +206,10 @@ class AuditLog(Protocol):
     async def entries(
         self, limit: int, *, team_id: str | None = None, since: float | None = None, after: int = 0
     ) -> list[AuditEntry]:
-        """Return at most `limit` entries with an id above `after`, in the order of their ids."""
+        """Return at most `limit` entries with an id above `after`, in the order of their ids.
+
+        `since` is the earliest time of an entry, in unix seconds.
+        """
         ...
 
     async def delete_old(self, seconds: float) -> int:

@@ -61,7 +61,7 @@ class Departure:
     Attributes:
         member_id: the id of the member.
         person_id: the id in sign-in of the person whose grants end; None if the member has no grants for the team.
-        is_own_wish: whether the person leaves, and is not removed by somebody else. Their browsers then stay signed in.
+        is_own_wish: whether the person leaves of their own accord. Their browsers then stay signed in.
 
     """
 
@@ -139,9 +139,10 @@ class Invitations(Protocol):
         ...
 
     async def join(self, digest: str, newcomer: Newcomer, actor: Actor) -> Member:
-        """Use an invitation up, and bind a person to its team instead of an earlier team. Raises InvitationEnded.
+        """Use an invitation up, and bind a person to the team that it names. Raises InvitationEnded.
 
-        The person becomes a member unless they are one. If two people use the invitation at once, one of them joins.
+        The person becomes a member unless they are one, and is no longer bound to an earlier team. If two people use
+        the invitation at once, one of them joins.
         """
         ...
 

@@ -115,7 +115,7 @@ class Clients(Protocol):
         ...
 
     async def keep_document(self, client: OAuthClient, fresh_seconds: float) -> None:
-        """Record a client from its document. It replaces an earlier record."""
+        """Record a client from its document, in place of an earlier record."""
         ...
 
     async def note_used(self, client_id: str) -> None:
@@ -158,7 +158,10 @@ class People(Protocol):
         ...
 
     async def claim_check(self, person: Person) -> bool:
-        """Compare-and-set the time of the login's last check from `person.checked_at` to now. Return if it was set."""
+        """Compare-and-set the time of the login's last check from `person.checked_at` to now.
+
+        Return whether the time was set.
+        """
         ...
 
     async def all_sealed(self, limit: int, after: str) -> list[Person]:
@@ -247,7 +250,10 @@ class Grants(Protocol):
         ...
 
     async def revoke(self, grant_id: str, reason: RevokeReason, *, person_id: str | None = None) -> Grant | None:
-        """End a grant, only one of `person_id` if given. Return it; None if there is no such grant, or it has ended."""
+        """End a grant and return it; None if it does not exist or has ended.
+
+        With `person_id`, a grant of another person counts as one that does not exist.
+        """
         ...
 
     async def revoke_all(self, person_id: str, reason: RevokeReason) -> int:

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import count
 from typing import Any
 
-from app.mcp_server.tools.arguments import TasksArguments
+from app.mcp_server.tools.arguments import BatchArguments
 from app.mcp_server.tools.coercion import nearest
 from tests.attacks.attacks import Case, with_body
 from tests.attacks.flooding import flood
@@ -33,7 +33,7 @@ def _names() -> dict[str, int]:
     letters, names = random.Random(3), dict[str, int]()
     while len(names) < NAMES:
         name = "".join(letters.choices("task_idswaon", k=8))
-        if nearest(TasksArguments, name) != "task_ids":
+        if nearest(BatchArguments, name) != "task_ids":
             names[name] = 0
     return names
 

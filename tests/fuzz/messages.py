@@ -9,7 +9,7 @@ from mcp.shared.inbound import encode_header_value
 from app.adapters.sandbox.tasks import PROMPT_WORDS
 from app.domain.generation import ASPECT_RATIOS
 from app.mcp_server.extensions.tasks import EXTENSION
-from app.mcp_server.resources.tasks import TEMPLATE, task_uri
+from app.mcp_server.resources.tasks import URI_TEMPLATE, task_uri
 from tests.fuzz.known import Known
 from tests.fuzz.shapes import Shapes
 from tests.fuzz.surface import Surface
@@ -23,7 +23,7 @@ SHARE_OF_PURCHASES = 0.1
 WAITS = (0, 0, 0.05, 0.2, None, "0.05", -1, 51, True)
 KEYS = 40
 NOT_METHODS = ("no/such/method", "", "tools/call ", "rpc.discover", "notifications/no_such")
-URIS = ("luma://tasks/", "luma://tasks/a b", "https://example.com/a", "file:///etc/passwd", TEMPLATE)
+URIS = ("luma://tasks/", "luma://tasks/a b", "https://example.com/a", "file:///etc/passwd", URI_TEMPLATE)
 URLS = (
     *(3 * ("https://example.com/a.jpg",)),
     "http://127.0.0.1/a.jpg",

@@ -20,8 +20,8 @@ def add_commands(commands: Any) -> None:
     _add_timezone(create, "default: %(default)s").set_defaults(timezone="UTC")
     add_verb(verbs, "list", _list, "List the teams.")
     add_verb(verbs, "show", _show, "Show a team, and how many members and credentials it has.", "NAME")
-    change = add_verb(verbs, "set", _set, "Change what is named, and nothing else.", "NAME")
-    _add_timezone(change, "default: unchanged; budgets follow")
+    change = add_verb(verbs, "set", _set, "Change the settings that are given as options, and no others.", "NAME")
+    _add_timezone(change, "default: unchanged; budgets follow the new time zone at once")
     change.add_argument(
         "--foreign-ids", choices=("allow", "refuse"), help="whether members may read tasks that the team has not made"
     )
@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
     change.set_defaults(run=partial(_run_unless_empty, change, change.get_default("run")))
     add_verb(verbs, "stop", _stop, "Refuse all spending of a team; reads go on.", "NAME")
     add_verb(verbs, "resume", _resume, "Let a stopped team spend again.", "NAME")
-    remove = add_verb(verbs, "delete", _delete, "Delete a personal team, or all that nobody uses.")
+    remove = add_verb(verbs, "delete", _delete, "Delete a personal team, or all personal teams that nobody uses.")
     remove.add_argument("name", metavar="NAME", nargs="?", type=checked(valid_name), help="the personal team to delete")
     remove.add_argument(
         "--unused",
@@ -43,7 +43,7 @@ def add_commands(commands: Any) -> None:
         metavar="30d",
         help="delete the personal teams of this age that have no credential and have bought nothing",
     )
-    remove.set_defaults(run=partial(_run_if_one_is_named, remove, remove.get_default("run")))
+    remove.set_defaults(run=partial(_run_with_name_or_unused, remove, remove.get_default("run")))
 
 
 async def _create(admin: Administrator, args: Namespace) -> None:
@@ -70,8 +70,8 @@ async def _set(admin: Administrator, args: Namespace) -> None:
         args.name,
         admin.actor,
         timezone=args.timezone,
-        allows_foreign_ids=args.foreign_ids and args.foreign_ids == "allow",
-        members_see_all=args.members_see and args.members_see == "all",
+        allows_foreign_ids=None if args.foreign_ids is None else args.foreign_ids == "allow",
+        members_see_all=None if args.members_see is None else args.members_see == "all",
         asks_above=args.asks_above,
     )
     admin.output.show(team_document(team), _description_lines(team))
@@ -93,7 +93,7 @@ async def _delete(admin: Administrator, args: Namespace) -> None:
     else:
         deleted = await admin.departures.delete_unused(args.unused, admin.actor)
     line = f"Deleted {count_text(len(deleted), 'personal team')}, with members, keys, credentials and budgets."
-    note = "What was spent stays in the database, and the log stays. A person gets a new team at the next sign-in."
+    note = "Records of spending and the audit log stay in the database. A person gets a new team at the next sign-in."
     admin.output.show([*map(team_document, deleted)], [line, *(f"  {team.name}" for team in deleted), note])
 
 
@@ -108,7 +108,7 @@ def _description_lines(team: Team) -> list[str]:
 
 
 def _add_timezone(verb: ArgumentParser, default_text: str) -> ArgumentParser:
-    help_text = f"IANA name, such as Europe/Berlin, by which its days begin ({default_text})"
+    help_text = f"IANA name, such as Europe/Berlin, by which the days of the team begin ({default_text})"
     verb.add_argument("--timezone", type=checked(valid_timezone), help=help_text)
     return verb
 
@@ -120,7 +120,7 @@ def _run_unless_empty(verb: ArgumentParser, run: Callable[[Namespace], None], ar
     run(args)
 
 
-def _run_if_one_is_named(verb: ArgumentParser, run: Callable[[Namespace], None], args: Namespace) -> None:
+def _run_with_name_or_unused(verb: ArgumentParser, run: Callable[[Namespace], None], args: Namespace) -> None:
     if (args.name is None) is (args.unused is None):
         verb.error("name one personal team, or delete those that nobody uses with --unused 30d")
     run(args)

@@ -56,7 +56,7 @@ class HandledTasks:
         self._wall_clock = wall_clock
 
     async def created_at(self, owner: str, task_id: str) -> float:
-        """Return the time (unix seconds) at which a task that was just started was created."""
+        """Return the creation time (unix seconds) of a task that was just started; the current time if unknown."""
         snapshot = (await self._snapshots.get_many(owner, [task_id])).get(task_id)
         return snapshot.began_at if snapshot is not None and snapshot.began_at is not None else self._wall_clock()
 

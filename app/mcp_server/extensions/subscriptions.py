@@ -87,7 +87,10 @@ class ListenedTasks:
 
 
 class SubscriptionStreams:
-    """The handler of subscriptions/listen. A request is a stream until its client disconnects or `close` is called."""
+    """The handler of subscriptions/listen: each request is a stream.
+
+    A stream ends if its client disconnects, the caller loses access, MAX_SECONDS have passed, or `close` is called.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the dependencies of a stream
         self,
@@ -108,39 +111,39 @@ class SubscriptionStreams:
         self._tasks_extension = tasks_extension
         self._context = context
         self._sleep = sleep
-        self._streams: set[asyncio.Event] = set()
+        self._close_events: set[asyncio.Event] = set()
 
     async def __call__(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serve one stream. Raises MCPError if there are too many streams or tasks, or for a token that was refused."""
         if ctx.request_id is None:
             raise MCPError(INVALID_REQUEST, "subscriptions/listen needs a request id.")
         caller = self._context.caller(ctx)
-        subscription = self._listened_tasks(ctx, caller.principal, params.notifications)
-        denied = await self._tasks.access.denied(caller.principal, subscription.task_ids)
-        subscription = subscription.without(denied)
-        await self._check_token(caller, subscription)
+        listened = self._listened_tasks(ctx, caller.principal, params.notifications)
+        denied = await self._tasks.access.denied(caller.principal, listened.task_ids)
+        listened = listened.without(denied)
+        await self._check_token(caller, listened)
         try:
             with self._places.place(caller.principal.subject, TOO_MANY_LISTENERS):
-                await self._serve(ctx, ctx.request_id, params.notifications, caller, subscription)
+                await self._serve(ctx, ctx.request_id, params.notifications, caller, listened)
         except RateLimited as exc:
             data = {"code": exc.code.value, "retry_after_seconds": exc.retry_after_seconds}
             raise MCPError(INTERNAL_ERROR, str(exc), data) from exc
         return SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
 
-    async def _check_token(self, caller: Caller, subscription: ListenedTasks) -> None:
+    async def _check_token(self, caller: Caller, listened: ListenedTasks) -> None:
         """Raise MCPError if the backend has refused the token, and does not accept it now.
 
         To verify the token, one task is read, if a verification is due.
         """
-        if not subscription.task_ids or not self._tasks.was_refused(caller.principal.subject):
+        if not listened.task_ids or not self._tasks.was_refused(caller.principal.subject):
             return
-        (answer,) = (await self._tasks.find(caller, subscription.task_ids[:1])).answers.values()
+        (answer,) = (await self._tasks.find(caller, listened.task_ids[:1])).answers.values()
         if isinstance(answer, LumaError) and self._tasks.was_refused(caller.principal.subject):
             raise MCPError(INTERNAL_ERROR, str(answer)) from answer
 
     def close(self) -> None:
         """End every stream. Each sends its result as the last message."""
-        for closing in self._streams:
+        for closing in self._close_events:
             closing.set()
 
     async def _serve(
@@ -149,17 +152,17 @@ class SubscriptionStreams:
         request_id: RequestId,
         requested: SubscriptionFilter,
         caller: Caller,
-        subscription: ListenedTasks,
+        listened: ListenedTasks,
     ) -> None:
         closing = asyncio.Event()
-        self._streams.add(closing)
+        self._close_events.add(closing)
         expiry = asyncio.ensure_future(self._close_at_expiry(caller, closing))
         try:
-            await self._acknowledge(ctx, request_id, requested, subscription)
-            await self._send_changes(ctx, caller, subscription, closing)
+            await self._acknowledge(ctx, request_id, requested, listened)
+            await self._send_changes(ctx, caller, listened, closing)
         finally:
             expiry.cancel()
-            self._streams.discard(closing)
+            self._close_events.discard(closing)
 
     async def _close_at_expiry(self, caller: Caller, closing: asyncio.Event) -> None:
         """Set `closing` after MAX_SECONDS, or when the caller's token is no longer accepted."""
@@ -188,11 +191,11 @@ class SubscriptionStreams:
         return ListenedTasks(uris, handles)
 
     async def _acknowledge(
-        self, ctx: Context, request_id: RequestId, requested: SubscriptionFilter, subscription: ListenedTasks
+        self, ctx: Context, request_id: RequestId, requested: SubscriptionFilter, listened: ListenedTasks
     ) -> None:
-        handle_texts = [handle.text for handle in subscription.handles.values()]
+        handle_texts = [handle.text for handle in listened.handles.values()]
         honoured = SubscriptionFilter(
-            resource_subscriptions=list(subscription.uris.values()) or None,
+            resource_subscriptions=list(listened.uris.values()) or None,
             **({"taskIds": handle_texts} if _handle_texts(requested) else {}),
         )
         meta = {SUBSCRIPTION_ID_META_KEY: request_id}
@@ -200,36 +203,36 @@ class SubscriptionStreams:
         await ctx.session.send_notification(SubscriptionsAcknowledgedNotification(params=params), request_id)
 
     async def _send_changes(
-        self, ctx: Context, caller: Caller, subscription: ListenedTasks, closing: asyncio.Event
+        self, ctx: Context, caller: Caller, listened: ListenedTasks, closing: asyncio.Event
     ) -> None:
         """Notify of changes until `closing` is set, or the caller's token is no longer accepted.
 
-        The changes may come from the cache, so a token that another call has shown to be refused ends the stream too.
+        The changes may come from the cache, so the stream also ends if the backend refused the token in another call.
         """
-        if not subscription.task_ids:
+        if not listened.task_ids:
             await closing.wait()
             return
         states: dict[str, TaskState] = {}
-        async with self._pollers.watching(caller, subscription.task_ids) as changes:
+        async with self._pollers.watching(caller, listened.task_ids) as subscription:
             while not closing.is_set():
-                changes.changed.clear()
-                if not await self._notify_of_changes(ctx, caller, subscription, changes, states):
+                subscription.changed.clear()
+                if not await self._notify_of_changes(ctx, caller, listened, subscription, states):
                     return
-                await wait_first(changes.changed.wait(), closing.wait())
+                await wait_first(subscription.changed.wait(), closing.wait())
 
     async def _notify_of_changes(
         self,
         ctx: Context,
         caller: Caller,
-        subscription: ListenedTasks,
-        changes: Subscription,
+        listened: ListenedTasks,
+        subscription: Subscription,
         states: dict[str, TaskState],
     ) -> bool:
-        """Notify of the tasks whose state is not the one in `states`, and update `states`.
+        """Notify of the tasks whose state differs from that in `states`, and update `states`.
 
         Return False if the caller's token is no longer accepted. No result is kept, because each takes several KB.
         """
-        answers = changes.answers()
+        answers = subscription.answers()
         if any(isinstance(answer, Unauthorized) for answer in answers.values()):
             return False
         if self._tasks.was_refused(caller.principal.subject) or not await _may_go_on(caller):
@@ -238,19 +241,19 @@ class SubscriptionStreams:
             if not isinstance(task, RenderedTask):
                 continue
             if _must_notify(states.get(task_id), task):
-                await self._notify(ctx, caller, subscription, task_id)
+                await self._notify(ctx, caller, listened, task_id)
             states[task_id] = task.state
             if task.is_final:
-                changes.release([task_id])
+                subscription.release([task_id])
         return True
 
-    async def _notify(self, ctx: Context, caller: Caller, subscription: ListenedTasks, task_id: str) -> None:
+    async def _notify(self, ctx: Context, caller: Caller, listened: ListenedTasks, task_id: str) -> None:
         request_id, send = cast("RequestId", ctx.request_id), ctx.session.send_notification
         meta = {SUBSCRIPTION_ID_META_KEY: request_id}
-        if (uri := subscription.uris.get(task_id)) is not None:
+        if (uri := listened.uris.get(task_id)) is not None:
             updated = ResourceUpdatedNotificationParams(uri=uri, _meta=meta)
             await send(ResourceUpdatedNotification(params=updated), request_id)
-        if (handle := subscription.handles.get(task_id)) is not None:
+        if (handle := listened.handles.get(task_id)) is not None:
             detailed = await self._tasks_extension.detailed(caller, handle)
             await send(cast("ServerNotification", TasksNotification(params={**detailed, "_meta": meta})), request_id)
 
@@ -272,6 +275,6 @@ def _handle_texts(requested: SubscriptionFilter) -> list[str]:
     return [handle for handle in handles if isinstance(handle, str)] if isinstance(handles, list) else []
 
 
-def _must_notify(before: TaskState | None, now: RenderedTask) -> bool:
+def _must_notify(previous: TaskState | None, task: RenderedTask) -> bool:
     """Return whether to send a notification: after a change of state, or if the first known state is final."""
-    return now.is_final if before is None else now.state is not before
+    return task.is_final if previous is None else task.state is not previous

@@ -46,7 +46,7 @@ class TaskHandles:
         return TaskHandle(PREFIX + self._sealer.seal(PURPOSE, content, principal.owner), task_id, created_at)
 
     def open(self, principal: Principal, text: str) -> TaskHandle | None:
-        """Return the handle; None if it has expired, or was made for another tenant than those of `principal`."""
+        """Return the handle; None if it is malformed or expired, or was made for another tenant than `principal`'s."""
         if not text.startswith(PREFIX):
             return None
         content = self._sealer.unseal(PURPOSE, text.removeprefix(PREFIX), principal.owners)

@@ -87,7 +87,7 @@ class TasksExtension:
         require_client_extension(ctx, EXTENSION)
 
     def open(self, principal: Principal, text: str) -> TaskHandle | None:
-        """Return the handle; None if it has expired, or was made for another tenant than those of `principal`."""
+        """Return the handle; None if it is malformed or expired, or was made for another tenant than `principal`'s."""
         return self._handles.open(principal, text)
 
     async def detailed(self, caller: Caller, handle: TaskHandle) -> Wire:

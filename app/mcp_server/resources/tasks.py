@@ -26,7 +26,7 @@ from app.mcp_server.tools.rendering import single_task_result
 from app.services.purchases.submitted_tasks import SubmittedTasks
 from app.services.tasks.lookup import TaskService
 
-TEMPLATE = "luma://tasks/{task_id}"
+URI_TEMPLATE = "luma://tasks/{task_id}"
 FINAL_TTL_MS = 3_600_000
 RUNNING_TTL_MS = 3_000
 
@@ -37,7 +37,7 @@ TEMPLATES = ListResourceTemplatesResult(
         ResourceTemplate(
             name="luma_task",
             title="Luma task",
-            uri_template=TEMPLATE,
+            uri_template=URI_TEMPLATE,
             description="One generation: its state, and its video once it succeeded. The same as luma_get_task; free.",
             mime_type="application/json",
         )
@@ -85,7 +85,7 @@ class TaskResources:
         uri = str(params.uri)
         task_id = task_id_in(uri)
         if task_id is None:
-            raise MCPError(INVALID_PARAMS, f"There is no such resource; resources are {TEMPLATE}.", {"uri": uri})
+            raise MCPError(INVALID_PARAMS, f"There is no such resource; resources are {URI_TEMPLATE}.", {"uri": uri})
         result = (await self._tasks.find(self._context.caller(ctx), [task_id])).answers[task_id]
         if isinstance(result, LumaError):
             raise MCPError(INTERNAL_ERROR, str(result), {"uri": uri}) from result
@@ -99,7 +99,7 @@ class TaskResources:
         Return none for another template, or while the backend refuses the caller's token.
         """
         reference, principal = params.ref, self._context.caller(ctx).principal
-        if not isinstance(reference, ResourceTemplateReference) or str(reference.uri) != TEMPLATE:
+        if not isinstance(reference, ResourceTemplateReference) or str(reference.uri) != URI_TEMPLATE:
             return Completion(values=[], total=0, has_more=False)
         if self._tasks.was_refused(principal.subject):  # withheld until the backend accepts the token again
             return Completion(values=[], total=0, has_more=False)

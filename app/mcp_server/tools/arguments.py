@@ -222,7 +222,7 @@ Detail = Annotated[
 ]
 
 
-Submission = Annotated[
+SubmissionState = Annotated[
     Literal["started", "unknown", "sent", "refused"] | None,
     Field(description="started, unknown, sent or refused; default all but refused."),
 ]
@@ -242,26 +242,26 @@ class TaskArguments(Arguments):
 class ListArguments(Arguments):
     """A page of submissions."""
 
-    state: Submission = None
+    state: SubmissionState = None
     member: Member = None
     since: Since = None
     limit: Limit = 20
     cursor: Cursor = None
 
 
-class TasksArguments(Arguments):
-    """Many tasks; see `tasks_arguments` for the form with a limit."""
+class BatchArguments(Arguments):
+    """Many tasks; see `batch_arguments` for the form with a limit."""
 
     task_ids: list[Id]
     wait_seconds: Wait = 0
     detail: Detail = "brief"
 
 
-def tasks_arguments(limit: int) -> type[TasksArguments]:
+def batch_arguments(limit: int) -> type[BatchArguments]:
     """Return the arguments of the batch tool for at most `limit` ids."""
     description = (
         f"1 to {limit} task_ids of generate or extend tools or luma_list_tasks; up to 50 keep the answer short. "
         "Order is kept, repeated ids are answered once."
     )
     ids = Annotated[list[Id], Field(min_length=1, max_length=limit, description=description)]
-    return create_model("TasksArguments", __base__=TasksArguments, task_ids=(ids, ...))
+    return create_model("BatchArguments", __base__=BatchArguments, task_ids=(ids, ...))

@@ -42,7 +42,7 @@ class CallRecord:
         era: the generation of the protocol, "2025" or "2026".
         outcome: "ok", an error code, "asked" if the user has to confirm, or "cancelled" if the client disconnected.
         stats: the lookup statistics.
-        seen: the number of tasks in the result, by state.
+        state_counts: the number of tasks in the result, by state.
         task_id: the task that a submission started, so that an operator can follow a purchase; else None.
 
     """
@@ -55,7 +55,7 @@ class CallRecord:
     outcome: str = "cancelled"
     seconds: float = 0.0
     stats: LookupStats = NO_STATS
-    seen: Mapping[str, Any] = field(default_factory=dict)
+    state_counts: Mapping[str, Any] = field(default_factory=dict)
     task_id: str | None = None
 
 
@@ -195,7 +195,11 @@ class ToolCallHandler:
             except InputNeeded as exc:
                 record.outcome = "asked"
                 return self._question_result(exc)
-            if answer.is_refused if isinstance(answer, ToolResult) else isinstance(answer, RateLimited | Unauthorized):
+            if isinstance(answer, ToolResult):
+                is_refused = answer.is_refused
+            else:
+                is_refused = isinstance(answer, RateLimited | Unauthorized)
+            if is_refused:
                 await self._context.hold_back_refusal(ctx)
             try:
                 result = await self._result(ctx, caller, answer)
@@ -249,7 +253,7 @@ class ToolCallHandler:
             log.exception("A tool call failed with internal_error because of a fault of this service")
             record.outcome = InternalError.code.value
             return self._backend.error(InternalError)
-        record.outcome, record.stats, record.seen = "ok", answer.stats, answer.seen
+        record.outcome, record.stats, record.state_counts = "ok", answer.stats, answer.state_counts
         record.task_id = answer.started
         return answer
 

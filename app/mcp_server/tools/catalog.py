@@ -15,7 +15,7 @@ from app.mcp_server.tools.arguments import (
     ListArguments,
     NoArguments,
     TaskArguments,
-    tasks_arguments,
+    batch_arguments,
 )
 from app.mcp_server.tools.definition import BILLABLE, READ_ONLY, STATIC, LumaTool
 from app.mcp_server.tools.results import (
@@ -66,7 +66,7 @@ def _batch_tool(batch_limit: int) -> LumaTool:
             "running ones are seconds old. URLs live {link_days} days."
         ),
         annotations=READ_ONLY,
-        arguments=tasks_arguments(batch_limit),
+        arguments=batch_arguments(batch_limit),
         result=BatchView,
         scope=Scope.READ,
     )

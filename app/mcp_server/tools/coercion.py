@@ -37,7 +37,7 @@ _MAX_QUOTED_LENGTH = 100
 MAX_IDS = 1_001
 """Lists are cut to this length before validation, which takes a microsecond for each wrong item.
 
-The limit is above the largest batch, so validation still refuses a list that was cut as too long.
+The limit is above the largest batch, so a cut list is still too long, and validation refuses it.
 """
 
 
@@ -87,7 +87,7 @@ def _coercer(name: str, field: FieldInfo) -> Callable[[Any], Any]:
     base_type: Any = get_origin(annotation) or annotation
     if base_type in (str, Literal) and field.default in (None, ""):
         return partial(_text, default=field.default)
-    return {bool: _boolean, float: _number, list: _texts}.get(base_type, _unchanged)
+    return {bool: _boolean, float: _number, list: _text_list}.get(base_type, _unchanged)
 
 
 def _unchanged(value: Any) -> Any:
@@ -117,12 +117,12 @@ def _number(value: Any) -> Any:
         return value
 
 
-def _texts(value: Any) -> Any:
-    texts = _parsed_texts(value) if isinstance(value, str) else value
+def _text_list(value: Any) -> Any:
+    texts = _parsed_text_list(value) if isinstance(value, str) else value
     return texts[:MAX_IDS] if isinstance(texts, list) else texts
 
 
-def _parsed_texts(value: str) -> Any:
+def _parsed_text_list(value: str) -> Any:
     if value.lstrip().startswith("["):
         try:
             return json.loads(value)

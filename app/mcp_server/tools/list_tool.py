@@ -41,7 +41,7 @@ class ListTool:
     async def list_tasks(self, call: Call, arguments: ListArguments) -> ToolResult:
         """Return one page of the caller's submissions, the newest first.
 
-        Raises Unauthorized if the backend has refused the token lately, and InvalidRequest.
+        Raises Unauthorized if the backend has refused the token lately, and InvalidRequest for an invalid argument.
         """
         principal = call.caller.principal
         if self._tasks.was_refused(principal.subject):  # withheld until the backend accepts the token again
@@ -85,7 +85,10 @@ def _view(purchase: Purchase) -> SubmissionView:
 
 
 def _member(principal: Principal, name: str | None) -> str | None:
-    """Return the member name to filter by; None for all. Raises InvalidRequest if it is invalid, or without a team."""
+    """Return the member name to filter by; None for all members.
+
+    Raises InvalidRequest for an invalid name, and for any name if the caller has no team.
+    """
     if not name:
         return None
     if principal.team is None:

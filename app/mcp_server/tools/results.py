@@ -42,7 +42,7 @@ class TaskView(TypedDict):
 
 
 class SingleTaskView(TaskView):
-    """One generation, and when to ask again; null if it is final."""
+    """One generation, and when to ask again. `ask_again_in_seconds` is null if the generation is final."""
 
     ask_again_in_seconds: float | None
 
@@ -132,8 +132,8 @@ class BudgetView(TypedDict):
 class RateLimitView(TypedDict):
     """A rate limit of the caller's team, member or key. `left` is null while it cannot be counted.
 
-    `renews_in_seconds` is when the oldest call or generation counts no more. It is left out if none is counted, and for
-    in_flight, which renews when a generation ends.
+    `renews_in_seconds` is the time until the oldest counted call or generation counts no more. It is left out if none
+    is counted, and for in_flight, which renews when a generation ends.
     """
 
     of: Literal["team", "member", "key"]
@@ -228,10 +228,10 @@ def details_view(task: Task) -> dict[str, object]:
     `elapsed_seconds` of a running task is not included, because it depends on the current time.
     """
     video = task.video
-    sizes = (video.width, video.height, video.thumbnail_url) if video is not None else (None, None, None)
+    video_values = (video.width, video.height, video.thumbnail_url) if video is not None else (None, None, None)
     is_aging = not task.is_final and task.created_at is not None
     members = {
-        **dict(zip(("video_width", "video_height", "thumbnail_url"), sizes, strict=True)),
+        **dict(zip(("video_width", "video_height", "thumbnail_url"), video_values, strict=True)),
         "prompt": task.prompt,
         "created_at": _iso_or_none(task.created_at),
         "finished_at": _iso_or_none(task.finished_at),

@@ -74,7 +74,10 @@ def _undescribed(definition: Schema) -> Schema:
 
 
 def _with_published_keywords(schema: Any) -> Any:
-    """Return `schema` without the keywords in _NOT_PUBLISHED. A property with such a name, a dict, is kept."""
+    """Return `schema` without the keywords in _NOT_PUBLISHED.
+
+    A value that is a dict is kept, because its key is then the name of a property.
+    """
     if isinstance(schema, list):
         return [_with_published_keywords(item) for item in schema]
     if not isinstance(schema, dict):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from app.domain.backend import BackendDescription
 from app.domain.errors import AccountDisabled, LumaError, NoCredit, NotFound, RateLimited, Unauthorized
 from app.domain.rendered import Lookup
-from app.mcp_server.tools.arguments import TaskArguments, TasksArguments
+from app.mcp_server.tools.arguments import BatchArguments, TaskArguments
 from app.mcp_server.tools.batch import batch_result
 from app.mcp_server.tools.definition import Call
 from app.mcp_server.tools.rendering import single_task_result
@@ -16,7 +16,7 @@ from app.services.polling.waiter import TaskWaiter
 from app.services.tasks.lookup import TaskService
 
 _CALLER_ERRORS = (Unauthorized, NoCredit, AccountDisabled)
-"""Errors of the caller's account, not of an id. If no id has any other result, the call itself fails."""
+"""Errors of the account, not of an id. If all ids have errors, and the first error is one of these, the call fails."""
 
 
 class TaskTools:
@@ -41,8 +41,8 @@ class TaskTools:
         self._polling = backend.policy.polling
         self._wall_clock = wall_clock
 
-    async def get_tasks_batch(self, call: Call, arguments: TasksArguments) -> ToolResult:
-        """Return many tasks. If no id has another result, raise the error of the caller's account."""
+    async def get_tasks_batch(self, call: Call, arguments: BatchArguments) -> ToolResult:
+        """Return many tasks. If every id has an error, raise the first one if it is about the caller's account."""
         lookup = await self._find(call, arguments.task_ids, arguments.wait_seconds)
         _raise_caller_error(lookup)
         if len(lookup.answers) > SMALL_BATCH:
@@ -52,7 +52,7 @@ class TaskTools:
         return replace(result, is_refused=True) if is_refused else result
 
     async def get_task(self, call: Call, arguments: TaskArguments) -> ToolResult:
-        """Return one task. Raises NotFound if the backend does not know the id, and the error if it cannot be read."""
+        """Return one task. Raises NotFound if the backend does not know the id, and the LumaError of a failed read."""
         lookup = await self._find(call, [arguments.task_id], arguments.wait_seconds)
         answer = lookup.answers[arguments.task_id]
         if answer is None:

@@ -16,7 +16,7 @@ class ToolResult:
         text: the text for the model, as JSON.
         result: the structured content, as JSON.
         stats: the lookup statistics, for the log.
-        seen: the number of tasks in the result, by state, for the log.
+        state_counts: the number of tasks in the result, by state, for the log.
         started: the id of the task that the call started, or None.
         is_refused: whether limits of this service or of the backend refused the call for each of its tasks.
 
@@ -25,7 +25,7 @@ class ToolResult:
     text: Json
     result: Json
     stats: LookupStats = NO_STATS
-    seen: Mapping[str, Any] = field(default_factory=dict)
+    state_counts: Mapping[str, Any] = field(default_factory=dict)
     started: str | None = None
     is_refused: bool = False
 

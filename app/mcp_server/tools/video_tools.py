@@ -38,7 +38,7 @@ class VideoTools:
         `owned` checks that a caller may extend a video. `confirmation` asks the user before costly generations.
 
         `media_url` is the URL under which the sandbox serves its videos, which may be extended; None outside the
-        sandbox. `own_hosts` are the host names of this service: other URLs in arguments must not point to them.
+        sandbox. `own_hosts` are the host names of this service. No other URL in arguments may point to them.
         """
         self._videos = videos
         self._owned = owned

@@ -18,7 +18,10 @@ TRUSTED_SECONDS = 30 * 86_400.0
 
 
 class AddressLimit:
-    """Counts requests per address and in total in fixed windows, in this process only."""
+    """Counts requests per address and in total in fixed windows, in this process only.
+
+    An IPv6 address counts as its /64 network.
+    """
 
     def __init__(  # noqa: PLR0913 - two limits with their windows
         self,

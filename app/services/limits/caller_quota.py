@@ -83,18 +83,18 @@ class CallerQuota:
         is_accepted = self._is_accepted(owner)
         if is_accepted and owner in self._unaccepted:
             self._unaccepted_in_use -= self._unaccepted.pop(owner)
-        held = self.held_by(owner) + amount
+        held_after = self.held_by(owner) + amount
         fits_without_reserve = self.in_use + amount <= self._unreserved and (
             is_accepted or self._unaccepted_in_use + amount <= self._unreserved_for_unaccepted
         )
-        if held > self._limits.per_caller or not (
-            fits_without_reserve or self._may_use_reserve(held, amount, already_taken, is_accepted=is_accepted)
+        if held_after > self._limits.per_caller or not (
+            fits_without_reserve or self._may_use_reserve(held_after, amount, already_taken, is_accepted=is_accepted)
         ):
             self._on_refusal()
             return False
         if not amount:
             return True
-        self._held[owner] = held
+        self._held[owner] = held_after
         self.in_use += amount
         if not is_accepted:
             self._unaccepted[owner] = self._unaccepted.get(owner, 0) + amount
@@ -105,18 +105,18 @@ class CallerQuota:
         """Return the amount that `owner` holds."""
         return self._held.get(owner, 0)
 
-    def _may_use_reserve(self, held: int, amount: int, already_taken: int, *, is_accepted: bool) -> bool:
-        """Return whether a caller may take `amount` from the reserve; `held` is its total afterwards."""
+    def _may_use_reserve(self, held_after: int, amount: int, already_taken: int, *, is_accepted: bool) -> bool:
+        """Return whether a caller may take `amount` from the reserve; `held_after` is the caller's total then."""
         limits = self._limits
         if not amount:
             return True
         if is_accepted:
             free = limits.total - self.in_use
-            is_only_request = held == already_taken + amount <= (free + already_taken) // SHARE_OF_FREE
+            is_only_request = held_after == already_taken + amount <= (free + already_taken) // SHARE_OF_FREE
         else:
             free = min(self._max_in_use_for_unaccepted - self.in_use, limits.unaccepted - self._unaccepted_in_use)
             is_only_request = False
-        return amount <= free and (is_only_request or held <= max(limits.per_caller // SMALL_SHARE, 1))
+        return amount <= free and (is_only_request or held_after <= max(limits.per_caller // SMALL_SHARE, 1))
 
     def give_back(self, owner: str, amount: int = 1) -> None:
         """Release `amount` that was taken for `owner`."""

@@ -82,7 +82,7 @@ class DatabaseTurns:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLimits:
-    """The limiters of operations on the database, by kind. Each kind has connections of its own.
+    """The limiters of operations on the database, by kind. Each kind has places of its own.
 
     Attributes:
         reads: reads of task lists, of the owners of tasks, and of usage.

@@ -109,21 +109,21 @@ class RateLimits:
         if not limits:
             return
         now = self._clock()
-        over = self._cached_refusal(limits, now) if self._refusals else None
-        if over is None:
-            over = await self._ask_redis(lambda: self._limiter.count_call(principal.owner, limits))
-            if over is None:  # it was counted, or Redis failed
+        over_limit = self._cached_refusal(limits, now) if self._refusals else None
+        if over_limit is None:
+            over_limit = await self._ask_redis(lambda: self._limiter.count_call(principal.owner, limits))
+            if over_limit is None:  # the call was counted, or Redis failed
                 return
-            ask_at = now + min(over.wait_seconds, MAX_CACHED_SECONDS)
-            self._refusals[over.limit] = _CachedRefusal(now + over.wait_seconds, ask_at)
-        raise self._refusal(principal, over, now)
+            ask_at = now + min(over_limit.wait_seconds, MAX_CACHED_SECONDS)
+            self._refusals[over_limit.limit] = _CachedRefusal(now + over_limit.wait_seconds, ask_at)
+        raise self._refusal(principal, over_limit, now)
 
     def refuse_flood(self, principal: Principal) -> float | None:
         """Refuse an HTTP request of a caller with FLOOD_REFUSALS refused calls, until its limit has room again.
 
         A refusal is counted and logged, and the seconds to wait are returned. Otherwise return None.
         """
-        flood = self._floods.get(_name(principal))
+        flood = self._floods.get(_caller_id(principal))
         if flood is None or flood.refusals < FLOOD_REFUSALS or (wait := flood.until - self._clock()) <= 0:
             return None
         self._on_flood()
@@ -131,7 +131,7 @@ class RateLimits:
             log.warning(
                 "Caller %s of team %s goes on calling over a limit of its team: it gets 429 until the limit has room "
                 "(%d such answers to all callers since the last such line)",
-                _name(principal),
+                _caller_id(principal),
                 principal.owner,
                 count,
             )
@@ -200,20 +200,20 @@ class RateLimits:
                 count,
             )
 
-    def _refusal(self, principal: Principal, over: OverLimit, now: float) -> RateLimited:
-        limit = over.limit
+    def _refusal(self, principal: Principal, over_limit: OverLimit, now: float) -> RateLimited:
+        limit = over_limit.limit
         self._on_refusal(limit.kind)
         if limit.kind is LimitKind.CALLS:
-            self._record_flood(principal, now + min(over.wait_seconds, 2 * limit.window_seconds), now)
+            self._record_flood(principal, now + min(over_limit.wait_seconds, 2 * limit.window_seconds), now)
         sentence = SENTENCES[limit.kind].format(level=limit.level, maximum=limit.maximum)
-        return RateLimited(sentence, retry_after_seconds=float(math.ceil(over.wait_seconds)))
+        return RateLimited(sentence, retry_after_seconds=float(math.ceil(over_limit.wait_seconds)))
 
     def _record_flood(self, principal: Principal, until: float, now: float) -> None:
-        flood = self._floods.get(_name(principal))
+        flood = self._floods.get(_caller_id(principal))
         if flood is None or flood.until <= now:
-            flood = self._floods[_name(principal)] = _Flood(until)
+            flood = self._floods[_caller_id(principal)] = _Flood(until)
         flood.refusals += 1
 
 
-def _name(principal: Principal) -> str:
+def _caller_id(principal: Principal) -> str:
     return principal.key or principal.subject

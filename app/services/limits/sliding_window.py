@@ -20,7 +20,7 @@ class SlidingWindow:
 
     def __init__(self, window_seconds: int) -> None:
         """Start empty. `window_seconds` is the length of the window."""
-        self._width = window_seconds * 1000 // BUCKETS
+        self._bucket_ms = window_seconds * 1000 // BUCKETS
         self._counts: dict[int, int] = {}  # by number of the bucket, ascending
         self._total = 0
 
@@ -29,17 +29,17 @@ class SlidingWindow:
         self._counts = dict(counts)
         self._total = sum(self._counts.values())
 
-    def use(self, now_ms: int) -> tuple[int, int]:
+    def usage(self, now_ms: int) -> tuple[int, int]:
         """Return the number of counted calls, and the milliseconds until the oldest no longer counts; 0 without calls.
 
         No bucket is dropped, so the result stays right if the clock goes back afterwards.
         """
-        bucket = now_ms // self._width
+        bucket = now_ms // self._bucket_ms
         oldest = max(newest := next(reversed(self._counts), 0), bucket) - BUCKETS
         counted = [number for number in self._counts if number >= oldest and newest <= bucket + BUCKETS]
         if not counted:
             return 0, 0
-        return sum(self._counts[number] for number in counted), (counted[0] + BUCKETS + 1) * self._width - now_ms
+        return sum(self._counts[number] for number in counted), (counted[0] + BUCKETS + 1) * self._bucket_ms - now_ms
 
     def wait_ms(self, limit: int, now_ms: int) -> int:
         """Return the milliseconds until the window has fewer than `limit` calls; 0 if it has now."""
@@ -49,12 +49,12 @@ class SlidingWindow:
             if remaining < limit:
                 break
             remaining -= count
-            wait = (bucket + BUCKETS + 1) * self._width - now_ms
+            wait = (bucket + BUCKETS + 1) * self._bucket_ms - now_ms
         return wait
 
     def add(self, now_ms: int) -> None:
         """Count a call."""
-        bucket = max(now_ms // self._width, next(reversed(self._counts), 0))
+        bucket = max(now_ms // self._bucket_ms, next(reversed(self._counts), 0))
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
         self._total += 1
 
@@ -63,7 +63,7 @@ class SlidingWindow:
 
         If the newest bucket is more than a window ahead, the clock was wrong, and all buckets are dropped.
         """
-        newest, bucket = next(reversed(self._counts), 0), now_ms // self._width
+        newest, bucket = next(reversed(self._counts), 0), now_ms // self._bucket_ms
         if newest > bucket + BUCKETS:
             self._counts.clear()
             self._total, newest = 0, 0
@@ -74,5 +74,5 @@ class SlidingWindow:
 
 def limit_use(limit: RateLimit, window: SlidingWindow, now_ms: int) -> LimitUse:
     """Return the use of a limit. `window` has the counts of its calls."""
-    used, renews_in_ms = window.use(now_ms)
+    used, renews_in_ms = window.usage(now_ms)
     return LimitUse(limit.kind, limit.level, limit.maximum, used, renews_in_ms / 1000 if used else None)

@@ -19,7 +19,7 @@ MISSES_BEFORE_FIRST_CALLBACK = 1
 """Number of consecutive missing callbacks after which trust is lost, as long as none has ever arrived."""
 
 MISSES_AFTER_FIRST_CALLBACK = 2
-"""The same after the first callback has arrived."""
+"""Number of consecutive missing callbacks after which trust is lost, once a callback has arrived."""
 
 LATE_SECONDS = 30.0
 """Time after the end of a task from which its callback counts as missing."""
@@ -109,7 +109,7 @@ class CallbackTrust:
         log.warning(
             "%s does not call back: videos ended without a callback (%d in a row). Running tasks are polled on "
             "schedule until a callback arrives for a task that is not yet known to be final. Let %s reach "
-            "LUMA_MCP_PUBLIC_URL. If it cannot, leave that unset and list the host in LUMA_MCP_ALLOWED_HOSTS",
+            "LUMA_MCP_PUBLIC_URL, or unset LUMA_MCP_PUBLIC_URL and list the host in LUMA_MCP_ALLOWED_HOSTS",
             self._backend.name,
             self._misses,
             self._backend.name,

@@ -57,7 +57,9 @@ MAX_WATCHED = 1000
 """Maximum number of tasks that one leader reads for other replicas, in addition to its own."""
 
 LOADED_TOGETHER = 200
-"""Number of tasks that are loaded from the store at once, because each takes several KB three times while it is loaded.
+"""Maximum number of tasks that are loaded from the store at once.
+
+While a task is loaded, three copies of it are in memory, of several KB each.
 """
 
 MAX_AWAITED = 6_000
@@ -293,7 +295,7 @@ class TenantPoller:
     def _due_with_neighbours(self, known: Mapping[str, TaskSnapshot | None]) -> dict[str, TaskSnapshot | None]:
         """Return the tasks that are due. If there are any, return also those with half of their pause behind them.
 
-        Tasks that were submitted one after the other are so read together from then on.
+        Tasks that were submitted one after the other are thus read together from then on.
         """
         now = self._deps.wall_clock()
         due_at = {task_id: self._due_at(task_id, snapshot) for task_id, snapshot in known.items()}
@@ -331,7 +333,7 @@ class TenantPoller:
         return snapshots
 
     async def _read(self, known: Mapping[str, TaskSnapshot | None]) -> dict[str, TaskSnapshot | None]:
-        """Read the tasks in `known`, the snapshots before the read. Store and apply the results, publish changes.
+        """Read the tasks in `known`, which has their last snapshots. Store and apply the results, and publish changes.
 
         Return the snapshots after the read, of the tasks whose results can still change.
         """
@@ -390,7 +392,7 @@ class TenantPoller:
         self._set_answer(task_id, watched, answer)
 
     def _set_answer(self, task_id: str, watched: WatchedTask, answer: TaskResult) -> None:
-        """Set the answer, and wake the calls that wait for it, unless the task is still running in the same state."""
+        """Set the answer. Wake the calls that wait for the task, unless it is still running in the same state."""
         before, watched.answer, watched.answered = watched.answer, answer, True
         is_same = isinstance(before, RenderedTask) and isinstance(answer, RenderedTask) and before.state is answer.state
         if watched.settled or not is_same:

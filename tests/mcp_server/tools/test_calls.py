@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from app.adapters.sandbox.behaviour import Behaviour
 from app.domain.errors import InvalidRequest
-from app.mcp_server.tools.arguments import MAX_WAIT_SECONDS, tasks_arguments
+from app.mcp_server.tools.arguments import MAX_WAIT_SECONDS, batch_arguments
 from app.mcp_server.tools.validation import read_arguments
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.service import SECONDS, Service, sandbox, serving, settings, text_of
@@ -218,4 +218,4 @@ async def test_images_and_extensions_reach_the_backend_as_they_were_given() -> N
 
 async def test_an_argument_name_that_is_not_valid_text_is_an_invalid_request() -> None:
     with pytest.raises(InvalidRequest, match="`task_ids` is required"):
-        read_arguments(tasks_arguments(10), {"\ud800": 1})
+        read_arguments(batch_arguments(10), {"\ud800": 1})

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from app.domain.errors import InvalidRequest
 from app.mcp_server.tools.arguments import (
+    BatchArguments,
     ExtendArguments,
     ExtendFromUrlArguments,
     GenerateArguments,
@@ -15,8 +16,7 @@ from app.mcp_server.tools.arguments import (
     ListArguments,
     NoArguments,
     TaskArguments,
-    TasksArguments,
-    tasks_arguments,
+    batch_arguments,
 )
 from app.mcp_server.tools.coercion import MAX_IDS, coerce_arguments
 from app.mcp_server.tools.validation import read_arguments
@@ -24,7 +24,7 @@ from app.settings import Settings
 from tests.support.clock import HandClock
 from tests.support.service import Service, sandbox, serving, settings
 
-TASKS = tasks_arguments(200)
+TASKS = batch_arguments(200)
 
 
 def read(model: Any, **given: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def test_many_ids_are_understood_as_a_list_in_a_string(ids: Any) -> None:
     [("5", 5.0), (5, 5.0), (5.0, 5.0), ("5.5", 5.5), (" 7 ", 7.0), (51, 50), (1e9, 50), ("60", 50)],
 )
 def test_a_wait_is_understood_as_a_number_of_at_most_fifty(given: Any, seconds: float) -> None:
-    assert read(TasksArguments, task_ids=["a"], wait_seconds=given)["wait_seconds"] == seconds
+    assert read(BatchArguments, task_ids=["a"], wait_seconds=given)["wait_seconds"] == seconds
 
 
 @pytest.mark.parametrize(("given", "meant"), [("true", True), ("False", False), (True, True), (" TRUE ", True)])
@@ -150,7 +150,7 @@ def test_a_list_over_the_largest_batch_is_refused_and_validated_only_in_part() -
     with pytest.raises(ValidationError):
         Settings(_env_file=None, batch_limit=MAX_IDS)
     with pytest.raises(InvalidRequest, match="more than 1000"):
-        read_arguments(tasks_arguments(MAX_IDS - 1), {"task_ids": ["a"] * MAX_IDS})
+        read_arguments(batch_arguments(MAX_IDS - 1), {"task_ids": ["a"] * MAX_IDS})
     for texts in ([1] * 50_000, json.dumps([1] * 50_000), "a " * 50_000):
         assert len(coerce_arguments(TASKS, {"task_ids": texts}, is_billable=False)["task_ids"]) == MAX_IDS
 
