@@ -102,14 +102,14 @@ class TaskWaiter:
             if self._tasks.was_refused(principal.subject):
                 return Lookup(dict.fromkeys(task_ids, self._backend.error(Unauthorized)), LookupStats())
         cached = await self._cache.get_many(principal.owner, task_ids)
-        answers: dict[str, TaskResult] = {key: task for key, task in cached.tasks.items() if task.is_final}
-        running = [task_id for task_id in task_ids if task_id not in answers]
-        if running:
+        answers: dict[str, TaskResult] = {task_id: task for task_id, task in cached.tasks.items() if task.is_final}
+        unfinished = [task_id for task_id in task_ids if task_id not in answers]
+        if unfinished:
             with self._quota.place(principal.subject, TOO_MANY_WAITING):
-                async with self._pollers.watching(caller, running) as subscription:
+                async with self._pollers.watching(caller, unfinished) as subscription:
                     await self._wait(caller, subscription, wait_seconds, len(answers), report)
                     answers |= subscription.answers()
-        stats = LookupStats(cached.local_hits, cached.shared_hits, joined=len(running))
+        stats = LookupStats(cached.local_hits, cached.shared_hits, joined=len(unfinished))
         if unanswered := [task_id for task_id in task_ids if task_id not in answers]:
             answers |= (await self._tasks.find(caller, unanswered)).answers
         return Lookup({task_id: answers[task_id] for task_id in task_ids}, stats)
@@ -124,7 +124,7 @@ class TaskWaiter:
     ) -> None:
         """Wait until all tasks are settled or the time is over. `finished` tasks had ended before the wait.
 
-        Raises Unauthorized if the caller's key has ended, and another LumaError if it cannot be checked.
+        Raises Unauthorized if the caller's key has ended, and another LumaError if the key cannot be checked.
         """
         interval = PROGRESS_SECONDS if caller.current is None else CHECK_SECONDS  # None: only the backend can check
         began, progress = self._clock(), -PROGRESS_STEP_SECONDS

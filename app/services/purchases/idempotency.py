@@ -170,11 +170,13 @@ class PurchaseService:
     ) -> PurchaseResult:
         """Return the task, submitted now or by an earlier call with the same key.
 
-        `send` is called at most once; `callback_id` identifies the callback of its submission. `run_shielded` runs what
-        must not be cancelled with the call.
+        `send` is called at most once; `callback_id` identifies the callback of its submission. `run_shielded` runs a
+        coroutine to its end, even if the call is cancelled.
 
-        Raises what `send` and `reconcile` raise. Also raises RateLimited because of a limit of this process, or
-        InternalError because the database does not answer or the key cannot be checked: then nothing was submitted.
+        Raises what `send` and `reconcile` raise, and OutcomeUnknown if a video may have been bought. Raises the
+        following before anything is submitted: RateLimited because of a limit of this process, or while another call
+        with the key is in flight; InvalidRequest if the key was used with other arguments; OverBudget or
+        InFlightLimitReached; InternalError if the database does not answer or the key cannot be checked.
         """
         if not self._unaccepted.may_record(request.caller):
             self._refusals.unknown_outcomes()
@@ -252,7 +254,7 @@ class PurchaseService:
             raise RateLimited(DATABASE_BUSY, retry_after_seconds=5.0) from exc
 
     async def _buy_with_key(self, call: _Call, run_shielded: RunShielded) -> PurchaseResult:
-        """Attempt the purchase until its key has an outcome. In this process, one call per key attempts at a time.
+        """Attempt the purchase until its key has an outcome. In this process, one call per key attempts it at a time.
 
         An attempt that may have recorded the purchase continues if its caller disconnects. A call that only waits ends.
         """
