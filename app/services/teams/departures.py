@@ -30,8 +30,8 @@ class TeamDepartures:
 
     async def remove(self, team: str, name: str, actor: Actor) -> Departed:
         """Remove the member with this name."""
-        owner, member = await self._directory.teams.team(team), await self._member(team, name)
-        departure = Departure(member.id, await self._person_behind(member, owner))
+        member_team, member = await self._directory.teams.team(team), await self._member(team, name)
+        departure = Departure(member.id, await self._person_behind(member, member_team))
         return await self._directory.departures.remove(team, departure, actor)
 
     async def leave(self, person: SignedInPerson, membership: Membership) -> Departed:
@@ -67,15 +67,15 @@ class TeamDepartures:
                 sign_in_ids[person_id] = person.id
         return [
             await departures.delete_personal(
-                team.name, [sign_in_ids[one] for one in bound[team.id] if one in sign_in_ids], actor
+                team.name, [sign_in_ids[bound_id] for bound_id in bound[team.id] if bound_id in sign_in_ids], actor
             )
             for team in teams
         ]
 
     async def _person_behind(self, member: Member, team: Team) -> str | None:
-        """Return the id in sign-in of the person who is a member and acts for the team; None if there is none.
+        """Return the sign-in id of the person who is `member`; None if there is none or they act for another team.
 
-        The id of a membership is a keyed hash that leads to no person, so everybody who has signed in is looked at.
+        The id of a member is a keyed hash that leads to no person, so everybody who has signed in is looked at.
         """
         hash_of = await self._secrets.member_hash()
         async for person in self._everybody():
