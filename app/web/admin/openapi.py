@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from app.web.admin.operations import TARGETS, Operation
+from app.web.admin.operations import TARGET_PATTERNS, Operation
 from app.web.admin.problems import PROBLEM_JSON, Problem
 
 REFERENCE_TEMPLATE = "#/components/schemas/{model}"
-ALL_STATUSES = (401, 403, 404, 422, 429, 500, 503)
+COMMON_STATUSES = (401, 403, 404, 422, 429, 500, 503)
 """Statuses of the problems that any operation may return."""
 
 CHANGE_STATUSES = (400, 409, 413, 415)
@@ -36,7 +36,7 @@ def openapi_document(operations: Sequence[Operation], base_path: str, version: s
         "paths": paths,
         "components": {
             "schemas": schemas.components,
-            "responses": {str(status): _problem(status) for status in (*ALL_STATUSES, *CHANGE_STATUSES)},
+            "responses": {str(status): _problem(status) for status in (*COMMON_STATUSES, *CHANGE_STATUSES)},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "a team key with `admin`"}},
         },
     }
@@ -69,7 +69,7 @@ class _Schemas:
 
 
 def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
-    statuses = (*ALL_STATUSES, *(CHANGE_STATUSES if operation.is_change else ()))
+    statuses = (*COMMON_STATUSES, *(CHANGE_STATUSES if operation.is_change else ()))
     problems = {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
     response = {
         "description": HTTPStatus(operation.status).phrase,
@@ -91,7 +91,7 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": TARGETS[name]}}
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": TARGET_PATTERNS[name]}}
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
 

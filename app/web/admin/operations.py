@@ -29,7 +29,7 @@ from app.web.admin.invitation_handlers import InvitationHandlers
 ADMIN_PATH = "/admin/v1"
 WINDOW_PATTERN = f"^({'|'.join(Window)})$"
 
-TARGETS = {"id": ID_PATTERN, "window": WINDOW_PATTERN}
+TARGET_PATTERNS = {"id": ID_PATTERN, "window": WINDOW_PATTERN}
 """The variable parts of paths, each with the pattern of its values."""
 
 
