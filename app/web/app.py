@@ -85,8 +85,8 @@ class RootApp:
     ) -> None:
         """Dispatch to `mcp`, `admin` and `pages`, which serves everything else.
 
-        `prefix` is the path of the public URL, such as /luma, or empty. `by_port` maps a
-        separate port, such as that of metrics, to the application that answers all its requests.
+        `prefix` is the path of the public URL, such as /luma, or empty. `by_port` maps a separate port, such as that of
+        metrics, to the application that answers all its requests.
         """
         self._by_port = by_port
         self._mcp = mcp

@@ -119,21 +119,21 @@ class TaskWaiter:
         caller: Caller,
         subscription: Subscription,
         wait_seconds: float,
-        finished: int,
+        finished_count: int,
         report: ProgressCallback,
     ) -> None:
-        """Wait until all tasks are settled or the time is over. `finished` tasks had ended before the wait.
+        """Wait until all tasks are settled or the time is over. `finished_count` tasks had ended before.
 
         Raises Unauthorized if the caller's key has ended, and another LumaError if the key cannot be checked.
         """
         interval = PROGRESS_SECONDS if caller.current is None else CHECK_SECONDS  # None: only the backend can check
         began, progress = self._clock(), -PROGRESS_STEP_SECONDS
-        total = finished + subscription.count
+        total = finished_count + subscription.count
         while (
             not (subscription.settled or self._is_closing) and (remaining := began + wait_seconds - self._clock()) > 0
         ):
             progress = max(round(self._clock() - began, 3), progress + PROGRESS_STEP_SECONDS)
-            await report(progress, finished + subscription.settled_count, total)
+            await report(progress, finished_count + subscription.settled_count, total)
             subscription.changed.clear()
             await wait_for_event(subscription.changed, min(remaining, interval), self._sleep)
             if not await caller.has_unchanged_access():

@@ -142,13 +142,13 @@ class Callbacks:
         """
         owner = principal.owner
         try:
-            reported = await self._callback_tasks(principal, callback_id)
+            reported_ids = await self._callback_tasks(principal, callback_id)
         except DatabaseUnavailable:
             await self._clear_callback_expectation(owner, task_id)
             return
-        if task_id in reported:
+        if task_id in reported_ids:
             await self._trigger_read(owner, task_id)
-        elif reported:
+        elif reported_ids:
             await self._clear_callback_expectation(owner, task_id)
 
     def is_valid_ticket(self, ticket: str) -> bool:

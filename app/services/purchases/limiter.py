@@ -104,21 +104,21 @@ class ConcurrencyLimiter:
         if accepted is not None:
             return accepted
         timer = asyncio.ensure_future(self._sleep(MAX_WAIT_SECONDS))
-        place = asyncio.ensure_future(queue.limiter.take(subject))
+        taking = asyncio.ensure_future(queue.limiter.take(subject))
         try:
-            await asyncio.wait([timer, place], return_when=asyncio.FIRST_COMPLETED)
-            if not place.done():
+            await asyncio.wait([timer, taking], return_when=asyncio.FIRST_COMPLETED)
+            if not taking.done():
                 self._on_refusal()
                 raise self._backend.error(RateLimited)
-            return place.result()
+            return taking.result()
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                queue.limiter.give_back(subject, accepted=place.result())
+            if taking.done() and not taking.cancelled():
+                queue.limiter.give_back(subject, accepted=taking.result())
             raise
         finally:
             timer.cancel()
-            if not place.done():
-                place.cancel()
+            if not taking.done():
+                taking.cancel()
 
     def _count(self, credential: Credential, change: int, *, is_of_team: bool) -> None:
         """Count the start (1) or end (-1) of a submission. `is_of_team`: a team's credential, which has a metric."""

@@ -147,15 +147,15 @@ class Memberships:
         If there is no membership, return the sentence that refuses the person.
         """
         newcomer = self.newcomer(person)
-        named = await self._find_named(person)
-        if len(named) == 1:
-            member = await self._find_or_add_member(named[0], newcomer, person)
+        named_teams = await self._find_named(person)
+        if len(named_teams) == 1:
+            member = await self._find_or_add_member(named_teams[0], newcomer, person)
             if member.removed_at is not None:
-                return REMOVED.format(team=named[0].name)
-            return await self._with_limits(member, named[0])
+                return REMOVED.format(team=named_teams[0].name)
+            return await self._with_limits(member, named_teams[0])
         bound = await self._people.find(newcomer.person_id)
-        if bound is None or (named and bound.is_personal):
-            return SEVERAL_TEAMS if named else self._no_team
+        if bound is None or (named_teams and bound.is_personal):
+            return SEVERAL_TEAMS if named_teams else self._no_team
         return await self._with_limits(
             bound.member, bound.team, is_personal=bound.is_personal, is_joined=not bound.is_personal
         )
