@@ -16,7 +16,7 @@ MIN_KEY_BYTES = 32
 MIN_DISTINCT_CHARACTERS = 8
 """Distinct characters that a secret key needs; a random key of 32 bytes has 20 or more."""
 
-WAYS = ("passthrough", "keys", "jwt")
+AUTHENTICATION_METHODS = ("passthrough", "keys", "jwt")
 
 HOW_TO_MAKE_A_KEY = "Make one with `openssl rand -base64 48` and give every worker and replica the same."
 MAX_SECONDS = 10 * 365 * 24 * 3600.0
@@ -145,8 +145,8 @@ def is_loopback(host: str) -> bool:
     return address == ip_address("::1") or address in ip_network("127.0.0.0/8")
 
 
-def _parse_keys(value: Any) -> Any:
-    """Return the secret keys in a list. A key that holds commas must be written in JSON."""
+def _parse_secret_keys(value: Any) -> Any:
+    """Return the secret keys in a list. A list with a key that holds commas must be written in JSON."""
     if isinstance(value, str) and len(items := _parse_list(value)) > 1 and any(_is_short(item) for item in items):
         raise ValueError(
             f"must list keys of at least {MIN_KEY_BYTES} bytes: commas separate them. Write one key that holds "
@@ -159,7 +159,7 @@ def _is_short(key: str) -> bool:
     return len(key.encode()) < MIN_KEY_BYTES
 
 
-def _strong_key(value: SecretStr) -> SecretStr:
+def _check_key_strength(value: SecretStr) -> SecretStr:
     key = value.get_secret_value()
     if _is_short(key):
         raise ValueError(f"must be at least {MIN_KEY_BYTES} bytes. {HOW_TO_MAKE_A_KEY}")
@@ -177,23 +177,23 @@ def _switch_or_port(value: Any) -> Any:
     return int(value)
 
 
-def _check_ways(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not values or not set(values) <= set(WAYS):
-        raise ValueError(f"must list authentication methods, separated by commas: {', '.join(WAYS)}")
+def _check_authentication_methods(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values or not set(values) <= set(AUTHENTICATION_METHODS):
+        raise ValueError(f"must list authentication methods, separated by commas: {', '.join(AUTHENTICATION_METHODS)}")
     return values
 
 
-Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_list)]
-Hosts = Annotated[Listed, AfterValidator(_check_hosts)]
-Origins = Annotated[Listed, AfterValidator(_check_origins)]
-Networks = Annotated[Listed, AfterValidator(_normalise_networks)]
-Names = Annotated[Listed, AfterValidator(_check_names)]
+Strings = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_list)]
+Hosts = Annotated[Strings, AfterValidator(_check_hosts)]
+Origins = Annotated[Strings, AfterValidator(_check_origins)]
+Networks = Annotated[Strings, AfterValidator(_normalise_networks)]
+Names = Annotated[Strings, AfterValidator(_check_names)]
 Name = Annotated[str, AfterValidator(_check_name)]
 IssuerUrl = Annotated[str, AfterValidator(_check_issuer)]
 HttpUrl = Annotated[str, AfterValidator(_normalise_url)]
 PublicUrl = Annotated[str, AfterValidator(_normalise_public_url)]
-Key = Annotated[SecretStr, AfterValidator(_strong_key)]
-Keys = Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_parse_keys)]
-Ways = Annotated[Listed, AfterValidator(_check_ways)]
+SecretKey = Annotated[SecretStr, AfterValidator(_check_key_strength)]
+SecretKeys = Annotated[tuple[SecretKey, ...], NoDecode, BeforeValidator(_parse_secret_keys)]
+AuthenticationMethods = Annotated[Strings, AfterValidator(_check_authentication_methods)]
 SwitchOrPort = Annotated[Literal["on", "off"] | int, BeforeValidator(_switch_or_port)]
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]

@@ -15,18 +15,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.domain.invitations import join_url
 from app.setting_types import (
     HOW_TO_MAKE_A_KEY,
+    AuthenticationMethods,
     Hosts,
     HttpUrl,
     IssuerUrl,
-    Keys,
     Name,
     Names,
     Networks,
     Origins,
     PublicUrl,
     Seconds,
+    SecretKeys,
     SwitchOrPort,
-    Ways,
 )
 
 PREFIX = "LUMA_MCP_"
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
         "https://api.acedata.cloud",
         description="base URL of the AceDataCloud API; plain http for loopback addresses only",
     )
-    auth: Ways = Field(
+    auth: AuthenticationMethods = Field(
         ("passthrough",),
         description="the bearer tokens that are accepted, separated by commas: `passthrough` (callers' own tokens of "
         "the backend), `keys` (keys of teams, see docs/teams.md), `jwt` (tokens of an identity provider, see "
@@ -188,7 +188,7 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]{1,64}(:[A-Za-z0-9._-]{1,64}){0,3}$",
         description="prefix of all keys and channels in Redis, which a colon follows; an ACL can name it",
     )
-    secret_key: Keys = Field(
+    secret_key: SecretKeys = Field(
         (),
         description="32 bytes or more, the same on every replica; encrypts stored secrets and keys the hashes of "
         "callers. Needed with Redis, PostgreSQL or more than one worker. To rotate it, set `old,new` and then "
@@ -295,7 +295,7 @@ class Settings(BaseSettings):
         return (*LOOPBACK_HOSTS, *self.allowed_hosts, *((urlsplit(self.public_url).netloc,) if self.public_url else ()))
 
     def join_page(self) -> str | None:
-        """Return the page where invitations into teams are used; None where nobody can sign in to a team."""
+        """Return the URL of the page where invitations into teams are used; None if nobody can sign in to a team."""
         return join_url(self.public_url) if self.sign_in == "oidc" and self.public_url is not None else None
 
     def origins(self) -> tuple[str, ...]:
@@ -327,8 +327,8 @@ def require_key(settings: Settings, workers: int) -> None:
     A secret key is needed if processes share state: without one, each process would make its own, and so hash the same
     caller to another name.
     """
-    _require_teams(settings)
-    _require_sign_in(settings)
+    _require_team_settings(settings)
+    _require_sign_in_settings(settings)
     if settings.secret_key:
         return
     if settings.redis_url is not None or workers > 1 or _is_shared(settings.database()):
@@ -342,13 +342,13 @@ def require_key(settings: Settings, workers: int) -> None:
         raise SettingsError(f"{PREFIX}SECRET_KEY must be set because {reason}. {HOW_TO_MAKE_A_KEY}")
 
 
-def _require_teams(settings: Settings) -> None:
+def _require_team_settings(settings: Settings) -> None:
     """Raise SettingsError if a setting is missing that LUMA_MCP_AUTH or LUMA_MCP_ADMIN needs."""
-    way = next((way for way in settings.auth if way in ("keys", "jwt")), None)
-    if way is not None and (settings.database() or ":memory:").endswith(":memory:"):
+    team_method = next((method for method in settings.auth if method in ("keys", "jwt")), None)
+    if team_method is not None and (settings.database() or ":memory:").endswith(":memory:"):
         raise SettingsError(
-            f"{PREFIX}AUTH names {way}, and the database is in the process's memory, where no team can be created: set "
-            f"{PREFIX}DATA_DIR or {PREFIX}DATABASE_URL."
+            f"{PREFIX}AUTH names {team_method}, and the database is in the process's memory, where no team can be "
+            f"created: set {PREFIX}DATA_DIR or {PREFIX}DATABASE_URL."
         )
     if settings.admin != "off" and "keys" not in settings.auth:
         raise SettingsError(
@@ -365,7 +365,7 @@ def _require_teams(settings: Settings) -> None:
         )
 
 
-def _require_sign_in(settings: Settings) -> None:
+def _require_sign_in_settings(settings: Settings) -> None:
     """Raise SettingsError if a setting is missing that LUMA_MCP_SIGN_IN needs."""
     if settings.sign_in == "off":
         return
@@ -410,13 +410,13 @@ def unknown_variables(env_file: str | None) -> list[str]:
     secret.
     """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    given = {*os.environ, *_file_variables(env_file)}
-    unknown = (name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known)
+    present = {*os.environ, *_file_variables(env_file)}
+    unknown = (name for name in present if name.upper().startswith(PREFIX) and name.upper() not in known)
     return sorted(_AFTER_NAME.sub("…", name) for name in unknown)
 
 
 def _file_variables(env_file: str | None) -> dict[str, str | None]:
-    """Return the variables in `env_file`; none if it is None, or if the default file does not exist.
+    """Return the variables in `env_file`. There are none without a file, or if the default file does not exist.
 
     Raises SettingsError if any other file does not exist, and if a file cannot be read or is not UTF-8 text.
     """

@@ -47,12 +47,12 @@ class FollowedCache:
 async def follow_version(cache: FollowedCache, clocks: CacheClocks, log: logging.Logger) -> None:
     """Call `follow` and `record_use` at their intervals. The coroutine runs until it is cancelled."""
     faults, outages = ThrottledExceptionLog(log, cache.fault), LogThrottle(clocks.monotonic)
-    record_at = clocks.monotonic() + RECORD_USE_SECONDS
+    next_record_at = clocks.monotonic() + RECORD_USE_SECONDS
     while True:
         try:
             await cache.follow()
-            if clocks.monotonic() >= record_at:
-                record_at = clocks.monotonic() + RECORD_USE_SECONDS
+            if clocks.monotonic() >= next_record_at:
+                next_record_at = clocks.monotonic() + RECORD_USE_SECONDS
                 await cache.record_use()
         except DatabaseUnavailable as exc:
             if (count := outages.count()) is not None:

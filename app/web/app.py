@@ -85,8 +85,8 @@ class RootApp:
     ) -> None:
         """Dispatch to `mcp`, `admin` and `pages`, which serves everything else.
 
-        `prefix` is the path of the public URL, such as /luma, or empty. `by_port` maps a
-        separate port, such as that of metrics, to the application that answers all its requests.
+        `prefix` is the path of the public URL, such as /luma, or empty. `by_port` maps a separate port, such as that of
+        metrics, to the application that answers all its requests.
         """
         self._by_port = by_port
         self._mcp = mcp
@@ -184,7 +184,7 @@ def _scope_guard(settings: Settings, assembly: Assembly) -> ScopeGuard | None:
 
 
 def _oauth_not_found_message(settings: Settings, assembly: Assembly) -> str:
-    """Return the 404 message for OAuth paths that are not served. It tells clients how to authenticate."""
+    """Return the 404 message for OAuth paths that are not served. The message tells clients how to authenticate."""
     if assembly.sign_in is not None:
         return f"Sign-in has no such URL. {settings.public_url}/.well-known/oauth-authorization-server lists its URLs."
     if (resource := protected_resource(settings)) is not None:
@@ -224,7 +224,7 @@ def _with_middleware(  # noqa: PLR0913, PLR0917 - the applications, and what is 
 def _make_is_accepted(assembly: Assembly) -> Callable[[str], bool]:
     """Return a predicate of client keys (`fair_scheduling`).
 
-    It is true for probes, and for tokens that the backend has accepted lately.
+    The predicate is true for probes, and for tokens that the backend has accepted lately.
     """
     owner_of = _make_owner_of(assembly)
     return lambda client_key: client_key in PROBES or assembly.token_status.is_accepted(owner_of(client_key))
@@ -335,8 +335,8 @@ def _routes(settings: Settings, assembly: Assembly, readiness: Readiness) -> lis
             callback_route(assembly.callbacks, assembly.backend.parse_callback, assembly.metrics.count_callback)
         )
     if settings.public_url is not None:
-        clients_sign_in = protected_resource(settings) is not None
-        card = server_card(settings.public_url, VERSION, backend, tokens, clients_sign_in=clients_sign_in)
+        clients_can_sign_in = protected_resource(settings) is not None
+        card = server_card(settings.public_url, VERSION, backend, tokens, clients_can_sign_in=clients_can_sign_in)
         routes += card_routes(card)
     if (resource := protected_resource(settings)) is not None:
         routes += [*metadata_routes(resource), *metadata_routes(resource.read_only_resource())]

@@ -160,8 +160,8 @@ def _is_plain(body: bytes) -> bool:
 
     False means that the body must be parsed. Nearly all bodies are plain, and searching them costs less than parsing.
     """
-    is_one = body.startswith(b"{") and body.count(b'"id"') == 1 and body.count(b'"jsonrpc"') == 1
-    if not is_one or b'"method"' not in body or b'"initialize"' in body:
+    is_single = body.startswith(b"{") and body.count(b'"id"') == 1 and body.count(b'"jsonrpc"') == 1
+    if not is_single or b'"method"' not in body or b'"initialize"' in body:
         return False
     return _PLAIN_ID.search(body) is not None and _PLAIN_VERSION.search(body) is not None
 

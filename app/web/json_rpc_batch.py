@@ -25,7 +25,7 @@ class BatchResponse:
         """Count the bytes of responses in `memory`, which also counts the values behind placeholders."""
         self._memory = memory
         self._parts: list[bytes] = []
-        self._message = b""
+        self._current_message = b""
         self._is_refused = False
 
     @property
@@ -35,7 +35,7 @@ class BatchResponse:
 
     def begin(self, message: bytes) -> None:
         """Set the JSON-RPC message whose response is collected next."""
-        self._message = message
+        self._current_message = message
 
     async def collect(self, message: Message) -> None:
         """Receive ASGI messages as a `send` function does, and keep the response.
@@ -45,12 +45,12 @@ class BatchResponse:
         body = message.get("body")
         if not body:
             return
-        part = rewrite_sdk_error(body, self._message)
+        part = rewrite_sdk_error(body, self._current_message)
         try:
             self._memory.count_response(len(part))
         except RateLimited:
             self._is_refused = True
-            self.refuse(self._message)
+            self.refuse(self._current_message)
         else:
             self._parts.append(part)
 

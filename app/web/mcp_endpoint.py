@@ -123,7 +123,7 @@ class McpEndpoint:
         await disconnect.while_connected(app, {**scope, "headers": headers}, replayed, _rewriting_errors(send))
 
     def _manager_for(self, scope: Scope, message: bytes) -> ASGIApp:
-        """Return the ASGI app of the session manager that answers `message`; see the class."""
+        """Return the ASGI app of the session manager that answers `message`. Count the memory of a stream."""
         accept = (header(scope, b"accept") or "").lower()
         accepts_json = "text/event-stream" not in accept or "application/json" in accept or "*/*" in accept
         is_streamed = "text/event-stream" in accept and (not accepts_json or self._needs_stream(message))
@@ -214,7 +214,8 @@ def _manager(server: Server[Any], *, json_response: bool) -> StreamableHTTPSessi
 async def _may_go_on(caller: Caller) -> bool:
     """Return whether the caller's next message of a batch may be processed.
 
-    The token may have ended meanwhile, because earlier messages may have waited. False also if it cannot be checked.
+    The token may have ended meanwhile, because earlier messages may have waited. Also return False if the token
+    cannot be checked.
     """
     try:
         return await caller.has_unchanged_access()

@@ -12,8 +12,8 @@ from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 REFUSALS_PER_SECOND = 500.0
 """Maximum number of refusals that are sent per second, in all. A refusal costs 200 to 400 µs.
 
-Clients that come again at once would otherwise fill each turn of the event loop, and with it each statement of a
-purchase: 400 such connections delayed an honest purchase from 0.1 to 6.5 seconds.
+Clients that come again at once would otherwise fill each turn of the event loop, and each statement of a purchase waits
+for a turn: 400 such connections delayed an honest purchase from 0.1 to 6.5 seconds.
 """
 
 REFUSED_CALL_COST = 5
@@ -43,7 +43,7 @@ class RefusalPace:
     async def hold_back(self, scope: Scope, cost: int = 1) -> None:
         """Wait until the refusal of a request may be sent, or its client has disconnected.
 
-        A refusal of a higher `cost` counts as so many. All refusals of one request wait MAX_PAUSE_SECONDS at most.
+        A refusal counts as `cost` refusals. All refusals of one request wait MAX_PAUSE_SECONDS at most.
         """
         signal: DisconnectSignal = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
         now = self._clock()

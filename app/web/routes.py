@@ -85,7 +85,7 @@ def page_route(page: Callable[[str, bool], str], public_url: str | None) -> Rout
 
     async def home(request: Request) -> Response:
         url = public_url or f"{request.url.scheme}://{request.url.netloc}"
-        is_url_uncertain = public_url is None and _was_forwarded(request)
+        is_url_uncertain = public_url is None and _forwarded_url_differs(request)
         policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
         headers = {"content-security-policy": policy, "x-content-type-options": "nosniff", "cache-control": "no-cache"}
         return HTMLResponse(rendered(url, is_url_uncertain), headers=headers)
@@ -93,23 +93,24 @@ def page_route(page: Callable[[str, bool], str], public_url: str | None) -> Rout
     return Route("/", home)
 
 
-def _was_forwarded(request: Request) -> bool:
+def _forwarded_url_differs(request: Request) -> bool:
     """Return whether X-Forwarded headers name another scheme or host than the request that arrived here."""
     forwarded = (request.headers.get("x-forwarded-proto"), request.headers.get("x-forwarded-host"))
     received = (request.url.scheme, request.url.netloc)
-    return any(sent is not None and sent.lower() != own for sent, own in zip(forwarded, received, strict=True))
+    pairs = zip(forwarded, received, strict=True)
+    return any(header is not None and header.lower() != value for header, value in pairs)
 
 
-def error_handler(no_sign_in: str) -> Callable[[Request, Exception], Awaitable[Response]]:
-    """Return the exception handler for 404 and 405. Requests for OAuth paths get the message `no_sign_in`."""
+def error_handler(oauth_message: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Return the exception handler for 404 and 405. Requests for OAuth paths get the message `oauth_message`."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return _error_response(request, error, no_sign_in)
+        return _error_response(request, error, oauth_message)
 
     return handle
 
 
-def _error_response(request: Request, error: Exception, no_sign_in: str) -> Response:
+def _error_response(request: Request, error: Exception, oauth_message: str) -> Response:
     """Return a JSON error; for POST outside OAuth paths, a JSON-RPC error.
 
     An MCP client that is configured with a wrong URL POSTs to it, and shows its user only JSON-RPC errors.
@@ -117,7 +118,7 @@ def _error_response(request: Request, error: Exception, no_sign_in: str) -> Resp
     status = error.status_code if isinstance(error, HTTPException) else 404
     path = request.url.path.removeprefix("/mcp")
     is_oauth_path = path.startswith("/.well-known/") or path in ("/register", "/authorize", "/token")
-    message = no_sign_in if is_oauth_path else NO_ENDPOINT
+    message = oauth_message if is_oauth_path else NO_ENDPOINT
     headers = error.headers if isinstance(error, HTTPException) else None
     code = "not_found" if status == 404 else "method_not_allowed"  # noqa: PLR2004 - the status itself
     if request.method == "POST" and not is_oauth_path:

@@ -20,13 +20,13 @@ SUMMARY = "Make videos with Luma Dream Machine through {backend}, each caller un
 
 
 def server_card(
-    public_url: str, version: str, backend: BackendDescription, tokens: AcceptedTokens, *, clients_sign_in: bool
+    public_url: str, version: str, backend: BackendDescription, tokens: AcceptedTokens, *, clients_can_sign_in: bool
 ) -> dict[str, object]:
     """Return the card of the service at `public_url`. Clients that can sign in need no token beforehand."""
     authorization = {
         "name": "Authorization",
         "description": f"Bearer and {tokens.names}",
-        "isRequired": not clients_sign_in,
+        "isRequired": not clients_can_sign_in,
         "isSecret": True,
     }
     return {

@@ -33,21 +33,21 @@ class PollerRegistry:
 
         Raises RateLimited if too many tasks are awaited.
         """
-        owner = caller.principal.owner
-        poller = self._pollers.get(owner)
+        tenant = caller.principal.owner
+        poller = self._pollers.get(tenant)
         if poller is None:
-            poller = self._pollers[owner] = TenantPoller(caller, self._deps)
+            poller = self._pollers[tenant] = TenantPoller(caller, self._deps)
         try:
             subscription = poller.join(task_ids)
         except RateLimited:
             if not poller.callers:
-                self._end(owner, poller)
+                self._end(tenant, poller)
             raise
         try:
             yield subscription
         finally:
             if poller.leave(subscription):
-                self._end(owner, poller)
+                self._end(tenant, poller)
 
     async def aclose(self) -> None:
         """Stop every poller, and wait until each has released its lease."""

@@ -102,14 +102,14 @@ class TaskWaiter:
             if self._tasks.was_refused(principal.subject):
                 return Lookup(dict.fromkeys(task_ids, self._backend.error(Unauthorized)), LookupStats())
         cached = await self._cache.get_many(principal.owner, task_ids)
-        answers: dict[str, TaskResult] = {key: task for key, task in cached.tasks.items() if task.is_final}
-        running = [task_id for task_id in task_ids if task_id not in answers]
-        if running:
+        answers: dict[str, TaskResult] = {task_id: task for task_id, task in cached.tasks.items() if task.is_final}
+        unfinished = [task_id for task_id in task_ids if task_id not in answers]
+        if unfinished:
             with self._quota.place(principal.subject, TOO_MANY_WAITING):
-                async with self._pollers.watching(caller, running) as subscription:
+                async with self._pollers.watching(caller, unfinished) as subscription:
                     await self._wait(caller, subscription, wait_seconds, len(answers), report)
                     answers |= subscription.answers()
-        stats = LookupStats(cached.local_hits, cached.shared_hits, joined=len(running))
+        stats = LookupStats(cached.local_hits, cached.shared_hits, joined=len(unfinished))
         if unanswered := [task_id for task_id in task_ids if task_id not in answers]:
             answers |= (await self._tasks.find(caller, unanswered)).answers
         return Lookup({task_id: answers[task_id] for task_id in task_ids}, stats)
@@ -119,21 +119,21 @@ class TaskWaiter:
         caller: Caller,
         subscription: Subscription,
         wait_seconds: float,
-        finished: int,
+        finished_count: int,
         report: ProgressCallback,
     ) -> None:
-        """Wait until all tasks are settled or the time is over. `finished` tasks had ended before the wait.
+        """Wait until all tasks are settled or the time is over. `finished_count` tasks had ended before.
 
-        Raises Unauthorized if the caller's key has ended, and another LumaError if it cannot be checked.
+        Raises Unauthorized if the caller's key has ended, and another LumaError if the key cannot be checked.
         """
         interval = PROGRESS_SECONDS if caller.current is None else CHECK_SECONDS  # None: only the backend can check
         began, progress = self._clock(), -PROGRESS_STEP_SECONDS
-        total = finished + subscription.count
+        total = finished_count + subscription.count
         while (
             not (subscription.settled or self._is_closing) and (remaining := began + wait_seconds - self._clock()) > 0
         ):
             progress = max(round(self._clock() - began, 3), progress + PROGRESS_STEP_SECONDS)
-            await report(progress, finished + subscription.settled_count, total)
+            await report(progress, finished_count + subscription.settled_count, total)
             subscription.changed.clear()
             await wait_for_event(subscription.changed, min(remaining, interval), self._sleep)
             if not await caller.has_unchanged_access():

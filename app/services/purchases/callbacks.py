@@ -142,13 +142,13 @@ class Callbacks:
         """
         owner = principal.owner
         try:
-            reported = await self._callback_tasks(principal, callback_id)
+            reported_ids = await self._callback_tasks(principal, callback_id)
         except DatabaseUnavailable:
             await self._clear_callback_expectation(owner, task_id)
             return
-        if task_id in reported:
+        if task_id in reported_ids:
             await self._trigger_read(owner, task_id)
-        elif reported:
+        elif reported_ids:
             await self._clear_callback_expectation(owner, task_id)
 
     def is_valid_ticket(self, ticket: str) -> bool:
@@ -197,15 +197,16 @@ class Callbacks:
     async def find_task(self, backend: VideoBackend, caller: Caller, callback_id: str, command: Command) -> str | None:
         """Return the id of the task that a submission of `command` started; None if it cannot be determined.
 
-        The backend must confirm that the task was submitted with this callback URL and `command`. Raises LumaError if
-        it cannot be asked, and DatabaseUnavailable if the stored task ids cannot be read.
+        The backend must confirm that the task was submitted with `command` and with the callback URL of `callback_id`.
+        Raises LumaError if the backend cannot be asked, and DatabaseUnavailable if the stored task ids cannot be read.
         """
+        owners = caller.principal.owners
 
         def is_purchase_callback(url: str) -> bool:
             payload = self._payload_of_url(url)
             return payload is not None and payload.tenant in owners and _callback_id(payload) == callback_id
 
-        owners, task_ids = caller.principal.owners, await self._callback_tasks(caller.principal, callback_id)
+        task_ids = await self._callback_tasks(caller.principal, callback_id)
         return await backend.find_by_callback(await caller.credentials.one(), command, task_ids, is_purchase_callback)
 
     async def _callback_tasks(self, principal: Principal, callback_id: str) -> list[str]:
@@ -215,16 +216,18 @@ class Callbacks:
         )
 
     def _valid_payload(self, ticket: str) -> _Payload | None:
-        payload = self._payload(ticket)
+        """Return the payload of a ticket; None if it has expired or was not issued by this service."""
+        payload = self._payload_of_ticket(ticket)
         if payload is None or self._wall_clock() - payload.issued_at > self._ticket_seconds:
             return None
         return payload
 
     def _payload_of_url(self, url: str) -> _Payload | None:
         """Return the payload of the ticket in a callback URL, also of an expired one; None for any other URL."""
-        return self._payload(url.removeprefix(f"{self._base_url}/"))
+        return self._payload_of_ticket(url.removeprefix(f"{self._base_url}/"))
 
-    def _payload(self, ticket: str) -> _Payload | None:
+    def _payload_of_ticket(self, ticket: str) -> _Payload | None:
+        """Return the payload of a ticket, also of an expired one; None if this service has not issued it."""
         content = self._sealer.unseal(PURPOSE, ticket)
         return None if content is None else _Payload(content["tenant"], content["number"], content.get("at", 0.0))
 

@@ -104,7 +104,7 @@ class _Call:
     """
 
     request: PurchaseRequest
-    new: NewPurchase
+    new_purchase: NewPurchase
     may_retry: bool
     send: Send
     reconcile: Reconcile
@@ -170,16 +170,18 @@ class PurchaseService:
     ) -> PurchaseResult:
         """Return the task, submitted now or by an earlier call with the same key.
 
-        `send` is called at most once; `callback_id` identifies the callback of its submission. `run_shielded` runs what
-        must not be cancelled with the call.
+        `send` is called at most once; `callback_id` identifies the callback of its submission. `run_shielded` runs a
+        coroutine to its end, even if the call is cancelled.
 
-        Raises what `send` and `reconcile` raise. Also raises RateLimited because of a limit of this process, or
-        InternalError because the database does not answer or the key cannot be checked: then nothing was submitted.
+        Raises what `send` and `reconcile` raise, and OutcomeUnknown if a video may have been bought. Raises the
+        following before anything is submitted: RateLimited because of a limit of this process, or while another call
+        with the key is in flight; InvalidRequest if the key was used with other arguments; OverBudget or
+        InFlightLimitReached; InternalError if the database does not answer or the key cannot be checked.
         """
         if not self._unaccepted.may_record(request.caller):
             self._refusals.unknown_outcomes()
             raise RateLimited(self._backend.say(TOO_MANY_UNKNOWN), retry_after_seconds=WINDOW_SECONDS)
-        new = self._new(request, callback_id)
+        new = self._new_purchase(request, callback_id)
         if not new.keys:
             return await self._with_caller_errors(run_shielded(self._buy_without_key(new, send)))
         if (error := self._key_fault()) is not None:
@@ -202,7 +204,7 @@ class PurchaseService:
         """Try once more to write the outcomes that the database has not stored."""
         await self._writer.aclose()
 
-    def _new(self, request: PurchaseRequest, callback_id: str | None) -> NewPurchase:
+    def _new_purchase(self, request: PurchaseRequest, callback_id: str | None) -> NewPurchase:
         """Return the purchase with keyed hashes. Keys and prompts are short: plain hashes could be guessed."""
         key = request.idempotency_key
         digests = () if key is None else self._signing.digests("idempotency key", key)
@@ -252,11 +254,11 @@ class PurchaseService:
             raise RateLimited(DATABASE_BUSY, retry_after_seconds=5.0) from exc
 
     async def _buy_with_key(self, call: _Call, run_shielded: RunShielded) -> PurchaseResult:
-        """Attempt the purchase until its key has an outcome. In this process, one call per key attempts at a time.
+        """Attempt the purchase until its key has an outcome. In this process, one call per key attempts it at a time.
 
         An attempt that may have recorded the purchase continues if its caller disconnects. A call that only waits ends.
         """
-        give_up_at, pause, key = self._clock() + MAX_WAIT_SECONDS, FIRST_PAUSE_SECONDS, call.new.keys[0]
+        give_up_at, pause, key = self._clock() + MAX_WAIT_SECONDS, FIRST_PAUSE_SECONDS, call.new_purchase.keys[0]
         while (released := self._keys_in_use.get(key)) is not None:
             if (remaining := give_up_at - self._clock()) <= 0:
                 raise self._still_under_way()
@@ -284,7 +286,7 @@ class PurchaseService:
         `claim` records the purchase as the holder of its key, or returns the purchase that holds the key already.
         """
         try:
-            earlier = await self._turns.run(call.new.caller, partial(self._purchases.claim, call.new))
+            earlier = await self._turns.run(call.new_purchase.caller, partial(self._purchases.claim, call.new_purchase))
             if earlier is not None:
                 return await self._resolve_earlier(earlier, call)
         except DatabaseBusy:
@@ -293,8 +295,8 @@ class PurchaseService:
             # The claim may have been stored, or may be stored later. A refused row of the same attempt releases the
             # key, or prevents a later insertion. If the backend has not accepted the token, the row is deleted instead:
             # made-up tokens could otherwise fill the database in an outage.
-            state = None if self._unaccepted.must_delete_unbought(call.new.caller) else PurchaseState.REFUSED
-            await self._writer.write(Outcome(call.new, state, is_recorded=False))
+            state = None if self._unaccepted.must_delete_unbought(call.new_purchase.caller) else PurchaseState.REFUSED
+            await self._writer.write(Outcome(call.new_purchase, state, is_recorded=False))
             raise
         return await self._buy_as_holder(call)
 
@@ -303,9 +305,13 @@ class PurchaseService:
         key = call.request.idempotency_key
         if key is not None and (earlier := await self._bought_by_earlier_release(call, key)) is not None:
             return earlier
-        return await self._send(call.new, call.send)
+        return await self._send(call.new_purchase, call.send)
 
     async def _bought_by_earlier_release(self, call: _Call, key: str) -> PurchaseResult | None:
+        """Return the result of a purchase by release 1.0 with the key; None if it bought nothing with it.
+
+        Raises a LumaError, and releases the key, if the look-up fails.
+        """
         request = call.request
         if request.member is not None:  # release 1.0 had no teams
             return None
@@ -314,11 +320,11 @@ class PurchaseService:
                 request.owners, key, request.fingerprint, retry_unknown=request.retry_unknown
             )
         except Exception as exc:  # nothing was sent, so the key is released
-            await self._writer.write(Outcome(call.new, PurchaseState.REFUSED))
+            await self._writer.write(Outcome(call.new_purchase, PurchaseState.REFUSED))
             raise _legacy_lookup_error(exc) from exc
         if task_id is None:
             return None
-        await self._writer.write(Outcome(call.new, PurchaseState.STARTED, task_id))
+        await self._writer.write(Outcome(call.new_purchase, PurchaseState.STARTED, task_id))
         return PurchaseResult(task_id, replayed=True)
 
     async def _resolve_earlier(self, earlier: Purchase, call: _Call) -> PurchaseResult | None:
@@ -328,7 +334,7 @@ class PurchaseService:
         Raises InvalidRequest if that purchase has other arguments, OutcomeUnknown if its outcome is unknown and the
         caller has not allowed a retry, and InternalError if its row has no valid task id.
         """
-        decision = decide(earlier, {name.request_hash for name in call.new.keys}, self._key_lives_seconds)
+        decision = decide(earlier, {name.request_hash for name in call.new_purchase.keys}, self._key_lives_seconds)
         if decision is Decision.OUTCOME_UNKNOWN:
             if (task_id := await self._reconcile(earlier, call)) is not None:
                 return PurchaseResult(task_id, replayed=True)
@@ -341,7 +347,9 @@ class PurchaseService:
             case Decision.WAIT:
                 return None
             case Decision.TAKE_OVER:
-                taken = await self._turns.run(call.new.caller, partial(self._purchases.take_over, earlier, call.new))
+                taken = await self._turns.run(
+                    call.new_purchase.caller, partial(self._purchases.take_over, earlier, call.new_purchase)
+                )
                 return await self._buy_as_holder(call) if taken else None
             case Decision.OTHER_ARGUMENTS:
                 raise InvalidRequest(OTHER_ARGUMENTS)
@@ -371,7 +379,7 @@ class PurchaseService:
         task_id = await call.reconcile(earlier.callback_id)
         if task_id is not None:
             record = partial(self._purchases.record_outcome, earlier.attempt, PurchaseState.STARTED, task_id)
-            await self._turns.run(call.new.caller, record)
+            await self._turns.run(call.new_purchase.caller, record)
         return task_id
 
     async def _send(self, new: NewPurchase, send: Send, *, is_recorded: bool = True) -> PurchaseResult:

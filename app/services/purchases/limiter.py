@@ -15,7 +15,7 @@ MAX_WAIT_SECONDS = 20.0
 """Longest wait for a place, the right to submit. The caller then gets RateLimited."""
 
 MAX_WAITING = 50
-"""Waiting submissions of one owner: about as many as five places can serve in MAX_WAIT_SECONDS."""
+"""Limit of waiting submissions of one owner: about as many as five places can serve in MAX_WAIT_SECONDS."""
 
 TOO_MANY_WAIT = (
     f"{{backend}} accepts {{generations_at_once}} submissions of a token at once, and {MAX_WAITING} more wait "
@@ -23,8 +23,8 @@ TOO_MANY_WAIT = (
 )
 
 RETRY_SECONDS = 2.0
-"""Pause before a retry if the backend refused a submission and named no time. Nothing was started by then, so a retry
-is safe.
+"""Pause before a retry if the backend refused a submission and named no retry time. Nothing was started by then, so
+a retry is safe.
 """
 
 MAX_NUMBERED = 50
@@ -54,13 +54,13 @@ class ConcurrencyLimiter:
     ) -> None:
         """Enforce the limits of `backend`. `clock` is monotonic, in seconds; `sleep` uses the same clock.
 
-        `on_free_slots` is called whenever the number of free slots of a team's credential changes. Its arguments are
-        the credential's number, from 1 on in the order of first use, and the number of free slots. `on_refusal` is
+        `on_free_slots` is called whenever the number of free places of a team's credential changes. Its arguments are
+        the credential's number, from 1 on in the order of first use, and the number of free places. `on_refusal` is
         called for each call that finds too many waiting, or waits too long.
         """
         self._on_free_slots = on_free_slots
         self._on_refusal = on_refusal
-        self._numbers: dict[str, int] = {}
+        self._metric_numbers: dict[str, int] = {}
         self._backend = backend
         self._clock = clock
         self._sleep = sleep
@@ -75,10 +75,10 @@ class ConcurrencyLimiter:
         """
         give_up_at = self._clock() + MAX_WAIT_SECONDS
         queue = self._queue_of(caller.owner, credentials)
-        if queue.users >= queue.places + MAX_WAITING:
+        if queue.submissions >= queue.places + MAX_WAITING:
             self._on_refusal()
             raise RateLimited(self._backend.say(TOO_MANY_WAIT))
-        queue.users += 1
+        queue.submissions += 1
         try:
             accepted = await self._take_place(queue, caller.subject)
             try:
@@ -86,8 +86,8 @@ class ConcurrencyLimiter:
             finally:
                 queue.limiter.give_back(caller.subject, accepted=accepted)
         finally:
-            queue.users -= 1
-            if queue.users == 0 and self._queues.get(caller.owner) is queue:
+            queue.submissions -= 1
+            if queue.submissions == 0 and self._queues.get(caller.owner) is queue:
                 del self._queues[caller.owner]
 
     def _queue_of(self, owner: str, credentials: Sequence[Credential]) -> "_OwnerQueue":
@@ -99,26 +99,26 @@ class ConcurrencyLimiter:
         return queue
 
     async def _take_place(self, queue: "_OwnerQueue", subject: str) -> bool:
-        """Wait for a place. Return the argument `accepted` for `give_back`. Raises RateLimited on timeout."""
+        """Wait for a place. Return `accepted`, an argument of `give_back`. Raises RateLimited on timeout."""
         accepted = queue.limiter.take_at_once(subject)
         if accepted is not None:
             return accepted
         timer = asyncio.ensure_future(self._sleep(MAX_WAIT_SECONDS))
-        place = asyncio.ensure_future(queue.limiter.take(subject))
+        taking = asyncio.ensure_future(queue.limiter.take(subject))
         try:
-            await asyncio.wait([timer, place], return_when=asyncio.FIRST_COMPLETED)
-            if not place.done():
+            await asyncio.wait([timer, taking], return_when=asyncio.FIRST_COMPLETED)
+            if not taking.done():
                 self._on_refusal()
                 raise self._backend.error(RateLimited)
-            return place.result()
+            return taking.result()
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                queue.limiter.give_back(subject, accepted=place.result())
+            if taking.done() and not taking.cancelled():
+                queue.limiter.give_back(subject, accepted=taking.result())
             raise
         finally:
             timer.cancel()
-            if not place.done():
-                place.cancel()
+            if not taking.done():
+                taking.cancel()
 
     def _count(self, credential: Credential, change: int, *, is_of_team: bool) -> None:
         """Count the start (1) or end (-1) of a submission. `is_of_team`: a team's credential, which has a metric."""
@@ -126,16 +126,16 @@ class ConcurrencyLimiter:
         running = self._running[credential.id]
         if not running:
             del self._running[credential.id]
-        if not is_of_team or (credential.id not in self._numbers and len(self._numbers) >= MAX_NUMBERED):
+        if not is_of_team or (credential.id not in self._metric_numbers and len(self._metric_numbers) >= MAX_NUMBERED):
             return
-        if (number := self._numbers.get(credential.id)) is None:
-            number = self._numbers[credential.id] = len(self._numbers) + 1
+        if (number := self._metric_numbers.get(credential.id)) is None:
+            number = self._metric_numbers[credential.id] = len(self._metric_numbers) + 1
             log.info("Credential %s of a team is number %d in the metric of free places", credential.id[:16], number)
         self._on_free_slots(number, max(self._backend.policy.generations_at_once - running, 0))
 
     async def _send(self, credentials: Sequence[Credential], send: Send, give_up_at: float, *, is_of_team: bool) -> str:
         while True:
-            credential = min(credentials, key=lambda one: self._running[one.id])
+            credential = min(credentials, key=lambda candidate: self._running[candidate.id])
             self._count(credential, 1, is_of_team=is_of_team)
             try:
                 return await send(credential)
@@ -154,13 +154,13 @@ class _OwnerQueue:
 
     Attributes:
         places: number of submissions that all credentials together may run concurrently.
-        users: number of running and waiting submissions.
+        submissions: number of running and waiting submissions.
 
     """
 
     credential_ids: frozenset[str]
     places: int
-    users: int = 0
+    submissions: int = 0
     limiter: FairLimiter = field(init=False)
 
     def __post_init__(self) -> None:

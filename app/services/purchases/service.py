@@ -111,7 +111,7 @@ class VideoService:
     async def start(self, caller: Caller, generation: GenerationRequest) -> PurchaseResult:
         """Return the task, submitted now or by an earlier call with the same idempotency key.
 
-        Raises LumaError if nothing was started, and OutcomeUnknown if a video may have been started.
+        Raises OutcomeUnknown if a video may have been started, and another LumaError if nothing was started.
         """
         if caller.principal.is_stopped:
             raise self._backend.description.error(Stopped)

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class SharedDatabase:
-    """Compares the id of this process's database with the id in Redis, or stores it there if Redis has none."""
+    """Compares the id of this process's database with the id in Redis. Stores the former if Redis has none."""
 
     def __init__(
         self,

@@ -81,7 +81,7 @@ class SubmittedTasks:
     async def beginning_with(self, principal: Principal, prefix: str) -> list[str]:
         """Return at most 100 ids of tasks that the caller may see and that begin with `prefix`.
 
-        The list is empty if the database does not answer.
+        The list is empty if the database does not answer or too many reads wait.
         """
         if prefix and not is_plain_id(prefix):
             return []

@@ -54,7 +54,7 @@ class PurchaseWriter:
             self._write_later(outcome)
 
     async def aclose(self) -> None:
-        """Try once more to write the queued outcomes. If one is lost, its purchase stays `sent`, its key refused."""
+        """Try once more to write the queued outcomes. Purchases of lost outcomes stay `sent`, their keys refused."""
         self._closing.set()
         if self._writing is not None:
             await asyncio.wait([self._writing])

@@ -34,13 +34,16 @@ class ClientAuthenticator:
         assertions: AssertionCheck,
         mint: LazyTokenMint,
     ) -> None:
-        """Look up clients in `registry`. `clients` stores used assertions, so that each is accepted once."""
+        """Look up clients in `registry`. `clients` stores used assertions, so that each is accepted once.
+
+        `mint` makes the digests of secrets and assertions.
+        """
         self._registry = registry
         self._clients = clients
         self._assertions = assertions
         self._mint = mint
 
-    async def client(self, proof: ClientProof, address: str) -> OAuthClient:
+    async def authenticate(self, proof: ClientProof, address: str) -> OAuthClient:
         """Return the authenticated client.
 
         `address` is the network address that the request comes from: fetches of documents are limited per address.
@@ -80,7 +83,7 @@ class ClientAuthenticator:
         verified = self._assertions.verify(proof.assertion, keys, client.id)
         if verified is None:
             raise OAuthError("invalid_client", "The client's assertion is not valid: check its key, audience and time.")
-        assertion_id, seconds = verified
+        assertion_id, record_seconds = verified
         digest = (await self._mint.load()).digest(f"{client.id} {assertion_id}")
-        if not await self._clients.use_assertion(digest, seconds):
+        if not await self._clients.use_assertion(digest, record_seconds):
             raise OAuthError("invalid_client", "The client's assertion was used before: sign a new one each time.")

@@ -22,7 +22,7 @@ from app.ports.sign_in_store import Clients
 from app.services.limits.address_limits import AddressLimit
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 
-MAX_REDIRECTS = 10
+MAX_REDIRECT_URIS = 10
 _SECRET_METHODS = ("client_secret_post", "client_secret_basic")
 
 
@@ -44,7 +44,7 @@ class NewClient:
 
     Attributes:
         secret: the client's secret, which is not stored and cannot be shown again; None for a public client.
-        is_new: whether the client was recorded now; False if an equal one was registered before.
+        is_new: whether the client was recorded now; False if an equal client was registered before.
 
     """
 
@@ -65,7 +65,7 @@ class ClientRegistry:
         telemetry: SignInTelemetry,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Store clients in `clients`. `fetches` limits fetches of documents per network address."""
+        """Store clients in `clients`. `fetches` limits fetches of documents and keys per network address."""
         self._clients = clients
         self._documents = documents
         self._mint = mint
@@ -88,6 +88,8 @@ class ClientRegistry:
         If the id is the URL of a metadata document, the document is fetched and stored, unless the stored document is
         fresh. If a limit or an outage prevents the fetch, the stale document is used. Raises ClientRefused,
         TooManyRequests and DatabaseUnavailable.
+
+        `address` is the network address that the request comes from.
         """
         known = await self.known(client_id)
         if not self._documents.is_document_id(client_id):
@@ -99,10 +101,10 @@ class ClientRegistry:
             return known
         if known is not None and (known.fresh_until or 0.0) > self._wall_clock():
             return known
-        if (wait := self._fetches.take(address)) is not None:
+        if (wait_seconds := self._fetches.take(address)) is not None:
             if known is not None:
                 return known
-            raise TooManyRequests(wait)
+            raise TooManyRequests(wait_seconds)
         return await self._fetch(client_id, known)
 
     async def keys(self, client: OAuthClient, address: str) -> Mapping[str, Any]:
@@ -110,23 +112,27 @@ class ClientRegistry:
 
         Raises DocumentRefused, DocumentUnavailable and TooManyRequests.
         """
-        if (known := self._documents.known_keys(client)) is not None:
-            return known
-        if (wait := self._fetches.take(address)) is not None:
-            raise TooManyRequests(wait)
+        if (known_keys := self._documents.known_keys(client)) is not None:
+            return known_keys
+        if (wait_seconds := self._fetches.take(address)) is not None:
+            raise TooManyRequests(wait_seconds)
         return await self._documents.fetch_keys(client)
 
-    async def _fetch(self, client_id: str, known: OAuthClient | None) -> OAuthClient:
+    async def _fetch(self, client_id: str, stale: OAuthClient | None) -> OAuthClient:
+        """Fetch and store the document of a client. If it is unavailable, return `stale`, the stored client.
+
+        Raises ClientRefused if the document is refused, or if it is unavailable and nothing is stored.
+        """
         try:
             client, fresh_seconds = await self._documents.fetch(client_id)
         except DocumentRefused as exc:
             raise ClientRefused(str(exc)) from None
         except DocumentUnavailable as exc:
-            if known is not None:
-                return known
+            if stale is not None:
+                return stale
             raise ClientRefused(str(exc)) from None
         await self._clients.keep_document(client, fresh_seconds)
-        if known is None:
+        if stale is None:
             self._telemetry.client_registered(Registration.DOCUMENT)
         return client
 
@@ -136,8 +142,8 @@ class ClientRegistry:
         Public clients with the same name and redirect URIs share one registration. Raises OAuthError and
         DatabaseUnavailable.
         """
-        redirects = _redirects(metadata.get("redirect_uris"))
-        auth = _auth(metadata.get("token_endpoint_auth_method"))
+        redirects = _redirect_uris(metadata.get("redirect_uris"))
+        auth = _auth_method(metadata.get("token_endpoint_auth_method"))
         client_name = metadata.get("client_name")
         name = visible_name(client_name if isinstance(client_name, str) else None, shown_host(redirects[0]))
         mint, secret = await self._mint.load(), None
@@ -151,9 +157,9 @@ class ClientRegistry:
         return NewClient(replace(registered, redirect_uris=redirects), secret, registered.id == client.id)
 
 
-def _redirects(uris: Any) -> tuple[str, ...]:
-    if not isinstance(uris, list) or not 0 < len(uris) <= MAX_REDIRECTS:
-        raise OAuthError("invalid_redirect_uri", f"redirect_uris must be a list of 1 to {MAX_REDIRECTS} URIs.")
+def _redirect_uris(uris: Any) -> tuple[str, ...]:
+    if not isinstance(uris, list) or not 0 < len(uris) <= MAX_REDIRECT_URIS:
+        raise OAuthError("invalid_redirect_uri", f"redirect_uris must be a list of 1 to {MAX_REDIRECT_URIS} URIs.")
     checked = []
     for number, uri in enumerate(uris, 1):
         if not isinstance(uri, str):
@@ -165,7 +171,7 @@ def _redirects(uris: Any) -> tuple[str, ...]:
     return tuple(checked)
 
 
-def _auth(method: Any) -> ClientAuth:
+def _auth_method(method: Any) -> ClientAuth:
     """Return the authentication method for a client. The default is a public client, which PKCE protects.
 
     Raises OAuthError for a method that is not supported.

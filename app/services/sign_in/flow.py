@@ -54,7 +54,7 @@ class Browser:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BrowserRedirect:
     """The URL to redirect the browser to, and the secret of its new session if it has just signed in."""
 
     url: str
@@ -118,17 +118,17 @@ class SignInFlow:
         sealed = self._sealer.seal(_CONSENT, content, browser.secret)
         return Consent(sealed, secrets.label if secrets is not None else None)
 
-    async def deny(self, sealed: str, browser: Browser) -> Step:
+    async def deny(self, sealed: str, browser: Browser) -> BrowserRedirect:
         """Return the redirect to the client after the person declined. Raises FlowEnded."""
         request, _ = self._unseal_consent(sealed, browser)
         error = OAuthError("access_denied", "The person has declined.")
-        return Step(self._requests.error_url(request.redirect_uri, request.state, error))
+        return BrowserRedirect(self._requests.error_url(request.redirect_uri, request.state, error))
 
-    async def approve(self, sealed: str, browser: Browser, *, read_only: bool) -> Step:
+    async def approve(self, sealed: str, browser: Browser, *, read_only: bool) -> BrowserRedirect:
         """Return the redirect after the person agreed. With `read_only`, the client gets the scope `read` alone.
 
-        It leads to the client if the browser is still signed in to the account that the page showed, else to the login.
-        Raises FlowEnded and LoginUnavailable.
+        The redirect leads to the client if the browser is still signed in to the account that the page showed, else to
+        the login. Raises FlowEnded and LoginUnavailable.
         """
         request, shown_person_id = self._unseal_consent(sealed, browser)
         if read_only:
@@ -138,26 +138,27 @@ class SignInFlow:
             return await self._issue_code(request, person)
         return await self._begin_login({"request": request_content(request), "person": shown_person_id}, browser)
 
-    async def begin_account_login(self, browser: Browser) -> Step:
+    async def begin_account_login(self, browser: Browser) -> BrowserRedirect:
         """Return the redirect to the login for the account page. Raises LoginUnavailable."""
         return await self._begin_login({"request": None, "person": None}, browser)
 
-    async def begin_join_login(self, invitation: str, browser: Browser) -> Step:
-        """Return the redirect to the login for an invited person. `invitation` is the digest of the code.
+    async def begin_join_login(self, invitation: str, browser: Browser) -> BrowserRedirect:
+        """Return the redirect to the login for an invited person. `invitation` is the digest of its code.
 
         Raises LoginUnavailable.
         """
         return await self._begin_login({"request": None, "person": None, "invitation": invitation}, browser)
 
     async def check_return(self, query: Mapping[str, str], browser: Browser) -> None:
-        """Raise FlowEnded unless the login that `query` returns from was begun by this service in this browser.
+        """Check that this service began the login in this browser. Raises FlowEnded otherwise.
 
-        The `state` in `query` is checked without the database, because anybody can make one up.
+        `query` comes with the redirect from the upstream. Its `state` is checked without the database, because anybody
+        can make one up.
         """
         if not (await self._mint.load()).is_state(query.get("state", ""), browser.secret):
             raise FlowEnded(_NOT_BEGUN)
 
-    async def finish_login(self, query: Mapping[str, str], browser: Browser, account_url: str) -> Step:
+    async def finish_login(self, query: Mapping[str, str], browser: Browser, account_url: str) -> BrowserRedirect:
         """Record the login, and return the redirect to the client; to the account page if no client began the login.
 
         `query` comes with the redirect from the upstream. Raises FlowEnded, LoginRefused, LoginUnavailable and
@@ -183,7 +184,7 @@ class SignInFlow:
         session = mint.random()
         await self._store.people.add_session(mint.digest(session), person.id, SESSION_SECONDS)
         if request is None:
-            return Step(account_url, session)
+            return BrowserRedirect(account_url, session)
         if content["person"] not in (None, person.id):
             raise FlowEnded("You have signed in with another account than the page has shown, so nothing was allowed.")
         return replace(await self._issue_code(request, person), session=session)
@@ -196,7 +197,7 @@ class SignInFlow:
         return await self._store.people.in_session(mint.digest(browser.session))
 
     def label(self, person: Person) -> str:
-        """Return the account's name for the person, such as an email address; the subject if it cannot be unsealed."""
+        """Return the person's account name, such as an email address; the subject if no name can be unsealed."""
         secrets = self._vault.open(person)
         return secrets.label if secrets is not None else person.subject
 
@@ -216,7 +217,7 @@ class SignInFlow:
             await self._store.people.end_session(mint.digest(browser.session))
 
     def _unseal_consent(self, sealed: str, browser: Browser) -> tuple[AuthorizationRequest, str | None]:
-        """Return the request of a consent page, and the id of the person whose account it showed, or None.
+        """Return the request of a consent page, and the id of the person whose account the page showed, or None.
 
         Raises FlowEnded for the page of another browser, and for one that was open for too long.
         """
@@ -227,22 +228,22 @@ class SignInFlow:
             raise FlowEnded("This page was open for too long.")
         return request_of(content["request"]), content["person"]
 
-    def _after_denied_login(self, request: AuthorizationRequest | None, account_url: str) -> Step:
+    def _after_denied_login(self, request: AuthorizationRequest | None, account_url: str) -> BrowserRedirect:
         if request is None:
-            return Step(account_url)
+            return BrowserRedirect(account_url)
         error = OAuthError("access_denied", "The person has not signed in.")
-        return Step(self._requests.error_url(request.redirect_uri, request.state, error))
+        return BrowserRedirect(self._requests.error_url(request.redirect_uri, request.state, error))
 
-    async def _issue_code(self, request: AuthorizationRequest, person: Person) -> Step:
+    async def _issue_code(self, request: AuthorizationRequest, person: Person) -> BrowserRedirect:
         mint = await self._mint.load()
         code = mint.code()
         record = AuthorizationCode(
             mint.digest(code), request.client_id, request.redirect_uri, request.challenge, request.scopes, person.id
         )
         await self._store.steps.add_code(record, CODE_SECONDS)
-        return Step(self._requests.code_url(request, code))
+        return BrowserRedirect(self._requests.code_url(request, code))
 
-    async def _begin_login(self, content: dict[str, Any], browser: Browser) -> Step:
+    async def _begin_login(self, content: dict[str, Any], browser: Browser) -> BrowserRedirect:
         """Store a pending login with `content`, and return the redirect to the upstream."""
         mint = await self._mint.load()
         attempt = LoginAttempt(mint.state(browser.secret), mint.random(), mint.random())
@@ -250,4 +251,4 @@ class SignInFlow:
         digests = mint.digest(attempt.state), mint.digest(browser.secret)
         sealed = self._sealer.seal(_PENDING, content | {"verifier": attempt.verifier, "nonce": attempt.nonce}, *digests)
         await self._store.steps.add_pending(PendingLogin(*digests, sealed), CONSENT_SECONDS)
-        return Step(url)
+        return BrowserRedirect(url)

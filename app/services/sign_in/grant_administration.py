@@ -1,4 +1,4 @@
-"""Operators list the apps that people have connected, and end them."""
+"""Lists and revokes grants, the apps that people have connected, for operators."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ PAGE_SIZE = 500
 
 @dataclass(frozen=True, slots=True)
 class ListedGrant:
-    """A grant. `label` is the name of its person's account; None if it was sealed under another secret key."""
+    """A grant. `label` is the name of its person's account; None if the name was sealed under another secret key."""
 
     grant: Grant
     label: str | None
@@ -29,7 +29,7 @@ class GrantAdministration:
         self._vault = vault
 
     async def active(self, person: str | None) -> list[ListedGrant]:
-        """Return the grants that have not ended, newest first: all, or those of a person, by id or by name."""
+        """Return the grants that have not ended, newest first. `person` is an id or a label; None for all people."""
         listed_grants = [
             listed async for listed in self._each() if person in (None, listed.grant.person_id, listed.label)
         ]

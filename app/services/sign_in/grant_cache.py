@@ -17,13 +17,13 @@ from app.ports.sign_in_store import AccessHolder, Grants
 from app.services.version_follower import CacheClocks, FollowedCache, follow_version
 
 MAX_TOKENS = 10_000
-"""Sizes of the caches of known tokens, about 2 KB an entry, and of digests of unknown tokens."""
+"""Size of each of two caches: of known tokens, about 2 KB an entry, and of digests of unknown tokens."""
 
 UNKNOWN_SECONDS = 10.0
 """Time for which a digest is cached as unknown. It is short, because an expired token may be renewed."""
 
 MAX_LOOKUPS = 2
-"""Maximum number of concurrent look-ups in the database, whose four connections purchases need too."""
+"""Maximum number of concurrent look-ups in the database. Purchases need its four connections too."""
 
 MAX_WAITING = 200
 """Limit of look-ups in progress or waiting."""
@@ -103,7 +103,7 @@ class GrantCache:
         self._telemetry = telemetry
         self._version: int | None = None
         self._confirmed_at = clocks.monotonic()
-        self._generation = 0
+        self._clear_count = 0
         """Number of times that the cached tokens were dropped."""
         self._tokens: LRUCache[str, KnownToken] = LRUCache(MAX_TOKENS)
         self._unknown: TTLCache[str, None] = TTLCache(MAX_TOKENS, UNKNOWN_SECONDS, clocks.monotonic)
@@ -133,7 +133,9 @@ class GrantCache:
         return known
 
     async def token(self, digest: str) -> KnownToken | None:
-        """Return the token with this digest, from the cache or the database; None if there is none.
+        """Return the token with this digest, from the cache or the database.
+
+        Return None if the token is unknown, or if its person has to sign in again.
 
         The first use of a token confirms its grant, which ends the grace period of the previous refresh token.
         Raises AccessRefused and AuthenticationUnavailable.
@@ -161,10 +163,10 @@ class GrantCache:
     async def _look_up(self, digest: str) -> KnownToken | None:
         if (known := self.known(digest)) is not None:  # another call has looked it up meanwhile
             return known
-        generation = self._generation
+        clear_count = self._clear_count
         holder = await self._grants.access(digest)
         known = await self._token_of(holder) if holder is not None else None
-        if generation == self._generation:  # a grant may have ended after the read
+        if clear_count == self._clear_count:  # a grant may have ended after the read
             if known is None:
                 self._unknown[digest] = None
             else:
@@ -187,7 +189,7 @@ class GrantCache:
         version = await self._grants.version()
         self._confirmed_at = read_began_at
         if version != self._version:
-            self._generation += 1
+            self._clear_count += 1
             self._tokens.clear()
             self._unknown.clear()
             for reason in await self._grants.take_uncounted():

@@ -8,7 +8,7 @@ from app.ports.admission import JoinRefused
 from app.ports.people import Invitations
 from app.ports.sign_in import ContentSealer
 from app.services.limits.database_turns import BROWSERS, DatabaseTurns
-from app.services.sign_in.flow import CONSENT_SECONDS, MAX_SEALED_LENGTH, Browser, SignInFlow, Step
+from app.services.sign_in.flow import CONSENT_SECONDS, MAX_SEALED_LENGTH, Browser, BrowserRedirect, SignInFlow
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.teams.admission import ENDED
 
@@ -39,7 +39,7 @@ class Joining:
         self._sealer = sealer
         self._wall_clock = wall_clock
 
-    async def shown(self, code: str, browser: Browser) -> tuple[Invitation, str]:
+    async def page_content(self, code: str, browser: Browser) -> tuple[Invitation, str]:
         """Return the invitation with a code, and the sealed text for the form on its page. Raises JoinRefused."""
         if not INVITATION.is_well_formed(code):
             raise JoinRefused(ENDED)
@@ -49,7 +49,7 @@ class Joining:
         content = {"invitation": digest, "until": self._wall_clock() + CONSENT_SECONDS}
         return invitation, self._sealer.seal(_JOIN, content, browser.secret)
 
-    async def agreed(self, sealed: str, browser: Browser) -> Step:
+    async def begin_login(self, sealed: str, browser: Browser) -> BrowserRedirect:
         """Return the redirect to the login after the person has agreed. Raises JoinRefused and LoginUnavailable."""
         content = self._sealer.unseal(_JOIN, sealed, browser.secret) if len(sealed) <= MAX_SEALED_LENGTH else None
         if content is None or content["until"] <= self._wall_clock():

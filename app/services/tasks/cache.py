@@ -18,11 +18,11 @@ from app.services.tasks.sealed_values import SealedValues
 from app.services.tasks.stored_format import CLOCKS_DIFFER_SECONDS, Malformed, pack_task, unpack_task
 
 TASK_KIND = "task:5"
-"""Part of every key. Raise the number when the stored format changes, so that two releases can share a store."""
+"""Part of every key. Raise its number when the stored format changes, so that two releases can share a store."""
 
 
 MAX_WAIT_SECONDS = 2.0
-"""Default of the longest wait for a read of the store. The tasks then count as absent, and the backend is asked."""
+"""Default of the longest wait for a turn to read the store. After that, tasks count as absent: the backend is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class TaskCache:
 
     @property
     def local_bytes(self) -> int:
-        """Upper bound of the memory used by tasks in this process."""
+        """Memory that tasks use in this process now, in bytes: an upper bound."""
         return self._copies.weight
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> CacheHits:
@@ -114,9 +114,9 @@ class TaskCache:
         return CacheHits(in_order, len(local), len(shared))
 
     async def _wait_for_turn(self, tenant: str) -> bool | None:
-        """Wait for a turn to read the store. Return the argument `accepted` for `give_back`; None if it took too long.
+        """Wait for a turn to read the store. Return `accepted` for `give_back`; None on timeout.
 
-        The wait is counted as a failure of the store, which the caller of a read takes for a miss.
+        A timeout is counted as a failure of the store, and the tasks count as absent.
         """
         try:
             async with asyncio.timeout(self._longest_wait_seconds):
@@ -156,7 +156,7 @@ class TaskCache:
     def _unpacked(
         self, keys: Sequence[str], task_ids: Sequence[str], values: Sequence[bytes | None]
     ) -> dict[str, RenderedTask]:
-        """Return the tasks of all valid and fresh values, by id. Count invalid values."""
+        """Return the tasks of all valid and fresh values, by id. Count invalid values, and cache some final tasks."""
         oldest = self._wall_clock() - CLOCKS_DIFFER_SECONDS
         fresh: dict[str, RenderedTask] = {}
         final: dict[str, RenderedTask] = {}

@@ -39,8 +39,9 @@ log = logging.getLogger(__name__)
 class FailOpenStore:
     """A store whose reads return nothing, and whose writes are dropped, while the store behind it fails.
 
-    After a time-out, all operations pause for a cooldown. After a refusal, only that kind of operation pauses: a full
-    store and a replica still serve reads. The log has one line for each failing kind, and one for the recovery.
+    While the store does not answer, all operations pause for a cooldown. After a refusal, only that kind of operation
+    pauses: a full store and a read-only one still serve reads. The log has one line for each failing kind, and one for
+    the recovery.
     """
 
     def __init__(self, store: Store, telemetry: Telemetry, clock: Callable[[], float]) -> None:
@@ -130,9 +131,9 @@ class _OutageLog:
         """Causes whose last operation failed."""
         self._logged: set[str] = set()
         """Causes that were logged in this outage."""
-        self._began: deque[float] = deque(maxlen=FREQUENT_OUTAGES)
+        self._start_times: deque[float] = deque(maxlen=FREQUENT_OUTAGES)
         self._is_frequent = False
-        self._failed_at = 0.0
+        self._last_failed_at = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -142,9 +143,11 @@ class _OutageLog:
     def failed(self, cause: str, exc: StoreUnavailable, now: float) -> None:
         """Record a failure. `cause` is UNREACHABLE if the store does not answer, else the refused operation."""
         if not self.is_open:
-            self._began.append(now)
-            self._is_frequent = len(self._began) == FREQUENT_OUTAGES and now - self._began[0] < FREQUENT_WITHIN_SECONDS
-        self._failed_at = now
+            self._start_times.append(now)
+            self._is_frequent = (
+                len(self._start_times) == FREQUENT_OUTAGES and now - self._start_times[0] < FREQUENT_WITHIN_SECONDS
+            )
+        self._last_failed_at = now
         if cause != UNREACHABLE:
             self._failing.discard(UNREACHABLE)
         if cause == "remove" and "put" in self._failing:  # one cause: the store accepts no writes
@@ -159,7 +162,7 @@ class _OutageLog:
     def worked(self, operation: str, now: float) -> None:
         """Record a success during an outage. Log the end of the outage if nothing fails any more."""
         self._failing -= {UNREACHABLE, operation}
-        if self._failing or (self._is_frequent and now - self._failed_at < CALM_SECONDS):
+        if self._failing or (self._is_frequent and now - self._last_failed_at < CALM_SECONDS):
             return
         self._logged.clear()
         log.warning("Redis answers again")

@@ -19,7 +19,7 @@ from app.services.tasks.sealed_values import SealedValues
 from app.services.tasks.stored_format import Malformed, pack_snapshot, unpack_snapshot
 
 SNAPSHOT_KIND = "record:5"
-"""Part of every key. Raise the number when the stored format changes, so that two releases can share a store."""
+"""Part of every key. Raise its number when the stored format changes, so that two releases can share a store."""
 
 MAX_NEW = 10_000
 """Size of the cache of new tasks, about 1 KB an entry: a new task has no link and no prompt yet."""

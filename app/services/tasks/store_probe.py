@@ -57,8 +57,8 @@ async def probe(
 
     Raises StoreUnavailable for the first operation that fails: ChannelSilent if the event does not arrive in time.
     """
-    name = secrets.token_hex(8)
-    value, lease = keys.key(TENANT, "value", name), keys.key(TENANT, "held", name)
+    probe_id = secrets.token_hex(8)
+    value, lease = keys.key(TENANT, "value", probe_id), keys.key(TENANT, "held", probe_id)
     await store.put_many({value: b"1"}, {value: KEPT_SECONDS})
     if await store.get_many([value]) != [b"1"]:
         raise StoreUnavailable("a value that was just written is missing or wrong")
@@ -67,7 +67,7 @@ async def probe(
     if not await coordination.replace(lease, b"1", b"2", KEPT_SECONDS):
         raise StoreUnavailable("a lease that was just written is missing or wrong")
     await coordination.remove(lease, b"2")
-    await _probe_channel(coordination, name.encode(), received_within_seconds)
+    await _probe_channel(coordination, probe_id.encode(), received_within_seconds)
 
 
 class SharedProbe:
@@ -102,7 +102,7 @@ class SharedProbe:
 
 async def _probe_channel(events: EventBus, message: bytes, within_seconds: float) -> None:
     received = asyncio.Event()
-    unsubscribe = events.subscribe(EventKind.PROBE, lambda other: received.set() if other == message else None)
+    unsubscribe = events.subscribe(EventKind.PROBE, lambda arrived: received.set() if arrived == message else None)
     try:
         async with asyncio.timeout(within_seconds):
             while not received.is_set():  # the subscription may not be active yet

@@ -15,9 +15,12 @@ VERSION = 1
 """First byte of a value. Raise it when the format changes; values with another version are misses."""
 
 _STATES = tuple(TaskState)
-_NUMBERS = {state: number for number, state in enumerate(_STATES)}
+_STATE_NUMBERS = {state: number for number, state in enumerate(_STATES)}
 _TASK = struct.Struct(">BBdddHHH")
-"""Version, state, `fresh_until`, `created_at`, `finished_at` (NaN: unknown), and the lengths of head, line and rest."""
+"""Version, state, `fresh_until`, `created_at`, `finished_at` (NaN: unknown), and the lengths of the bytes that follow.
+
+Those are `head`, `line` and `rest` of RenderedTask.
+"""
 
 _TASK_BYTES = _TASK.size
 
@@ -25,7 +28,7 @@ _SNAPSHOT = struct.Struct(">B?dddd")
 """Version, `expects_callback`, expiry, `submitted_at`, `read_at` and `changed_at` (NaN: never). The task follows."""
 
 MAX_PART_LENGTH = 65_535
-"""Length limit in bytes of head, line and rest: their lengths are stored in 16 bits."""
+"""Length limit in bytes of `head`, `line` and `rest`: their lengths are stored in 16 bits."""
 
 CLOCKS_DIFFER_SECONDS = 5.0
 """Time for which a value stays valid after its expiry: the assumed limit of the difference between replicas' clocks."""
@@ -36,12 +39,12 @@ class Malformed(Exception):
 
 
 def pack_task(task: RenderedTask) -> bytes | None:
-    """Return `task` in the stored format; None if a part is too long."""
+    """Return `task` in the stored format; None if `head`, `line` or `rest` is too long."""
     head, line, rest = task.head, task.line, task.rest
     if max(len(head), len(line), len(rest)) > MAX_PART_LENGTH:
         return None
-    times = (task.fresh_until, _number(task.created_at), _number(task.finished_at))
-    header = _TASK.pack(VERSION, _NUMBERS[task.state], *times, len(head), len(line), len(rest))
+    times = (task.fresh_until, _time_or_nan(task.created_at), _time_or_nan(task.finished_at))
+    header = _TASK.pack(VERSION, _STATE_NUMBERS[task.state], *times, len(head), len(line), len(rest))
     return b"".join((header, head, line, rest))
 
 
@@ -70,7 +73,7 @@ def unpack_task(task_id: str, packed: bytes) -> RenderedTask | None:
 
 def pack_snapshot(snapshot: TaskSnapshot, until: float) -> bytes | None:
     """Return `snapshot` in the stored format, valid until `until` (unix seconds); None if the task is too long."""
-    times = map(_number, (snapshot.submitted_at, snapshot.read_at, snapshot.changed_at))
+    times = map(_time_or_nan, (snapshot.submitted_at, snapshot.read_at, snapshot.changed_at))
     task = pack_task(snapshot.task)
     return _SNAPSHOT.pack(VERSION, snapshot.expects_callback, until, *times) + task if task is not None else None
 
@@ -85,16 +88,16 @@ def unpack_snapshot(task_id: str, packed: bytes, now: float) -> TaskSnapshot | N
     if until + CLOCKS_DIFFER_SECONDS < now:
         return None
     task = unpack_task(task_id, packed[_SNAPSHOT.size :])
-    submitted_at, read_at, changed_at = map(_time, times)
+    submitted_at, read_at, changed_at = map(_time_or_none, times)
     return TaskSnapshot(task, submitted_at, read_at, changed_at, expects_callback) if task is not None else None
 
 
 _VERSION_BYTE = bytes([VERSION])
 
 
-def _number(moment: float | None) -> float:
+def _time_or_nan(moment: float | None) -> float:
     return nan if moment is None else moment
 
 
-def _time(number: float) -> float | None:
-    return None if isnan(number) else number
+def _time_or_none(stored: float) -> float | None:
+    return None if isnan(stored) else stored

@@ -1,7 +1,8 @@
 """Administration of a team with one of its own keys that has the scope `admin`.
 
 A key administers only its own team, and cannot create a key that may do more than itself. Every method raises
-AdministrationRefused and DatabaseUnavailable; those that create or seal a secret raise OtherSecretKey too.
+AdministrationRefused and DatabaseUnavailable. `remove_member`, and methods that create or seal a secret, raise
+OtherSecretKey too.
 """
 
 from collections.abc import Collection
@@ -28,7 +29,7 @@ class NoAdministrator(NotPermitted):
 
 
 class KeyEnded(AdministrationRefused):
-    """The caller's key was revoked, blocked or has expired."""
+    """The caller's key is unknown, revoked, blocked or expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +163,13 @@ class TeamAdministration:
         return (await self._departures.remove(admin.team.name, member.name, admin.actor)).member
 
     async def keys(self, admin: TeamAdmin, limit: int, after: str | None) -> list[KeyHolder]:
-        """Return at most `limit` keys, oldest first, that are younger than the key with the id `after`."""
+        """Return at most `limit` keys, oldest first: those younger than the key with the id `after`; None for all."""
         return await self._directory.keys.of_team(admin.team.name, limit=limit, after=after)
 
     async def create_key(
         self, admin: TeamAdmin, member: str, scopes: frozenset[Scope], expires_seconds: int | None, note: str
     ) -> tuple[str, KeyHolder]:
-        """Create a key for a member. Return the secret key, which is shown only once, and its record."""
+        """Create a key for a member. Return the key itself, which is shown only once, and its record."""
         admin.require_spending()
         admin.require_scopes(scopes)
         key, new = await self._secrets.new_key()
@@ -226,7 +227,7 @@ class TeamAdministration:
     async def audit(self, admin: TeamAdmin, limit: int, since: float | None, after: int) -> list[AuditEntry]:
         """Return at most `limit` entries of the audit log about the team, with ids above `after`.
 
-        `since` is the earliest time, in unix seconds.
+        `since` is the earliest time, in unix seconds; None for no limit.
         """
         return await self._directory.audit.entries(limit, team_id=admin.team.id, since=since, after=after)
 

@@ -25,7 +25,7 @@ NAMED = (
 
 
 class TeamAdmission:
-    """The Admission to teams."""
+    """Implements the port Admission: admits people as members of teams."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class TeamAdmission:
         self._on_full = on_full
 
     async def admit(self, signed_in: SignedIn, invitation: str | None) -> None:
-        """Return if the person acts for a team. `invitation` is the digest of an invitation's code.
+        """Find, join or make a person's team. `invitation` is the digest of an invitation's code; None without one.
 
         Raises LoginRefused, LoginUnavailable, JoinRefused and DatabaseUnavailable.
         """

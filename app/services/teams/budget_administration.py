@@ -51,7 +51,7 @@ class BudgetAdministration:
         if self._price is None:
             raise NotAllowed(NO_PRICE)
         existing = await self.budgets(admin)
-        is_new = not any(one.owner == owner and one.use.budget.window is window for one in existing)
+        is_new = not any(owned.owner == owner and owned.use.budget.window is window for owned in existing)
         if is_new and len(existing) >= MAX_BUDGETS:
             raise NotAllowed(f"A team has at most {MAX_BUDGETS} budgets. Remove one that is not used any more.")
         alert = secret = None
@@ -73,5 +73,8 @@ class BudgetAdministration:
         return await self._budgets.remove(owner, window, admin.actor)
 
     async def usage(self, admin: TeamAdmin, since: date | None, by: SpendingGroup | None) -> Usage:
-        """Return the team's usage since the start of the day `since`, by default the first of this month."""
+        """Return the team's usage since the start of the day `since`, by default the first of this month.
+
+        `by` groups the sums; None for one sum.
+        """
         return await self._budgets.usage(admin.team.name, since, by)

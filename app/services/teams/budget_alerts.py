@@ -16,9 +16,11 @@ PER_TEAM = 2
 """Number of alerts of one team that a process sends concurrently: its slow receivers must not delay other teams."""
 
 LEASE_SECONDS = 60.0
-"""Lease of an alert. If its process dies meanwhile, another process sends it after the lease.
+"""Duration of the lease of an alert. If its holder dies meanwhile, another process sends the alert after the lease.
 
-The lease is longer than an attempt. If marking an alert as done fails, it is sent again: receivers may get it twice."""
+The lease is longer than an attempt. If an alert cannot be marked as done, it is sent again, so a receiver may get it
+twice.
+"""
 
 FIRST_PAUSE_SECONDS = 30.0
 MAX_PAUSE_SECONDS = 6 * 3600.0

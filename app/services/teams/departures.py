@@ -30,8 +30,8 @@ class TeamDepartures:
 
     async def remove(self, team: str, name: str, actor: Actor) -> Departed:
         """Remove the member with this name."""
-        owner, member = await self._directory.teams.team(team), await self._member(team, name)
-        departure = Departure(member.id, await self._person_behind(member, owner))
+        member_team, member = await self._directory.teams.team(team), await self._member(team, name)
+        departure = Departure(member.id, await self._person_behind(member, member_team))
         return await self._directory.departures.remove(team, departure, actor)
 
     async def leave(self, person: SignedInPerson, membership: Membership) -> Departed:
@@ -58,33 +58,33 @@ class TeamDepartures:
     async def _delete(self, teams: Sequence[Team], actor: Actor) -> list[Team]:
         """Delete personal teams, and return them."""
         departures = self._directory.departures
-        bound = {team.id: await departures.bound_people(team.id) for team in teams}
-        all_bound, hash_of = frozenset[str]().union(*bound.values()), await self._secrets.member_hash()
+        bound_ids = {team.id: await departures.bound_people(team.id) for team in teams}
+        all_bound_ids, hash_of = frozenset[str]().union(*bound_ids.values()), await self._secrets.member_hash()
         sign_in_ids: dict[str, str] = {}  # of the people who act for one of the teams, by their id in the directory
         async for person in self._everybody():
             person_id = newcomer_of(_person_for_ids(person), hash_of).person_id
-            if person_id in all_bound and await self._named_team(person) is None:
+            if person_id in all_bound_ids and await self._named_team(person) is None:
                 sign_in_ids[person_id] = person.id
         return [
             await departures.delete_personal(
-                team.name, [sign_in_ids[one] for one in bound[team.id] if one in sign_in_ids], actor
+                team.name, [sign_in_ids[bound_id] for bound_id in bound_ids[team.id] if bound_id in sign_in_ids], actor
             )
             for team in teams
         ]
 
     async def _person_behind(self, member: Member, team: Team) -> str | None:
-        """Return the id in sign-in of the person who is a member and acts for the team; None if there is none.
+        """Return the sign-in id of the person who is `member`; None if there is none or they act for another team.
 
-        The id of a membership is a keyed hash that leads to no person, so everybody who has signed in is looked at.
+        The id of a member is a keyed hash that leads to no person, so everybody who has signed in is looked at.
         """
         hash_of = await self._secrets.member_hash()
         async for person in self._everybody():
             newcomer = newcomer_of(_person_for_ids(person), hash_of)
             if newcomer.member_id(team.id) != member.id:
                 continue
-            named = await self._named_team(person)
-            bound = await self._directory.people.find(newcomer.person_id) if named is None else None
-            own_team = bound.team if bound is not None else named
+            named_team = await self._named_team(person)
+            bound = await self._directory.people.find(newcomer.person_id) if named_team is None else None
+            own_team = bound.team if bound is not None else named_team
             return person.id if own_team is not None and own_team.id == team.id else None
         return None
 
@@ -95,8 +95,8 @@ class TeamDepartures:
         """
         secrets = self._vault.open(person)
         names = secrets.teams if secrets is not None else None
-        named = await self._directory.teams.named(names) if names else []
-        return named[0] if len(named) == 1 else None
+        named_teams = await self._directory.teams.named(names) if names else []
+        return named_teams[0] if len(named_teams) == 1 else None
 
     async def _everybody(self) -> AsyncIterator[SignedInPerson]:
         after = ""

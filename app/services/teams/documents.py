@@ -168,7 +168,7 @@ def key_document(holder: KeyHolder) -> KeyDocument:
 
 
 def new_key_document(key: str, holder: KeyHolder) -> NewKeyDocument:
-    """Return the document of a new key; `key` is the secret key."""
+    """Return the document of a new key; `key` is the key itself, which is secret."""
     return {
         "id": holder.key.id,
         "key": key,
@@ -180,7 +180,7 @@ def new_key_document(key: str, holder: KeyHolder) -> NewKeyDocument:
 
 
 def invitation_document(invitation: Invitation) -> InvitationDocument:
-    """Return an open invitation for programs."""
+    """Return the document of an open invitation."""
     return {
         "id": invitation.id,
         "team": invitation.team.name,
@@ -191,7 +191,7 @@ def invitation_document(invitation: Invitation) -> InvitationDocument:
 
 
 def new_invitation_document(link: str, invitation: Invitation) -> NewInvitationDocument:
-    """Return an invitation that was made just now, with its link."""
+    """Return the document of a new invitation, with its link."""
     return {**invitation_document(invitation), "link": link}
 
 

@@ -49,8 +49,8 @@ class InvitationAdministration:
     async def invite(self, admin: TeamAdmin, expires_seconds: int, note: str) -> tuple[str, Invitation]:
         """Make an invitation. Return its link and the invitation.
 
-        A person who joins may read and generate. Raises NotPermitted if the caller's key lacks one of these scopes, and
-        NotAllowed if the team has too many members and open invitations.
+        A person who joins may read and generate. Raises NotPermitted if the caller is stopped or lacks one of these
+        scopes, and NotAllowed if the team has too many members and open invitations.
         """
         admin.require_spending()
         if missing := PASSTHROUGH_SCOPES - admin.holder.key.scopes:

@@ -41,15 +41,16 @@ class NoTeam(AccessRefused):
 
 @dataclass(frozen=True, slots=True)
 class _CachedMembership:
-    """The membership of a person, or the sentence that refuses the person.
+    """The result of a look-up of a person.
 
     Attributes:
-        generation: generation of the directory before the read. The entry is outdated if it has changed.
+        membership_or_refusal: the membership, or the sentence that refuses the person.
+        generation: generation of the directory before the read. The entry is outdated if the directory has a newer one.
 
     """
 
     generation: int
-    membership: Membership | str
+    membership_or_refusal: Membership | str
 
 
 class Memberships:
@@ -94,9 +95,9 @@ class Memberships:
         key = hashlib.sha256(repr(person).encode()).digest()  # shorter than a person with many teams
         if (cached := self._current(key)) is None:
             cached = await self._cache.run_lookup(lambda: self._look_up(key, person))
-        if isinstance(cached.membership, str):
-            raise AccessRefused(cached.membership)
-        return cached.membership
+        if isinstance(cached.membership_or_refusal, str):
+            raise AccessRefused(cached.membership_or_refusal)
+        return cached.membership_or_refusal
 
     async def read(self, person: Person) -> Membership:
         """Return the membership of `person` as it is in the database now, without the cache.
@@ -143,18 +144,18 @@ class Memberships:
     async def _read(self, person: Person) -> Membership | str:
         """Read the membership: in the team that a claim names, else in a joined team, else in a personal team.
 
-        Return the sentence that refuses the person if there is none.
+        If there is no membership, return the sentence that refuses the person.
         """
         newcomer = self.newcomer(person)
-        named = await self._find_named(person)
-        if len(named) == 1:
-            member = await self._find_or_join(named[0], newcomer, person)
+        named_teams = await self._find_named(person)
+        if len(named_teams) == 1:
+            member = await self._find_or_add_member(named_teams[0], newcomer, person)
             if member.removed_at is not None:
-                return REMOVED.format(team=named[0].name)
-            return await self._with_limits(member, named[0])
+                return REMOVED.format(team=named_teams[0].name)
+            return await self._with_limits(member, named_teams[0])
         bound = await self._people.find(newcomer.person_id)
-        if bound is None or (named and bound.is_personal):
-            return SEVERAL_TEAMS if named else self._no_team
+        if bound is None or (named_teams and bound.is_personal):
+            return SEVERAL_TEAMS if named_teams else self._no_team
         return await self._with_limits(
             bound.member, bound.team, is_personal=bound.is_personal, is_joined=not bound.is_personal
         )
@@ -162,7 +163,7 @@ class Memberships:
     async def _find_named(self, person: Person) -> list[Team]:
         return await self._teams.named(person.teams) if person.teams else []
 
-    async def _find_or_join(self, team: Team, newcomer: Newcomer, person: Person) -> Member:
+    async def _find_or_add_member(self, team: Team, newcomer: Newcomer, person: Person) -> Member:
         member_id = newcomer.member_id(team.id)
         if (member := await self._teams.member(team.id, member_id)) is not None:
             return member

@@ -34,11 +34,11 @@ class PersonTeamView:
     """The team that a person acts for, as the account page shows it.
 
     Attributes:
-        team: its name; None for a person without one.
+        team: the name of the team; None for a person without a team.
         problem: a sentence for a person without a team; None otherwise.
         is_personal: whether this is the person's own team, whose credential the person puts in.
         is_joined: whether the person has joined the team by an invitation, and so may leave it.
-        hints: the last characters of each credential in use; empty for a team that is not personal.
+        hints: the last characters of each credential in use at the backend; empty for a team that is not personal.
 
     """
 
@@ -80,7 +80,7 @@ class PersonAccount:
         if not membership.is_personal:
             return PersonTeamView(membership.team.name, is_joined=membership.is_joined)
         in_use = await self._credentials.of_team(membership.team.id)
-        hints = tuple(one.hint for one in in_use if one.backend == self._backend)
+        hints = tuple(credential.hint for credential in in_use if credential.backend == self._backend)
         return PersonTeamView(membership.team.name, is_personal=True, hints=hints)
 
     async def replace_credential(self, person: Person, secret: str) -> None:
@@ -90,7 +90,7 @@ class PersonAccount:
         """
         if not is_credential(secret):
             raise NotAllowed(NO_CREDENTIAL)
-        membership = await self._allowed_membership(person)
+        membership = await self._required_membership(person)
         if not membership.is_personal:
             raise NotAllowed(NOT_PERSONAL)
         sealed = await self._secrets.sealed(membership.team, self._backend, secret)
@@ -102,15 +102,15 @@ class PersonAccount:
         Raises AdministrationRefused with a sentence for the person, such as for a personal team and for a team that a
         claim names, and OtherSecretKey.
         """
-        membership = await self._allowed_membership(person)
+        membership = await self._required_membership(person)
         if membership.is_personal:
             raise NotAllowed(OWN_TEAM)
         if not membership.is_joined:
             raise NotAllowed(NAMED_TEAM)
         await self._departures.leave(person, membership)
 
-    async def _allowed_membership(self, person: Person) -> Membership:
-        """Return the membership of a person. Raises NotAllowed with a sentence if there is none."""
+    async def _required_membership(self, person: Person) -> Membership:
+        """Return the membership of a person. Raises NotAllowed if there is none or it cannot be read now."""
         try:
             return await self._membership(person)
         except (AccessRefused, AuthenticationUnavailable) as exc:

@@ -68,14 +68,14 @@ class AdminEndpoint:
         `on_answer` receives the name and the status of each operation.
         """
         self._teams = teams
-        handlers = (
+        all_handlers = (
             TeamHandlers(teams),
             InvitationHandlers(invitations),
             KeyHandlers(teams),
             BudgetHandlers(budgets, teams),
             LimitHandlers(rate_limits, teams),
         )
-        self._handlers: dict[str, Any] = {type(handler).__name__: handler for handler in handlers}
+        self._handlers_by_class: dict[str, Any] = {type(handlers).__name__: handlers for handlers in all_handlers}
         self._limits = limits
         self._on_answer = on_answer
         self._faults = ThrottledExceptionLog(
@@ -126,18 +126,19 @@ class AdminEndpoint:
         operation_input = await read_input(request, operation)
         async with self._limits.places.place(team_id):
             admin = await self._teams.admin(principal, request.scope[REQUEST_ID])
-            handlers = self._handlers[operation.handler.__qualname__.partition(".")[0]]
+            class_name, _, _ = operation.handler.__qualname__.partition(".")
+            handlers = self._handlers_by_class[class_name]
             document = await operation.handler(handlers, admin, operation_input)
         body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
         return Response(
-            body, operation.status, _next_page(request, operation_input.query, document), "application/json"
+            body, operation.status, _next_page_header(request, operation_input.query, document), "application/json"
         )
 
     def _check_rate(self, operation: Operation, team_id: str) -> None:
         """Count a request of the team. Raises RequestRefused, with 429, if the team is over its rate."""
         rate = self._limits.changes if operation.is_change else self._limits.reads
-        if pause := rate.take(team_id):
-            seconds = math.ceil(pause)
+        if wait_seconds := rate.take(team_id):
+            seconds = math.ceil(wait_seconds)
             detail = f"Your team sends too many administrative requests. Try again in {seconds} s."
             raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, detail, {"retry-after": str(seconds)})
 
@@ -173,7 +174,7 @@ def refusal(error: AdministrationRefused) -> RequestRefused:
     return RequestRefused(HTTPStatus.CONFLICT, str(error))
 
 
-def _next_page(request: Request, query: Any, document: Any) -> dict[str, str]:
+def _next_page_header(request: Request, query: Any, document: Any) -> dict[str, str]:
     """Return a Link header to the next page if `document` is a full page, else no header."""
     if not isinstance(document, list) or len(document) < getattr(query, "limit", math.inf):
         return {}

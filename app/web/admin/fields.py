@@ -62,7 +62,7 @@ def _above_zero(amount: int) -> int:
     return amount
 
 
-def _parsed(parse: Callable[[str], Any], pattern: str, example: str) -> tuple[Any, ...]:
+def _parsed_by(parse: Callable[[str], Any], pattern: str, example: str) -> tuple[Any, ...]:
     """Return the pydantic metadata of a string that matches `pattern` and is converted by `parse`.
 
     `parse` raises ValueError for an invalid string.
@@ -79,7 +79,7 @@ def _parsed(parse: Callable[[str], Any], pattern: str, example: str) -> tuple[An
 
 
 _DURATION_PATTERN = r"^(0|[0-9]{1,9}[mhd])$"
-_AMOUNT = _parsed(parse_amount, r"^[0-9]{1,10}(\.[0-9]{1,6})?$", "25")
+_AMOUNT_METADATA = _parsed_by(parse_amount, r"^[0-9]{1,10}(\.[0-9]{1,6})?$", "25")
 
 
 def _whole_number(value: Any) -> int:
@@ -93,14 +93,16 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterVali
 Timezone = Annotated[str, Field(max_length=64, examples=["Europe/Berlin"]), AfterValidator(valid_timezone)]
 Note = Annotated[str, Field(max_length=MAX_NOTE_LENGTH), AfterValidator(valid_note)]
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
-Duration = Annotated[int, *_parsed(parsed_duration, _DURATION_PATTERN, "30d")]
-Lifetime = Annotated[int, *_parsed(parsed_lifetime, _DURATION_PATTERN, "30d")]
-Amount = Annotated[int, *_AMOUNT]
-Raise = Annotated[int, AfterValidator(_above_zero), *_AMOUNT]
-Threshold = Annotated[int | Literal["never"], *_parsed(parsed_threshold, r"^(never|[0-9]{1,10}(\.[0-9]{1,6})?)$", "5")]
+Duration = Annotated[int, *_parsed_by(parsed_duration, _DURATION_PATTERN, "30d")]
+Lifetime = Annotated[int, *_parsed_by(parsed_lifetime, _DURATION_PATTERN, "30d")]
+Amount = Annotated[int, *_AMOUNT_METADATA]
+Raise = Annotated[int, AfterValidator(_above_zero), *_AMOUNT_METADATA]
+Threshold = Annotated[
+    int | Literal["never"], *_parsed_by(parsed_threshold, r"^(never|[0-9]{1,10}(\.[0-9]{1,6})?)$", "5")
+]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
-Day = Annotated[date, *_parsed(parse_day, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "2026-12-31")]
-Time = Annotated[float, *_parsed(parsed_time, r"^[0-9A-Za-z:.+-]{1,40}$", "2026-11-01T09:00:00Z")]
+Day = Annotated[date, *_parsed_by(parse_day, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "2026-12-31")]
+Time = Annotated[float, *_parsed_by(parsed_time, r"^[0-9A-Za-z:.+-]{1,40}$", "2026-11-01T09:00:00Z")]
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 AlertUrl = Annotated[str, Field(max_length=MAX_URL_LENGTH), AfterValidator(_alert_url)]
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=MAX_SECRET_LENGTH), AfterValidator(_secret)]

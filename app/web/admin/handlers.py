@@ -257,5 +257,6 @@ class LimitHandlers:
 
 
 async def _owner(teams: TeamAdministration, admin: TeamAdmin, query: OwnerQuery) -> BudgetOwner:
+    """Return the owner of budgets or limits that a query names. Raises NotThere for an unknown member."""
     member = None if query.member is None else (await teams.member(admin, query.member)).name
     return BudgetOwner(admin.team.name, member, query.key)

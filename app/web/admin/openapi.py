@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from app.web.admin.operations import TARGETS, Operation
+from app.web.admin.operations import TARGET_PATTERNS, Operation
 from app.web.admin.problems import PROBLEM_JSON, Problem
 
 REFERENCE_TEMPLATE = "#/components/schemas/{model}"
-ALL_STATUSES = (401, 403, 404, 422, 429, 500, 503)
+COMMON_STATUSES = (401, 403, 404, 422, 429, 500, 503)
 """Statuses of the problems that any operation may return."""
 
 CHANGE_STATUSES = (400, 409, 413, 415)
@@ -36,7 +36,7 @@ def openapi_document(operations: Sequence[Operation], base_path: str, version: s
         "paths": paths,
         "components": {
             "schemas": schemas.components,
-            "responses": {str(status): _problem(status) for status in (*ALL_STATUSES, *CHANGE_STATUSES)},
+            "responses": {str(status): _problem_response(status) for status in (*COMMON_STATUSES, *CHANGE_STATUSES)},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "a team key with `admin`"}},
         },
     }
@@ -48,9 +48,11 @@ class _Schemas:
     def __init__(self, operations: Sequence[Operation]) -> None:
         queries = {operation.query for operation in operations}
         models = {operation.body for operation in operations} | queries
-        answers = [(operation.name, "serialization", TypeAdapter(operation.answer)) for operation in operations]
+        response_types = [
+            (operation.name, "serialization", TypeAdapter(operation.response_type)) for operation in operations
+        ]
         inputs = [(model.__name__, "validation", TypeAdapter(model)) for model in models]
-        named_types: Any = [*answers, *inputs, ("problem", "serialization", TypeAdapter(Problem))]
+        named_types: Any = [*response_types, *inputs, ("problem", "serialization", TypeAdapter(Problem))]
         schemas, definitions = TypeAdapter.json_schemas(named_types, ref_template=REFERENCE_TEMPLATE)
         self._by_name = {name: schema for (name, _), schema in schemas.items()}
         # Queries are published as parameters; only the schemas that the parameters refer to are components.
@@ -69,7 +71,7 @@ class _Schemas:
 
 
 def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
-    statuses = (*ALL_STATUSES, *(CHANGE_STATUSES if operation.is_change else ()))
+    statuses = (*COMMON_STATUSES, *(CHANGE_STATUSES if operation.is_change else ()))
     problems = {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
     response = {
         "description": HTTPStatus(operation.status).phrase,
@@ -91,7 +93,7 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": TARGETS[name]}}
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": TARGET_PATTERNS[name]}}
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
 
@@ -109,6 +111,6 @@ def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "query", "description": schema.pop("description"), "schema": schema}
 
 
-def _problem(status: int) -> dict[str, Any]:
+def _problem_response(status: int) -> dict[str, Any]:
     schema = {"$ref": REFERENCE_TEMPLATE.format(model=Problem.__name__)}
     return {"description": HTTPStatus(status).phrase, "content": {PROBLEM_JSON: {"schema": schema}}}

@@ -29,7 +29,7 @@ from app.web.admin.invitation_handlers import InvitationHandlers
 ADMIN_PATH = "/admin/v1"
 WINDOW_PATTERN = f"^({'|'.join(Window)})$"
 
-TARGETS = {"id": ID_PATTERN, "window": WINDOW_PATTERN}
+TARGET_PATTERNS = {"id": ID_PATTERN, "window": WINDOW_PATTERN}
 """The variable parts of paths, each with the pattern of its values."""
 
 
@@ -41,7 +41,7 @@ class Operation:
         path: below ADMIN_PATH, with at most one variable part.
         command: the `luma-mcp` command that does the same.
         handler: an unbound method of one of the handler classes. Its docstring is the summary.
-        answer: the type of the response document, for the OpenAPI document.
+        response_type: the type of the response document, for the OpenAPI document.
         status: the status of a successful response.
 
     """
@@ -50,7 +50,7 @@ class Operation:
     path: str
     command: str
     handler: Callable[[Any, TeamAdmin, Any], Awaitable[Any]]
-    answer: Any
+    response_type: Any
     body: type[bodies.Body] = EmptyBody
     query: type[bodies.Query] = EmptyQuery
     status: int = 200

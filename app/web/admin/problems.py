@@ -76,7 +76,7 @@ def _known(allowed: list[str]) -> str:
 
 
 class ProblemDetailsMiddleware:
-    """Turns the JSON-RPC errors of shared middleware into problems, and forbids caches to store administration."""
+    """Turns JSON-RPC errors of shared middleware into problems, and keeps administrative responses out of caches."""
 
     def __init__(self, app: ASGIApp, is_admin_request: Callable[[Scope], bool]) -> None:
         """Wrap `app`. Responses to requests for which `is_admin_request` is true are rewritten."""

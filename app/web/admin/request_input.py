@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from app.web.admin.bodies import Body, Query
 from app.web.admin.handlers import OperationInput
-from app.web.admin.operations import TARGETS, Operation
+from app.web.admin.operations import TARGET_PATTERNS, Operation
 from app.web.admin.problems import RequestRefused, first_error_sentence
 
 MAX_BODY_BYTES = 16 * 1024
@@ -26,7 +26,7 @@ async def read_input(request: Request, operation: Operation) -> OperationInput[B
 
 
 def _checked_target(name: str, value: str) -> str:
-    if re.fullmatch(TARGETS[name], value) is None:
+    if re.fullmatch(TARGET_PATTERNS[name], value) is None:
         raise RequestRefused(HTTPStatus.NOT_FOUND, "There is nothing under this path.")
     return value
 
@@ -65,8 +65,8 @@ async def _body_bytes(request: Request) -> bytes:
     """Return the whole body. Raises RequestRefused if it is too large, or if the client disconnects before its end."""
     content = bytearray()
     try:
-        async for part in request.stream():
-            content += part
+        async for chunk in request.stream():
+            content += chunk
             if len(content) > MAX_BODY_BYTES:
                 too_large = f"The body is larger than {MAX_BODY_BYTES} bytes."
                 raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)

@@ -89,7 +89,7 @@ class AccountEndpoint:
         return responses.redirect(self._url)
 
     async def _replace_credential(self, request: Request, team: TeamSection, person: Person, secret: str) -> Response:
-        """Replace the credential of a personal team. This also counts as a page view."""
+        """Replace the credential of a personal team. The request counts as a page view too."""
         count_request(self._limits.pages, address_of(request))
         if (refusal := await team.replace_credential(person, secret.strip())) is not None:
             return responses.message("The token was not saved", refusal)

@@ -13,7 +13,7 @@ from app.ports.repositories import DatabaseBusy, DatabaseUnavailable
 from app.ports.sign_in import LoginRefused, LoginUnavailable
 from app.services.limits.address_limits import AddressLimit
 from app.services.sign_in.clients import ClientRefused, TooManyRequests
-from app.services.sign_in.flow import FlowEnded, SignInFlow, Step
+from app.services.sign_in.flow import BrowserRedirect, FlowEnded, SignInFlow
 from app.services.sign_in.requests import RequestCheck, RequestRefused
 from app.web.auth import responses
 from app.web.auth.requests import BadForm, Cookies, address_of, form_of, query_of
@@ -30,7 +30,7 @@ class BrowserLimits:
     Attributes:
         pages: page views.
         forms: forms, which are counted before they are read.
-        returns: redirects back from the login that have failed.
+        returns: failed logins, counted when the browser returns from the login.
 
     """
 
@@ -91,12 +91,12 @@ class AuthorizeEndpoint:
             return responses.sign_in_failed_page(_NO_COOKIES, status=403)
         sealed = form.get("request", "")
         if form.get("decision") == "approve":
-            step = await self._flow.approve(sealed, browser, read_only="read_only" in form)
+            target = await self._flow.approve(sealed, browser, read_only="read_only" in form)
         elif form.get("decision") == "deny":
-            step = await self._flow.deny(sealed, browser)
+            target = await self._flow.deny(sealed, browser)
         else:
             return responses.sign_in_failed_page("The form names no decision.")
-        return self._redirect(step)
+        return self._redirect(target)
 
     async def _login_callback(self, request: Request) -> Response:
         """Process the redirect back from the upstream login. A failed login counts in `returns`."""
@@ -106,23 +106,23 @@ class AuthorizeEndpoint:
         (query, _), address = query_of(request), address_of(request)
         await self._flow.check_return(query, browser)
         count_request(self._limits.returns, address)
-        step = await self._flow.finish_login(query, browser, f"{self._site.public_url}/account")
+        target = await self._flow.finish_login(query, browser, f"{self._site.public_url}/account")
         self._limits.returns.give_back(address)
-        if step.session is not None:
+        if target.session is not None:
             self._limits.trust(address)
-        return self._redirect(step)
+        return self._redirect(target)
 
-    def _redirect(self, step: Step) -> Response:
-        response = responses.redirect(step.url)
-        if step.session is not None:
-            self._cookies.set_session(response, step.session)
+    def _redirect(self, target: BrowserRedirect) -> Response:
+        response = responses.redirect(target.url)
+        if target.session is not None:
+            self._cookies.set_session(response, target.session)
         return response
 
 
 def count_request(limit: AddressLimit, address: str) -> None:
     """Count a request of `address`. Raises TooManyRequests over the limit."""
-    if (wait := limit.take(address)) is not None:
-        raise TooManyRequests(wait)
+    if (wait_seconds := limit.take(address)) is not None:
+        raise TooManyRequests(wait_seconds)
 
 
 def is_own_form(request: Request, public_url: str) -> bool:

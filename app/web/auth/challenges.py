@@ -28,7 +28,7 @@ class Challenges:
     def __init__(
         self, resource: ProtectedResource | None, methods: Collection[str], backend: BackendDescription
     ) -> None:
-        """Challenges name the metadata of `resource`; None if clients cannot sign in.
+        """Name the metadata of `resource` in challenges. `resource` is None if clients cannot sign in.
 
         `methods` are the enabled authentication methods, as in LUMA_MCP_AUTH, and "sign_in".
         """

@@ -37,11 +37,11 @@ class JoinEndpoint:
         count_request(self._limits.pages, address_of(request))
         query, _ = query_of(request)
         browser = self._cookies.known_or_new(request)
-        invitation, sealed = await self._joining.shown(query.get("invitation", ""), browser)
+        invitation, sealed = await self._joining.page_content(query.get("invitation", ""), browser)
         response = responses.html(
             join_page(self._site, invitation, sealed=sealed), redirect_targets=(self._login_origin,)
         )
-        response.headers["referrer-policy"] = "strict-origin"  # the address of this page holds the invitation's code
+        response.headers["referrer-policy"] = "strict-origin"  # the URL of this page contains the invitation's code
         self._cookies.set_browser(response, browser)
         return response
 
@@ -50,4 +50,4 @@ class JoinEndpoint:
         form, browser = await form_of(request), self._cookies.browser(request)
         if browser is None or not is_own_form(request, self._site.public_url):
             return responses.not_joined_page(STALE)
-        return responses.redirect((await self._joining.agreed(form.get("token", ""), browser)).url)
+        return responses.redirect((await self._joining.begin_login(form.get("token", ""), browser)).url)

@@ -72,7 +72,7 @@ async def form_of(request: Request) -> dict[str, str]:
 def basic_credentials(request: Request) -> tuple[str, str] | None:
     """Return the client id and secret of HTTP Basic authentication (RFC 6749, section 2.3.1).
 
-    None if the header is absent, malformed or of another scheme.
+    Return None if the header is absent, malformed or of another scheme.
     """
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":

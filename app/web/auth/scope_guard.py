@@ -43,7 +43,7 @@ class ScopeGuard:
         return False
 
     def _needed_scope(self, message: bytes) -> Scope | None:
-        """Return the scope that a message needs; None if it needs none, or is not a request: the SDK refuses that."""
+        """Return the scope that a message needs; None if it needs none or is malformed. The SDK refuses the latter."""
         try:
             content = json.loads(message)
         except (ValueError, RecursionError):

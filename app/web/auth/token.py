@@ -49,7 +49,7 @@ class ClientEndpoints:
         New clients are registered in `registry`.
         """
         self._tokens = tokens
-        self._clients = clients
+        self._authenticator = clients
         self._registry = registry
         self._limits = limits
 
@@ -89,10 +89,10 @@ class ClientEndpoints:
 
     async def _register(self, request: Request) -> Response:
         address = address_of(request)
-        if (wait := self._limits.registrations.take(address)) is not None:
-            raise TooManyRequests(wait)
-        if (wait := self._limits.new_clients.take(address)) is not None:
-            raise TooManyRequests(wait)
+        if (wait_seconds := self._limits.registrations.take(address)) is not None:
+            raise TooManyRequests(wait_seconds)
+        if (wait_seconds := self._limits.new_clients.take(address)) is not None:
+            raise TooManyRequests(wait_seconds)
         registration = await self._registry.register(_client_metadata(await body_of(request)))
         if not registration.is_new:
             self._limits.new_clients.give_back(address)
@@ -101,8 +101,8 @@ class ClientEndpoints:
     async def _authenticated(self, request: Request) -> tuple[dict[str, str], OAuthClient]:
         """Return the form of a request and its authenticated client. Raises OAuthError, BadForm and TooManyRequests."""
         address = address_of(request)
-        if (wait := self._limits.tokens.take(address)) is not None:
-            raise TooManyRequests(wait)
+        if (wait_seconds := self._limits.tokens.take(address)) is not None:
+            raise TooManyRequests(wait_seconds)
         form, basic = await form_of(request), basic_credentials(request)
         client_id, secret = basic if basic is not None else (form.get("client_id"), form.get("client_secret"))
         if basic is not None and form.get("client_id", client_id) != client_id:
@@ -110,7 +110,7 @@ class ClientEndpoints:
         proof = ClientProof(client_id, secret, form.get("client_assertion_type"), form.get("client_assertion"))
         if proof.client_id is None and proof.assertion is not None:
             raise OAuthError("invalid_client", "Send client_id beside the assertion.")
-        return form, await self._clients.client(proof, address)
+        return form, await self._authenticator.authenticate(proof, address)
 
 
 def with_oauth_errors(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:

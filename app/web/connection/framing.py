@@ -117,7 +117,7 @@ def check_head(head: Head) -> None:
 
 
 def _check_coding(head: Head, names: Sequence[bytes]) -> None:
-    """Raise BadMessage unless Transfer-Encoding is `chunked`, once, over HTTP/1.1 and without Content-Length.
+    """Check that Transfer-Encoding is `chunked`, once, over HTTP/1.1 and without Content-Length. Raises BadMessage.
 
     The parser also accepts `gzip, chunked`.
     """
@@ -129,9 +129,9 @@ def _check_coding(head: Head, names: Sequence[bytes]) -> None:
 
 
 def _check_target(head: Head) -> None:
-    """Raise BadMessage unless the target is `*` for OPTIONS, or an absolute URL whose authority equals the Host header.
+    """Check a target that is not a path: `*` for OPTIONS, or a URL whose authority equals the Host header.
 
-    The two must be equal because a proxy may have routed by either.
+    Raises BadMessage. The two must be equal because a proxy may have routed by either.
     """
     if head.target == b"*" and head.method == b"OPTIONS":
         return

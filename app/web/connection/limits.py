@@ -44,22 +44,22 @@ class IdleConnections:
 
     def __init__(self) -> None:
         """Start without connections."""
-        self._kinds: tuple[dict[Idle, None], ...] = tuple({} for _ in IdleKind)
+        self._by_kind: tuple[dict[Idle, None], ...] = tuple({} for _ in IdleKind)
 
     def move(self, connection: Idle, before: IdleKind | None, now: IdleKind | None) -> None:
         """Move a connection from kind `before` to kind `now`. None: the connection does not wait for its client."""
         if before is not None:
-            self._kinds[before].pop(connection, None)
+            self._by_kind[before].pop(connection, None)
         if now is not None:
-            self._kinds[now][connection] = None
+            self._by_kind[now][connection] = None
 
     def make_room(self) -> bool:
         """Close the connection of the lowest kind that has waited longest. Return whether there was one."""
-        for connections in self._kinds:
-            longest = next(iter(connections), None)
-            if longest is not None:
-                del connections[longest]
-                longest.make_room()
+        for connections in self._by_kind:
+            longest_waiting = next(iter(connections), None)
+            if longest_waiting is not None:
+                del connections[longest_waiting]
+                longest_waiting.make_room()
                 return True
         return False
 

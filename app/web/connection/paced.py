@@ -4,7 +4,7 @@ import asyncio
 
 from app.web.connection.account import AccountedConnection
 from app.web.connection.read_shares import (
-    BYTES_OF_A_UNIT,
+    BYTES_PER_UNIT,
     READ_WORK,
     ReadFlow,
     ReadShares,
@@ -48,7 +48,7 @@ class PacedConnection(AccountedConnection):
         """Charge this connection for a read, and hold it if its share is used up."""
         if self.transport.is_closing():
             return
-        work = READ_WORK + self._work + read_bytes // BYTES_OF_A_UNIT
+        work = READ_WORK + self._work + read_bytes // BYTES_PER_UNIT
         is_reading_body = self._in_body and bool(self.scope)
         is_accepted = is_reading_body and self._limits.is_accepted(self.scope)  # type: ignore[arg-type]
         shares = self._limits.accepted_reads if is_accepted else self._limits.reads

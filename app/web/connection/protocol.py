@@ -67,7 +67,7 @@ SMALL_READ_BYTES = 8 * 1024
 PART_BYTES = 4 * 1024
 """Length of the parts in which heads and chunked bodies are passed to the parser."""
 
-PROBES = (b"/livez", b"/readyz")
+PROBE_URLS = (b"/livez", b"/readyz")
 
 _NO_REQUEST = IdleKind.NO_REQUEST  # looked up once, because Python 3.11 is slow to look up members of an enumeration
 
@@ -299,7 +299,7 @@ class DisconnectAwareProtocol(PacedConnection):
     def _check_head(self) -> None:
         """Raise BadMessage if the head is not accepted, or if too many requests are pipelined."""
         self._check_pipeline(self._newest_pipelined_bytes() if self._is_answering() else 0)
-        if self._is_over_limit and self.url not in PROBES:
+        if self._is_over_limit and self.url not in PROBE_URLS:
             raise overloaded("This service has reached its limit of connections. Try again in a moment.")
         parser = self.parser
         check_head(Head(parser.get_method(), self.url, parser.get_http_version(), self.headers))

@@ -26,7 +26,7 @@ WINDOW_SECONDS = 0.05
 READ_WORK, REQUEST_WORK, PART_WORK = 100, 60, 3
 """Work units of a read, of a request without its headers, and of a body chunk from the parser. A header is one unit."""
 
-BYTES_OF_A_UNIT = 2048
+BYTES_PER_UNIT = 2048
 """Bytes that the kernel and the parser copy in the time of one work unit."""
 
 FREE_WORK = 300
@@ -62,6 +62,7 @@ class ReadShares:
         """`clock` is monotonic, in seconds."""
         self._clock = clock
         self._window = self._readers = self._readers_before = 0
+        """Number of the current window, and of the connections with costly reads in it and in the window before."""
         self._window_ends = 0.0
         self.held_count = 0
         """Number of connections that are held. The connections maintain it."""

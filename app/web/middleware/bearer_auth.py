@@ -52,8 +52,8 @@ class BearerAuthMiddleware:
         authorization = header(scope, b"authorization")
         token = bearer_token(authorization)
         address = client[0] if (client := scope.get("client")) else None
-        if token is not None and (wait := self._refused_tokens.throttle(address, token)) is not None:
-            await self._send_too_many_refused(wait, send)
+        if token is not None and (wait_seconds := self._refused_tokens.throttle(address, token)) is not None:
+            await self._send_too_many_refused(wait_seconds, send)
             return
         try:
             caller = await self._authenticator.authenticate(token) if token is not None else None
@@ -73,7 +73,7 @@ class BearerAuthMiddleware:
             self._metrics.refused(403)
             await self._challenges.ask_for_scopes(send, PASSTHROUGH_SCOPES, is_read_only=READ_ONLY_KEY in scope)
         else:
-            if caller.can_ask_for_scopes and token is not None:  # the authenticator sets `current` of others, if it can
+            if caller.can_ask_for_scopes and token is not None:  # other callers keep the authenticator's `current`
                 caller = replace(caller, current=partial(self._principal_now, token))
             scope[CALLER] = caller
             await self._app(scope, receive, send)

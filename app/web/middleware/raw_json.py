@@ -28,12 +28,12 @@ class PendingValues:
     def __init__(self) -> None:
         """Start without values."""
         self.values: list[tuple[bytes, Json]] = []
-        self._number = 0
+        self._next_number = 0
 
     def add(self, value: Json) -> str:
         """Keep `value`, and return its placeholder."""
-        placeholder = f"{_PLACEHOLDER_PREFIX}{self._number}"
-        self._number += 1
+        placeholder = f"{_PLACEHOLDER_PREFIX}{self._next_number}"
+        self._next_number += 1
         self.values.append((f'"{placeholder}"'.encode(), value))
         return placeholder
 

@@ -130,10 +130,12 @@ def _template() -> Template:
 
 
 def _definition_list(facts: dict[str, str]) -> str:
+    """Return a list of terms and their facts, which are HTML."""
     return "<dl>" + "".join(f"<div><dt>{term}</dt><dd>{text}</dd></div>" for term, text in facts.items()) + "</dl>"
 
 
 def _provenance(client: OAuthClient) -> str:
+    """Return a sentence about the origin of the client's name, as HTML."""
     if client.registration is Registration.DOCUMENT:
         host = client.id.partition("://")[2].partition("/")[0]
         return f"This name comes from {escape(host)}, which has published it for this app."
@@ -156,13 +158,13 @@ def _bullet_list(texts: Sequence[str]) -> str:
 
 
 def _grant_section(site: Site, grant: Grant, csrf_token: str) -> str:
-    may = "make videos and see them" if Scope.GENERATE in grant.scopes else "see videos"
+    permission = "make videos and see them" if Scope.GENERATE in grant.scopes else "see videos"
     disconnect = _button(site, csrf_token, "end", "Disconnect", grant_id=grant.id, app_name=grant.client_name)
-    used = f"last used {_date(grant.last_used_at)}" if grant.last_used_at is not None else "not used yet"
+    last_use = f"last used {_date(grant.last_used_at)}" if grant.last_used_at is not None else "not used yet"
     return (
         f'<section class="grant"><div><h2>{escape(grant.client_name)}</h2>'
         f'<p class="soft">{escape(grant.redirect_host)} · '
-        f"may {may} · since {_date(grant.created_at)}, {used}</p></div>"
+        f"may {permission} · since {_date(grant.created_at)}, {last_use}</p></div>"
         f"{disconnect}</section>"
     )
 
