@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 from cachetools import TTLCache
 from jwt import PyJWT, PyJWTError
@@ -211,8 +211,8 @@ class OidcLogin:
     async def _request_tokens(self, metadata: Mapping[str, Any], form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
         """Send `form` to the token endpoint, and return the status and the JSON object of the response.
 
-        The client secret is sent in the form if the metadata list `client_secret_post`, else with HTTP Basic (RFC 6749,
-        section 2.3.1). Raises LoginUnavailable.
+        The client secret is sent in the form if the metadata list `client_secret_post`, else with HTTP Basic, in
+        which both parts are form-encoded (RFC 6749, section 2.3.1). Raises LoginUnavailable.
         """
         methods = metadata.get("token_endpoint_auth_methods_supported")
         in_form = isinstance(methods, list) and "client_secret_post" in methods
@@ -221,7 +221,7 @@ class OidcLogin:
         if self._registration.secret is not None and in_form:
             fields["client_secret"] = self._registration.secret
         elif self._registration.secret is not None:
-            basic = (self._registration.client_id, self._registration.secret)
+            basic = (quote_plus(self._registration.client_id), quote_plus(self._registration.secret))
         try:
             return await self._client.post_form(self._endpoint(metadata, "token_endpoint"), fields, basic)
         except IssuerUnavailable as exc:

@@ -105,7 +105,8 @@ class VideoService:
         self._price = price_of_generation(backend.description.policy.price)
         self._under_way: set[asyncio.Task[Any]] = set()
         self._faults = ThrottledExceptionLog(
-            log, "A video was started, but its task could not be recorded. Its caller gets the task_id."
+            log,
+            "A video was started, but recording it, or its early callback, failed. Its caller gets the task_id.",
         )
 
     async def start(self, caller: Caller, generation: GenerationRequest) -> PurchaseResult:

@@ -1,5 +1,6 @@
 """Sign-in with an OpenID issuer: the ID token names the person, a claim the team, and the team has the credential."""
 
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -76,14 +77,15 @@ async def test_a_confidential_client_sends_its_secret_where_the_issuer_takes_it(
     realm.fail(metadata={"token_endpoint_auth_methods_supported": [f"client_secret_{where}"]})
     values: dict[str, Any] = {"sign_in": "oidc", "oidc_issuer": realm.issuer, "oidc_client_id": "luma"}
     async with sign_in_fleet(
-        clock, FakeAceData(), database_url=database_url, oidc_client_secret="s3cret", **values
+        clock, FakeAceData(), database_url=database_url, oidc_client_secret="s3cret:%+", **values
     ) as fleet:
         await teams_in(fleet.one.assembly.persistence.database, clock).team("film", "token-film")
         await fleet.settle()
         await (await fleet.registered()).connect(browser)
     [form] = realm.forms()
-    assert form.get("client_secret") == ("s3cret" if where == "post" else None)
-    assert ("basic" in form) is (where == "basic")
+    assert form.get("client_secret") == ("s3cret:%+" if where == "post" else None)
+    sent = b64decode(form["basic"].removeprefix("Basic ")) if "basic" in form else None
+    assert sent == (b"luma:s3cret%3A%25%2B" if where == "basic" else None), "form-encoded (RFC 6749, section 2.3.1)"
 
 
 async def test_a_member_who_is_stopped_spends_nothing_within_seconds(world: World, browser: Browser) -> None:
