@@ -14,7 +14,7 @@ import httpx
 
 from tests.attacks.attacks import FILE, Case, rows
 from tests.attacks.flooding import flood
-from tests.attacks.target import Figure, Target, connect, raw
+from tests.attacks.target import Figure, Target, batch, connect, raw
 from tests.support.service import MODERN, envelope
 
 PURCHASES = 20
@@ -65,6 +65,24 @@ async def purchases_under(target: Target, token: str, connections: int) -> Async
     """Run `buying` under `token` on some connections. The figures are an honest caller's purchases."""
     assert await buy(target)  # the backend has accepted the honest caller's token before
     async with flood(target, partial(buying, token), connections):
+        await measure_purchases(target)
+        yield
+
+
+async def reading_batches(port: int, client: int) -> None:
+    """Read batches of 100 tasks that are not cached, without end on one connection, under one of three tokens."""
+    connection = await connect(port)
+    for number in NUMBERS:
+        ids = [f"fresh-{client}-{number}-{index}" for index in range(100)]
+        await connection.send(raw(*batch(ids, detail="full"), f"buyer-{client % 3}"))
+        await connection.answer()
+
+
+@asynccontextmanager
+async def batches_of_accepted_tokens(target: Target) -> AsyncIterator[None]:
+    """Run `reading_batches` on 120 connections. The figures are an honest caller's purchases."""
+    assert await buy(target)
+    async with flood(target, reading_batches, 120):
         await measure_purchases(target)
         yield
 
@@ -150,6 +168,13 @@ DATABASE_ROWS = (
         "400 connections that buy under forty tokens",
         "a purchase took 6.5 s",
         partial(purchases_under, token="buyer-{of_forty}", connections=400),
+        0.1,
+        FILE,
+    ),
+    Case(
+        "120 connections that read batches under three tokens",
+        "a purchase took 1.5 s",
+        batches_of_accepted_tokens,
         0.1,
         FILE,
     ),
