@@ -74,7 +74,7 @@ class Assembly:
         flights: the fetches from the backend that are in flight, shared by equal requests.
         listeners: the quota of `subscriptions/listen` streams.
         submitted: reads the list of a caller's submissions from the database.
-        work_turns: the turns of costly work on many tasks.
+        work_turns: grants turns for costly work on many tasks, at most one in an iteration of the event loop.
         rate_limits: the rate limits of teams, members and keys.
         refused_tokens: the throttle of refused tokens, by network address.
         request_memory: the memory budget of requests and connections.
@@ -203,15 +203,15 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
 ) -> Assembly:
     description, metrics = backend.description, refusals.metrics
     shared = build_shared_state(settings, description, metrics, clocks, backend_limits)
-    turns = database_limits(description, refusals, backend_limits)
+    database_turns = database_limits(description, refusals, backend_limits)
     persistence = build_persistence_for(
-        settings, description, shared, clocks, backend_limits, turns.purchases, refusals
+        settings, description, shared, clocks, backend_limits, database_turns.purchases, refusals
     )
-    callbacks = build_callbacks(settings, description, shared, persistence, turns, clocks)
+    callbacks = build_callbacks(settings, description, shared, persistence, database_turns, clocks)
     flights: SingleFlight[FlightKey, TaskResult] = SingleFlight()
     token_status = backend_limits.token_status
     queued = QueuedIds(description, metrics, clocks.monotonic, token_status.is_accepted)
-    access = TaskAccess(persistence.purchases, turns.reads)
+    access = TaskAccess(persistence.purchases, database_turns.reads)
     settlement = build_settlement(persistence, clocks)
     tasks = TaskService(
         backend, shared.cache, shared.snapshots, flights, token_status, queued, access, on_read=settlement.enqueue
@@ -220,7 +220,7 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
     directory = build_directory(settings, persistence, clocks, refusals)
     issuer = optional_issuer_keys(settings, clocks, refusals)
     sign_in = optional_sign_in(
-        settings, persistence, directory, description, token_status, turns.sign_in, clocks, refusals
+        settings, persistence, directory, description, token_status, database_turns.sign_in, clocks, refusals
     )
     sign_in_tokens = sign_in.authenticator if sign_in is not None else None
     authenticator = authenticator or build_authenticator(
@@ -244,8 +244,8 @@ def _assemble_with(  # noqa: PLR0913, PLR0917 - the parts that `assemble` has ch
         videos=build_video_service(
             backend, shared, persistence, callbacks, clocks, refusals, backend_limits, rate_limits
         ),
-        submitted=SubmittedTasks(persistence.purchases, turns.reads),
-        usage=build_usage(persistence, turns.reads, description, clocks),
+        submitted=SubmittedTasks(persistence.purchases, database_turns.reads),
+        usage=build_usage(persistence, database_turns.reads, description, clocks),
         request_memory=build_memory_budget(settings, description, refusals, backend_limits),
         token_status=token_status,
         work_turns=backend_limits.work_turns,

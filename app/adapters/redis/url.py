@@ -18,7 +18,10 @@ _DATABASE = re.compile(r"/?\d*")
 
 
 def check_redis_url(url: str) -> None:
-    """Raise ValueError if `url` has none of URL_FORMS. Whether its options are known is not checked."""
+    """Raise ValueError if `url` contains #, an option without a value, or a malformed address.
+
+    Neither the scheme nor the names of options are checked.
+    """
     parts = urlsplit(url)
     has_option_without_value = any("=" not in option for option in parts.query.split("&") if option)
     if "#" in url or has_option_without_value or not _has_valid_address(parts):

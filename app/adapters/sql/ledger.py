@@ -1,9 +1,9 @@
 """The ledger of costs. The price of a purchase is reserved in the windows of the budgets that count it, then settled.
 
 Settling takes the price if it was spent, and gives it back if not. Every function runs in a transaction of its caller,
-`Database.run_in_transaction`, which rolls back if a function raises. The amounts in the rows of windows are the only
-count. Locks are taken in a fixed order, first the entry's, then those of windows by the ids of their budgets, so that
-transactions cannot deadlock.
+`Database.run_in_transaction`, which rolls back if a function raises. A price is checked against the amounts in the rows
+of windows; entries are not added up. Locks are taken in a fixed order, so that transactions cannot deadlock: rows of
+rate limits, the entry, rows of windows by the ids of their budgets.
 """
 
 from collections.abc import Sequence
@@ -77,6 +77,7 @@ async def mark_exhausted(
     has rolled back the purchase's transaction.
     """
     await _insert_missing_row(connection, use)
+    # `told` is the highest threshold recorded before, in percent
     condition = and_(_row_condition(use), budget_windows.c.told < THRESHOLDS[-1])
     result = await connection.execute(update(budget_windows).where(condition).values(told=THRESHOLDS[-1]))
     if not result.rowcount:

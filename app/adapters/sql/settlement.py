@@ -59,7 +59,10 @@ class SqlLedger:
         return await budgets_counting(connection, Spender(team_id), self._now)
 
     async def delete_old(self, seconds: float) -> int:
-        """Delete settled entries older than `seconds`, and windows that ended earlier. Return the number of entries."""
+        """Delete settled entries older than `seconds`, and return their number.
+
+        Windows that began longer ago than `seconds` and MAX_WINDOW_SECONDS together are deleted too.
+        """
         before = self._now() - seconds
         windows = budget_windows.c.window_start < before - MAX_WINDOW_SECONDS
         await delete_in_batches(self._database, budget_windows.c.budget_id, windows, self._batch_size)
@@ -67,7 +70,10 @@ class SqlLedger:
         return await delete_in_batches(self._database, entries.c.id, settled, self._batch_size)
 
     async def spent_this_month(self, spender: Spender, unit: str | None) -> MonthSpent:
-        """Return the spending of the spender's team and of the member in `unit` in the current month."""
+        """Return the spending of the spender's team and of the member in `unit` in the current month.
+
+        None as `unit` selects the purchases whose price is unknown.
+        """
         return await self._database.run(lambda connection: spent_this_month(connection, spender, unit, self._now))
 
     async def budgets_counting(self, spender: Spender) -> list[WindowUse]:

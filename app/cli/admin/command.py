@@ -84,6 +84,6 @@ def checked(rule: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def _run(handler: Handler, args: Namespace) -> None:
-    from app.cli.admin.opening import run  # noqa: PLC0415 - the other commands open no directory
+    from app.cli.admin.opening import run  # noqa: PLC0415 - the other commands need none of it
 
     run(handler, args)

@@ -32,7 +32,7 @@ class _Refusal:
     Attributes:
         refused_at: time of the latest refusal.
         next_verification_at: time from which the token may be verified.
-        last_verification_at: time of the last verification, or of the refusal if there was none.
+        last_verification_at: time of the latest refusal, or of a verification since.
 
     """
 

@@ -134,6 +134,7 @@ class SignInFlow:
         if read_only:
             request = replace(request, scopes=request.scopes & {Scope.READ} or frozenset({Scope.READ}))
         person = await self.person(browser) if shown_person_id is not None else None
+        # a new client is a reason to check the login again: `is_suspect` shortens the time between two checks
         if person is not None and person.id == shown_person_id and await self._logins.check(person, is_suspect=True):
             return await self._issue_code(request, person)
         return await self._begin_login({"request": request_content(request), "person": shown_person_id}, browser)

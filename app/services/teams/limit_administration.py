@@ -12,7 +12,10 @@ from app.ports.rate_limits import OwnedLimits, TeamLimits
 from app.services.teams.administration import TeamAdmin
 
 MAX_LIMITED = 300
-"""Limit of members and keys with rate limits set by a team's own keys. The list of them is not paginated."""
+"""Limit of owners that have rate limits: the team, its members and its keys. The list of them is not paginated.
+
+It applies to changes with one of the team's own keys.
+"""
 
 
 class LimitAdministration:
