@@ -153,8 +153,10 @@ class ClientRegistry:
             secret = mint.random()
             client = replace(client, secret_digest=mint.digest(secret))
         registered = await self._clients.register(client, fingerprint)
-        self._telemetry.client_registered(Registration.DYNAMIC)
-        return NewClient(replace(registered, redirect_uris=redirects), secret, registered.id == client.id)
+        is_new = registered.id == client.id
+        if is_new:
+            self._telemetry.client_registered(Registration.DYNAMIC)
+        return NewClient(replace(registered, redirect_uris=redirects), secret, is_new)
 
 
 def _redirect_uris(uris: Any) -> tuple[str, ...]:

@@ -343,6 +343,8 @@ class TestClients:
             assert (await client.register(client_name="Gemini CLI MCP Client")).status_code == 201
             ids.add(client.client_id)
         assert len(ids) == 1
+        metrics = (await fleet.one.http.get(f"{fleet.one.url}/metrics")).text
+        assert 'luma_mcp_sign_in_clients_total{method="dynamic"} 1.0' in metrics, "it was new once"
 
     async def test_a_flood_of_authorization_requests_ends_at_the_limit(
         self, fleet: SignInFleet, browser: Browser
