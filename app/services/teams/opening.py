@@ -3,13 +3,16 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Generic, TypeVar
 
 from app.ports.directory import Directory
 from app.ports.repositories import DatabaseUnavailable
 from app.services.log_throttle import ThrottledExceptionLog
 from app.services.teams.directory_cache import DirectoryCache
+
+FIRST_ATTEMPT_SECONDS = 2.0
+"""Maximum time for which the start of the service waits for the first attempt to open the directory."""
 
 RETRY_SECONDS = 2.0
 """Pause before the next attempt to open the directory after a failure."""
@@ -44,6 +47,7 @@ class TeamDirectory(Generic[T]):
         self._open_directory = open_directory
         self._sleep = sleep
         self._digest: T | None = None
+        self._attempted = asyncio.Event()
         self._faults = ThrottledExceptionLog(
             log, "The directory of teams could not be opened, so team keys get 503. It is tried again"
         )
@@ -54,10 +58,15 @@ class TeamDirectory(Generic[T]):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the directory, and follow its changes, inside `async with`."""
+        """Open the directory, and follow its changes, inside `async with`.
+
+        Entering waits for the first attempt, because keys get 503 until the directory is open.
+        """
         tasks = [asyncio.create_task(self._open()), asyncio.create_task(self.cache.run())]
-        await asyncio.sleep(0)
         try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_ATTEMPT_SECONDS):
+                    await self._attempted.wait()
             yield
         finally:
             for task in tasks:
@@ -69,7 +78,9 @@ class TeamDirectory(Generic[T]):
             try:
                 self._digest = await self._open_directory()
             except DatabaseUnavailable:
-                await self._sleep(RETRY_SECONDS)
+                pass
             except Exception as exc:  # noqa: BLE001 - another secret key, or a pepper that was changed
                 self._faults.note(exc)
+            self._attempted.set()
+            if self._digest is None:
                 await self._sleep(RETRY_SECONDS)
