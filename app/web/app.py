@@ -166,7 +166,7 @@ def create_app(
         lifespan=lifespan,
     )
     pages.router.redirect_slashes = False  # the Location of a redirect would repeat the request's Host header
-    queue = RequestQueue(assembly.request_memory, _make_owner_of(assembly), assembly.metrics.refused, pace)
+    queue = RequestQueue(assembly.request_memory, _make_owner_of(assembly), assembly.metrics.refused)
     with_scheduling = partial(FairSchedulingMiddleware, scheduler=scheduler, queue=queue)
     return _with_middleware(settings, assembly, endpoint, pages, with_scheduling, pace)
 

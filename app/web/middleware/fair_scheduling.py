@@ -21,7 +21,6 @@ from app.services.limits.memory_budget import MemoryBudget
 from app.web.asgi import header
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
 from app.web.middleware.request_memory import HEAD_ALLOWANCE_BYTES, refuse
-from app.web.refusal_pace import RefusalPace
 
 CONTENTION_SECONDS = 0.25
 """Scheduling stays on for this time after two consecutive requests of different clients."""
@@ -206,19 +205,9 @@ class RequestQueue:
     those of probes. After that, RequestMemoryMiddleware or the memory of the connection covers them.
     """
 
-    def __init__(
-        self,
-        memory: MemoryBudget,
-        owner_of: Callable[[str], str],
-        on_refusal: Callable[[int], None],
-        pace: RefusalPace,
-    ) -> None:
-        """Count in `memory`. `owner_of` returns the tenant of a client key.
-
-        `on_refusal` receives the status of each refusal, and `pace` holds them back.
-        """
+    def __init__(self, memory: MemoryBudget, owner_of: Callable[[str], str], on_refusal: Callable[[int], None]) -> None:
+        """Count in `memory`. `owner_of` returns the tenant of a client key, and `on_refusal` gets refusals' status."""
         self._memory = memory
-        self._pace = pace
         self._owner_of = owner_of
         self._on_refusal = on_refusal
 
@@ -230,8 +219,7 @@ class RequestQueue:
         amount = 0 if is_uncounted else QUEUED_REQUEST_BYTES + head_bytes
         owner = self._owner_of(client_key)
         if not self._memory.take(owner, amount):
-            await self._pace.hold_back(scope)
-            await refuse(send, self._on_refusal)
+            await self._refuse(send)
             return False
         try:
             await scheduler.wait_in_queue(client_key)
@@ -244,13 +232,20 @@ class RequestQueue:
         amount = scope[DISCONNECT_SIGNAL].head_bytes - HEAD_ALLOWANCE_BYTES
         owner = self._owner_of(client_key)
         if not self._memory.take(owner, amount):
-            await self._pace.hold_back(scope)
-            await refuse(send, self._on_refusal)
+            await self._refuse(send)
             return
         try:
             await app(scope, receive, send)
         finally:
             self._memory.give_back(owner, amount)
+
+    async def _refuse(self, send: Send) -> None:
+        """Answer 429 and close the connection.
+
+        The response is not held back like others (`refusal_pace`), because there is no memory for the request. Its
+        client has to connect again, and few connections are accepted at a time.
+        """
+        await refuse(send, self._on_refusal, (b"connection", b"close"))
 
 
 def client_key_of(scope: Scope) -> str:

@@ -93,10 +93,11 @@ class RequestMemoryMiddleware:
             lease.end()
 
 
-async def refuse(send: Send, count_refusal: Callable[[int], None]) -> None:
-    """Answer 429, and pass the status to `count_refusal`."""
+async def refuse(send: Send, count_refusal: Callable[[int], None], *headers: tuple[bytes, bytes]) -> None:
+    """Answer 429 with `headers`, and pass the status to `count_refusal`."""
     count_refusal(429)
-    await send_error(send, 429, "rate_limited", MEMORY_USED_UP, (b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
+    retry_after = (b"retry-after", str(RETRY_AFTER_SECONDS).encode())
+    await send_error(send, 429, "rate_limited", MEMORY_USED_UP, retry_after, *headers)
 
 
 class _QuotaExceeded(Exception):

@@ -25,7 +25,6 @@ from app.web.middleware.fair_scheduling import (
     client_key_of,
 )
 from app.web.middleware.request_memory import REQUEST_MEMORY, RequestMemory
-from app.web.refusal_pace import RefusalPace
 from tests.support.callers import caller
 from tests.support.clock import HandClock
 
@@ -72,9 +71,7 @@ def request(app: FairSchedulingMiddleware, name: str, path: str = "/mcp", send: 
 def scheduled(
     app: RecordingApp, scheduler: FairScheduler, memory: MemoryBudget | None = None
 ) -> FairSchedulingMiddleware:
-    return FairSchedulingMiddleware(
-        app, scheduler, RequestQueue(memory or MemoryBudget(2**30), str, REFUSED.append, RefusalPace())
-    )
+    return FairSchedulingMiddleware(app, scheduler, RequestQueue(memory or MemoryBudget(2**30), str, REFUSED.append))
 
 
 def nobody_accepted(_client_key: str) -> bool:
@@ -242,10 +239,23 @@ def test_requests_without_a_token_are_one_client(written: str | None) -> None:
     assert client_key_of({"type": "http", "path": "/mcp", "headers": headers}) == ""
 
 
+async def test_a_request_without_memory_is_refused_at_once_and_its_connection_closed() -> None:
+    """To hold back the refusal would take the memory that is missing."""
+    queue = RequestQueue(MemoryBudget(QUEUED_REQUEST_BYTES), str, REFUSED.append)
+    scope: Scope = {"type": "http", "path": "/mcp", "headers": [], DISCONNECT_SIGNAL: DisconnectSignal()}
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    assert not await queue.wait_or_refuse(FairScheduler(nobody_accepted), "", scope, send)
+    assert (sent[0]["status"], dict(sent[0]["headers"])[b"connection"]) == (429, b"close")
+
+
 @pytest.mark.parametrize(("head_bytes", "is_counted"), [(SMALL_PROBE_BYTES, False), (SMALL_PROBE_BYTES + 1, True)])
 async def test_a_queued_probe_is_not_counted_if_its_head_is_small(head_bytes: int, *, is_counted: bool) -> None:
     memory, scheduler = MemoryBudget(2**30), FairScheduler(nobody_accepted)
-    queue = RequestQueue(memory, str, REFUSED.append, RefusalPace())
+    queue = RequestQueue(memory, str, REFUSED.append)
     scope: Scope = {"type": "http", "path": "/livez", "headers": [], DISCONNECT_SIGNAL: DisconnectSignal(head_bytes)}
     waiting = asyncio.create_task(queue.wait_or_refuse(scheduler, "/livez", scope, _nothing))
     await asyncio.sleep(0)
