@@ -90,3 +90,18 @@ def test_the_versions_agree() -> None:
 
 def test_every_generated_part_says_something() -> None:
     assert all(len(part) > 100 for parts in generated_parts().values() for part in parts.values())
+
+
+@pytest.mark.parametrize(
+    ("document", "setting"),
+    [
+        ("clients.md", "client_session_timeout_seconds"),  # openai-agents
+        ("clients.md", "timeout_seconds"),  # Agno
+        ("clients.md", "StreamableHTTPClientParams"),  # Agno
+        ("clients.md", "invocation_timeout"),  # Haystack
+        ("redis.md", "ssl_ca_certs="),
+        ("redis.md", "protocol="),
+    ],
+)
+def test_the_documents_name_the_setting_that_cures_a_fault(document: str, setting: str) -> None:
+    assert setting in (ROOT / "docs" / document).read_text(encoding="utf-8")

@@ -115,6 +115,13 @@ async def test_check_reports_that_events_do_not_arrive(
     assert "delivers no events: give this user the rights" in said
 
 
+async def test_readyz_names_a_database_that_redis_does_not_have(redis_server: RedisServer, clock: HandClock) -> None:
+    url = f"redis://127.0.0.1:{redis_server.port}/99"
+    async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
+        report = (await service.http.get(f"{service.url}/readyz")).json()
+    assert (report["store_status"], report["store_fault"]) == ("refuses", "DB")
+
+
 @pytest.mark.parametrize("lacks", ["eval", "publish", "get", "mget", "unlink"])
 async def test_check_and_readyz_report_each_right_that_is_missing(
     tmp_path: Path, backend: str, fragile_redis: RedisServer, clock: HandClock, lacks: str
