@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from tests.attacks.attacks import FILE, Case, rows
-from tests.attacks.flooding import flood
+from tests.attacks.flooding import Client, flood
 from tests.attacks.target import Figure, Target, batch, connect, raw
 from tests.support.service import MODERN, envelope
 
@@ -47,6 +47,15 @@ async def measure_purchases(target: Target) -> None:
     target.figures.append(Figure(failures, "purchases failed", 0))
 
 
+@asynccontextmanager
+async def purchases_beside(target: Target, client: Client, connections: int) -> AsyncIterator[None]:
+    """Run `client` on some connections. The figures are an honest caller's purchases beside them."""
+    assert await buy(target)  # the backend has accepted the honest caller's token before
+    async with flood(target, client, connections):
+        await measure_purchases(target)
+        yield
+
+
 async def buying(token: str, port: int, client: int) -> None:
     """Buy without end on one connection, each time with another key.
 
@@ -62,10 +71,8 @@ async def buying(token: str, port: int, client: int) -> None:
 
 @asynccontextmanager
 async def purchases_under(target: Target, token: str, connections: int) -> AsyncIterator[None]:
-    """Run `buying` under `token` on some connections. The figures are an honest caller's purchases."""
-    assert await buy(target)  # the backend has accepted the honest caller's token before
-    async with flood(target, partial(buying, token), connections):
-        await measure_purchases(target)
+    """Run `buying` under `token` on some connections."""
+    async with purchases_beside(target, partial(buying, token), connections):
         yield
 
 
@@ -80,10 +87,8 @@ async def reading_batches(port: int, client: int) -> None:
 
 @asynccontextmanager
 async def batches_of_accepted_tokens(target: Target) -> AsyncIterator[None]:
-    """Run `reading_batches` on 120 connections. The figures are an honest caller's purchases."""
-    assert await buy(target)
-    async with flood(target, reading_batches, 120):
-        await measure_purchases(target)
+    """Run `reading_batches` on 120 connections."""
+    async with purchases_beside(target, reading_batches, 120):
         yield
 
 
@@ -122,9 +127,7 @@ async def calling_back(path: str, task_id: str, port: int, _client: int) -> None
 async def _under_callbacks(target: Target, task_id: str | None) -> AsyncIterator[None]:
     bought = await _bought_ticket(target)
     path = "/" + bought["url"].split("/", 3)[3]
-    assert await buy(target)
-    async with flood(target, partial(calling_back, path, task_id or bought["task_id"]), 300):
-        await measure_purchases(target)
+    async with purchases_beside(target, partial(calling_back, path, task_id or bought["task_id"]), 300):
         yield
 
 

@@ -11,7 +11,7 @@ from app.mcp_server.tools.batch import batch_result
 from app.mcp_server.tools.definition import Call
 from app.mcp_server.tools.rendering import single_task_result
 from app.mcp_server.tools.tool_result import ToolResult
-from app.services.limits.work_turns import SMALL_BATCH, WorkTurns
+from app.services.limits.work_turns import WorkTurns
 from app.services.polling.waiter import TaskWaiter
 from app.services.tasks.lookup import TaskService
 
@@ -45,8 +45,7 @@ class TaskTools:
         """Return many tasks. If every id has an error, raise the first one if it is about the caller's account."""
         lookup = await self._find(call, arguments.task_ids, arguments.wait_seconds)
         _raise_caller_error(lookup)
-        if len(lookup.answers) > SMALL_BATCH:
-            await self._turns.wait(call.caller.principal.subject)
+        await self._turns.wait_for_batch(call.caller.principal.subject, len(lookup.answers))
         result = batch_result(lookup, self._wall_clock(), self._backend, is_full=arguments.detail == "full")
         is_refused = all(isinstance(answer, RateLimited) for answer in lookup.answers.values())
         return replace(result, is_refused=True) if is_refused else result

@@ -24,6 +24,11 @@ class WorkTurns:
         """`is_accepted` returns whether the backend has accepted a tenant's token lately; see FairLimiter."""
         self._turn = FairLimiter(Shares(places=1, per_tenant=1, unaccepted=1), is_accepted)
 
+    async def wait_for_batch(self, tenant: str, size: int) -> None:
+        """Wait as `wait` does if the work is on more than SMALL_BATCH tasks; `size` is their number."""
+        if size > SMALL_BATCH:
+            await self.wait(tenant)
+
     async def wait(self, tenant: str) -> None:
         """Return in an iteration of the event loop in which no other caller of this method has a turn."""
         accepted = await self._turn.take(tenant)

@@ -11,7 +11,7 @@ from app.ports.rendering import Renderer
 from app.ports.store import Store
 from app.ports.telemetry import Telemetry
 from app.services.limits.fair_limiter import FairLimiter
-from app.services.limits.work_turns import SMALL_BATCH, WorkTurns
+from app.services.limits.work_turns import WorkTurns
 from app.services.tasks.doorkeeper import Doorkeeper
 from app.services.tasks.generational_cache import GenerationalCache
 from app.services.tasks.sealed_values import SealedValues
@@ -101,10 +101,11 @@ class TaskCache:
             absent = task_ids if not local else [task_id for task_id in task_ids if task_id not in local]
             if absent is not task_ids:
                 keys = [prefix + task_id for task_id in absent]
-            values = await self._store.get_many(keys) if absent else []
-            if len(values) > SMALL_BATCH and any(values):
-                await self._turns.wait(tenant)
-            shared = self._unpacked(keys, absent, values) if absent else {}
+            shared = {}
+            if absent:
+                values = await self._store.get_many(keys)
+                await self._turns.wait_for_batch(tenant, len(values) if any(values) else 0)
+                shared = self._unpacked(keys, absent, values)
         finally:
             self._reads.give_back(tenant, accepted=accepted)
         if not local:
@@ -133,8 +134,7 @@ class TaskCache:
 
     async def put_many(self, tenant: str, tasks: Sequence[Task]) -> dict[str, RenderedTask]:
         """Render and cache tasks that were just read from the backend, and return them by id."""
-        if len(tasks) > SMALL_BATCH:
-            await self._turns.wait(tenant)
+        await self._turns.wait_for_batch(tenant, len(tasks))
         now = self._wall_clock()
         rendered, values, ttl_seconds = {}, {}, {}
         for task in tasks:
