@@ -17,6 +17,7 @@ from app.services.sign_in.client_auth import ClientAuthenticator, ClientProof
 from app.services.sign_in.clients import ClientRegistry, NewClient, TooManyRequests
 from app.services.sign_in.tokens import IssuedTokens, TokenService
 from app.web.auth import responses
+from app.web.auth.authorize import count_request
 from app.web.auth.requests import BadForm, address_of, basic_credentials, body_of, form_of
 
 _CREATED = 201
@@ -89,10 +90,8 @@ class ClientEndpoints:
 
     async def _register(self, request: Request) -> Response:
         address = address_of(request)
-        if (wait_seconds := self._limits.registrations.take(address)) is not None:
-            raise TooManyRequests(wait_seconds)
-        if (wait_seconds := self._limits.new_clients.take(address)) is not None:
-            raise TooManyRequests(wait_seconds)
+        count_request(self._limits.registrations, address)
+        count_request(self._limits.new_clients, address)
         registration = await self._registry.register(_client_metadata(await body_of(request)))
         if not registration.is_new:
             self._limits.new_clients.give_back(address)
@@ -101,8 +100,7 @@ class ClientEndpoints:
     async def _authenticated(self, request: Request) -> tuple[dict[str, str], OAuthClient]:
         """Return the form of a request and its authenticated client. Raises OAuthError, BadForm and TooManyRequests."""
         address = address_of(request)
-        if (wait_seconds := self._limits.tokens.take(address)) is not None:
-            raise TooManyRequests(wait_seconds)
+        count_request(self._limits.tokens, address)
         form, basic = await form_of(request), basic_credentials(request)
         client_id, secret = basic if basic is not None else (form.get("client_id"), form.get("client_secret"))
         if basic is not None and form.get("client_id", client_id) != client_id:
