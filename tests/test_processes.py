@@ -6,6 +6,7 @@ import signal
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +24,7 @@ from app.adapters.sandbox.backend import create_sandbox
 from app.cli.serve import OTHER_OPEN_FILES
 from app.observability.metrics_folder import MULTIPROCESS_VARIABLE
 from tests.support.eventually import eventually
-from tests.support.process import Server, environment, run, serving_process
+from tests.support.process import Server, environment, run, serving_process, workers_of
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.service import KEY, listening
 
@@ -235,6 +236,34 @@ def use_workers(url: str) -> str:
 
 def total(metrics: str, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if line.startswith(name))
+
+
+async def test_a_worker_that_is_killed_before_it_answers_its_supervisor_is_replaced(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    env = environment(redis_url=redis_server.url, secret_key=KEY)
+    with serving_process("--workers", "2", cwd=tmp_path, env=env) as server:
+        await asyncio.to_thread(until_ready, server.url)
+        supervisor = psutil.Process(server.process.pid)
+        await eventually(lambda: len(workers_of(supervisor)) == 2)
+        killed, other = workers_of(supervisor)
+        killed.suspend()
+        await until_idle(supervisor)
+        killed.kill()
+        await eventually(lambda: len({*workers_of(supervisor)} - {killed, other}) == 1)
+
+
+async def until_idle(supervisor: psutil.Process) -> None:
+    """Wait until the supervisor has not run for twice its period of 0.5 s: it waits for a worker's answer."""
+    switches, since = supervisor.num_ctx_switches(), time.monotonic()
+
+    def is_idle() -> bool:
+        nonlocal switches, since
+        if (now := supervisor.num_ctx_switches()) != switches:
+            switches, since = now, time.monotonic()
+        return time.monotonic() - since > 1
+
+    await eventually(is_idle)
 
 
 def test_metrics_move_to_a_port_of_their_own(tmp_path: Path) -> None:

@@ -147,7 +147,13 @@ class _Workers(Multiprocess):
             super().init_processes()
 
     def keep_subprocess_alive(self) -> None:
-        """Replace workers that have ended, or do not answer for WORKER_SILENT_SECONDS."""
+        """Replace workers that have ended, or do not answer for WORKER_SILENT_SECONDS.
+
+        Only a worker itself may hold its end of the pipe: otherwise a worker that is killed before it answers a ping
+        would be waited for as if it were silent.
+        """
+        for worker in self.processes:
+            worker.child_conn.close()
         with _sigint_blocked():
             super().keep_subprocess_alive()
 

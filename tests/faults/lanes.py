@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from random import Random
 
 from tests.faults.play import play
@@ -79,7 +81,9 @@ def _own_seed(scenario: Scenario, seed: int) -> int:
 
 
 def _words(exc: BaseException) -> list[str]:
-    """Return a description of the exception, or one for each exception in a group."""
+    """Return a description of the exception and its last place in the tests, or one for each exception in a group."""
     if isinstance(exc, BaseExceptionGroup):
         return [words for one in exc.exceptions for words in _words(one)]
-    return [f"{type(exc).__name__}: {exc}"]
+    frames = [one for one in traceback.extract_tb(exc.__traceback__) if "/tests/" in one.filename]
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return [f"{type(exc).__name__}{place}: {exc}"]

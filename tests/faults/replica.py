@@ -12,7 +12,7 @@ import httpx
 import psutil
 
 from tests.faults.ports import low_port
-from tests.support.process import environment
+from tests.support.process import environment, workers_of
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 30.0
@@ -112,12 +112,7 @@ class Replica:
 
     def workers(self) -> list[psutil.Process]:
         """Return the worker processes of the supervisor that have not ended; empty without --workers."""
-        found = []
-        for child in self.process.children():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if "spawn_main" in " ".join(child.cmdline()):
-                    found.append(child)
-        return found
+        return workers_of(self.process)
 
     def open_connections(self) -> int:
         """Return the number of established connections to the replica's port."""

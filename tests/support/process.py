@@ -10,10 +10,12 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO
+
+import psutil
 
 from tests.support import warm_command
 from tests.support.warm_command import run_warm
@@ -83,6 +85,16 @@ def _warm_commands() -> str:
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     return path
+
+
+def workers_of(supervisor: psutil.Process) -> list[psutil.Process]:
+    """Return the worker processes of a service with --workers that have not ended."""
+    found = []
+    for child in supervisor.children():
+        with suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 class Server:
