@@ -108,8 +108,10 @@ readme: install ## write the generated parts of README.md, and .env.example, ane
 	$(BIN)/python -m app.cli.describe
 
 lock: install ## resolve the exact versions with hashes anew (needs uv)
-	uv pip compile pyproject.toml --extra otel --universal --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --quiet --output-file constraints.txt
+	uv pip compile pyproject.toml --extra otel --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --quiet --constraint constraints.txt --output-file constraints-otel.txt
 	uv pip compile --group client-2025 --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --quiet --output-file constraints-client-2025.txt
 	uv pip compile --group fastmcp --universal --generate-hashes --no-emit-index-url --no-header \
@@ -121,7 +123,7 @@ lock: install ## resolve the exact versions with hashes anew (needs uv)
 	uv pip compile --group build --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --quiet --constraint constraints.txt --output-file constraints-build.txt
 	uv pip compile pyproject.toml --extra otel --group dev --universal --generate-hashes --no-emit-index-url \
-		--no-header --python-version 3.11 --quiet --constraint constraints.txt --output-file constraints-dev.txt
+		--no-header --python-version 3.11 --quiet --constraint constraints-otel.txt --output-file constraints-dev.txt
 
 clean: ## remove .venv and caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
