@@ -55,18 +55,21 @@ async def test_check_reports_a_full_redis(tmp_path: Path, backend: str, fragile_
     assert (code, "is full: raise maxmemory" in said) == (1, True)
 
 
-async def test_check_reports_a_redis_cluster_behind_a_plain_url(tmp_path: Path, backend: str) -> None:
-    nodes = [RedisClusterNode(), RedisServer()]
+async def test_check_and_readyz_report_a_redis_cluster_behind_a_plain_url(
+    tmp_path: Path, backend: str, clock: HandClock
+) -> None:
+    node = RedisClusterNode()
     try:
-        nodes[0].start()
-        with nodes[0].client() as client:
+        node.start()
+        with node.client() as client:
             client.execute_command("CLUSTER", "DELSLOTS", *range(16_384))
-        code, said = await check(tmp_path, backend, nodes[0].url)
+        code, said = await check(tmp_path, backend, node.url)
+        async with serving(settings(redis_url=node.url), sandbox(clock), clock) as service:
+            report = (await service.http.get(f"{service.url}/readyz")).json()
     finally:
-        for node in nodes:
-            node.close()
-    assert code == 1
-    assert "Cluster" in said
+        node.close()
+    assert (code, "Cluster" in said) == (1, True)
+    assert (report["store_status"], report["store_fault"]) == ("refuses", "CLUSTERDOWN")
 
 
 async def test_check_reports_a_database_that_redis_lacks(
@@ -154,8 +157,48 @@ async def test_check_reports_missing_redis_rights_and_wrong_passwords(
     _, rights = await check(tmp_path, backend, f"redis://poor:word@{address}/0")
     _, password = await check(tmp_path, backend, f"redis://poor:wrong@{address}/0")
     assert f"Redis at {address} does not give this user the rights" in rights
-    assert f"Redis at {address} does not" in password
+    assert f"Redis at {address} does not accept the user or the password" in password
     assert "word" not in rights.replace("password", "")
+
+
+@pytest.mark.parametrize(
+    ("server_password", "user", "fault", "words"),
+    [
+        ("right", "", "NOAUTH", "requires a user and a password"),
+        ("right", ":wrong@", "WRONGPASS", "does not accept the user or the password"),
+        (None, ":wrong@", "WRONGPASS", "does not accept the user or the password"),
+    ],
+)
+async def test_check_and_readyz_name_a_password_that_is_missing_or_wrong(  # noqa: PLR0913, PLR0917 - fixtures
+    tmp_path: Path, backend: str, clock: HandClock, server_password: str | None, user: str, fault: str, words: str
+) -> None:
+    server = RedisServer(password=server_password)
+    server.start()
+    try:
+        url = f"redis://{user}127.0.0.1:{server.port}/0?protocol=2"
+        code, said = await check(tmp_path, backend, url)
+        async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
+            report = (await service.http.get(f"{service.url}/readyz")).json()
+    finally:
+        server.close()
+    assert (code, words in said) == (1, True)
+    assert (report["store_status"], report["store_fault"]) == ("refuses", fault)
+
+
+async def test_check_and_readyz_name_a_wrong_password_of_a_cluster(
+    tmp_path: Path, backend: str, clock: HandClock
+) -> None:
+    node = RedisClusterNode()
+    try:
+        node.start()
+        url = f"redis+cluster://:wrong@127.0.0.1:{node.port}"
+        code, said = await check(tmp_path, backend, url)
+        async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
+            report = (await service.http.get(f"{service.url}/readyz")).json()
+    finally:
+        node.close()
+    assert (code, "does not accept the user or the password" in said) == (1, True)
+    assert (report["store_status"], report["store_fault"]) == ("refuses", "WRONGPASS")
 
 
 @pytest.mark.parametrize("url", ["redis://:12{}hidden@127.0.0.1:1/0", "redis://user:12{}34@hidden:6379/0"])

@@ -4,12 +4,12 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import BusyLoadingError, InvalidResponse, ResponseError
+from redis.exceptions import AuthenticationError, BusyLoadingError, InvalidResponse, ResponseError
 
 from app.adapters.redis.command_queue import CommandQueue
 from app.adapters.redis.scripts import READ
@@ -41,6 +41,9 @@ _EXPIRED = 10
 
 DENIED = "NOPERM"
 """Error code if the user has no ACL permission for a command, key or channel."""
+
+NO_PASSWORD, BAD_PASSWORD = "NOAUTH", "WRONGPASS"
+"""Error codes of a server that wants a password, and of one that does not accept the user or the password."""
 
 _ERROR_CODE = re.compile(r"(?:^|caused error: \('?|@user_script:\s?\d+: -)([A-Z]{2,20}) ")
 """The code in an error's text: at the start, after a command of a pipeline, or after the line number of a script."""
@@ -202,19 +205,29 @@ def _loop_time() -> float:
 
 def _fault_name(exc: BaseException) -> str:
     """Return the type of a failure, or a sentence about a certificate that is not accepted."""
-    cause: BaseException | None = exc
-    while cause is not None:
+    for cause in _causes(exc):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return EXPIRED_CERTIFICATE if cause.verify_code == _EXPIRED else BAD_CERTIFICATE
-        cause = cause.__cause__ or cause.__context__
     return type(exc).__name__
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    """Yield the exception, its cause, and so on."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _code_of(exc: BaseException) -> str:
     """Return the code of an error reply of Redis; "" for any other exception.
 
-    The code is DENIED also for a command in a script that the user may not run.
+    The code is DENIED also for a command in a script that the user may not run, and BAD_PASSWORD also for a password
+    that was sent to a server without one, which replies with ERR.
     """
+    for cause in _causes(exc):  # the client of a Cluster raises its own exception
+        if isinstance(cause, AuthenticationError):
+            return NO_PASSWORD if cause.status_code == NO_PASSWORD else BAD_PASSWORD
     if not isinstance(exc, ResponseError | BusyLoadingError):
         return ""
     if any(text in str(exc) for text in _DENIED_IN_SCRIPT):
