@@ -120,6 +120,40 @@ async def test_the_instructions_name_the_cure_for_a_time_out(service: Service) -
     assert "never submit again" in discovered["instructions"]
 
 
+async def test_tools_that_spend_say_what_to_do_when_the_outcome_is_unknown(service: Service) -> None:
+    spending = [tool["description"] for tool in await listed(service) if not tool["annotations"]["readOnlyHint"]]
+    assert len(spending) == 4
+    for description in spending:
+        assert "after backend_timeout or no answer repeat the call with the same key" in description
+        assert "without one see luma_list_tasks" in description
+        assert len(description.rpartition("Needs your token")[2].split()) <= 90, "the part that all four share"
+
+
+async def test_extending_tools_say_what_is_not_documented(service: Service) -> None:
+    extending = [tool["description"] for tool in await listed(service) if tool["name"].startswith("luma_extend_")]
+    assert len(extending) == 2
+    assert all("added length and repeated footage are undocumented" in description for description in extending)
+
+
+async def test_each_tool_names_the_one_to_use_instead(service: Service) -> None:
+    tools = {tool["name"]: tool["description"] for tool in await listed(service)}
+    for name, description in tools.items():
+        others = {other for other in tools if other != name and re.search(rf"\b{other}\b", description)}
+        assert others or "Not needed when" in description, name
+
+
+async def test_long_descriptions_have_paragraphs(service: Service) -> None:
+    for tool in await listed(service):
+        assert max(map(len, tool["description"].split("\n\n"))) <= 460, tool["name"]
+
+
+async def test_each_parameter_is_described_so_that_it_stands_alone(service: Service) -> None:
+    for tool in await listed(service):
+        for name, parameter in tool["inputSchema"]["properties"].items():
+            assert parameter["description"], name
+            assert not re.search(r"\b(see above|see below|as above|as for|same as)\b", parameter["description"]), name
+
+
 async def test_every_result_fits_the_schema_that_was_published(service: Service, time: HandClock) -> None:
     schemas = {tool["name"]: tool["outputSchema"] for tool in await listed(service)}
     image = "https://images.example.com/a.png"
