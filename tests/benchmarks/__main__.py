@@ -24,7 +24,7 @@ from tests.support.service import MODERN
 
 DOCUMENT = FOLDER / "performance.md"
 MIN_CORES = 2
-SIGNED_IN_ROUNDS = 5
+SIGNED_IN_ROUNDS = 18
 T = TypeVar("T")
 
 
