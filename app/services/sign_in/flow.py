@@ -202,14 +202,26 @@ class SignInFlow:
         secrets = self._vault.open(person)
         return secrets.label if secrets is not None else person.subject
 
-    def csrf_token(self, browser: Browser) -> str:
-        """Return a new anti-CSRF token for the forms of a page in this browser, valid for SESSION_SECONDS."""
-        return self._sealer.seal(_FORM, {"until": self._wall_clock() + SESSION_SECONDS}, browser.secret)
+    def csrf_token(self, browser: Browser, person: Person | None) -> str:
+        """Return a new anti-CSRF token for the forms of a page in this browser, valid for SESSION_SECONDS.
+
+        `person` is whose account the page shows; None if it shows none.
+        """
+        content = {"until": self._wall_clock() + SESSION_SECONDS, "person": person.id if person is not None else None}
+        return self._sealer.seal(_FORM, content, browser.secret)
 
     def is_csrf_token(self, text: str, browser: Browser) -> bool:
         """Return whether `text` is a valid anti-CSRF token of this browser."""
+        return self._unseal_form(text, browser) is not None
+
+    def is_csrf_token_of(self, person: Person, text: str, browser: Browser) -> bool:
+        """Return whether `text` is a valid anti-CSRF token of this browser, from a page that showed this account."""
+        content = self._unseal_form(text, browser)
+        return content is not None and content["person"] == person.id
+
+    def _unseal_form(self, text: str, browser: Browser) -> dict[str, Any] | None:
         content = self._sealer.unseal(_FORM, text, browser.secret) if len(text) <= MAX_SEALED_LENGTH else None
-        return content is not None and content["until"] > self._wall_clock()
+        return content if content is not None and content["until"] > self._wall_clock() else None
 
     async def sign_out(self, browser: Browser) -> None:
         """End the browser's session. Grants of clients are not affected."""

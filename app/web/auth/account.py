@@ -1,5 +1,7 @@
 """/account: lists the grants of a person, that is the connected apps, and ends them."""
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,6 +16,7 @@ from app.web.auth.requests import Cookies, address_of, form_of
 from app.web.pages.sign_in import Site, account_login_page, account_page
 
 _STALE = "This page was open for too long, or your browser keeps no cookies for this site. Load the page again."
+_OTHER_ACCOUNT = "You are signed in with another account than the page has shown. Load the page again."
 
 
 class AccountEndpoint:
@@ -51,7 +54,8 @@ class AccountEndpoint:
     async def _show(self, request: Request) -> Response:
         count_request(self._limits.pages, address_of(request))
         browser = self._cookies.known_or_new(request)
-        csrf_token, person = self._flow.csrf_token(browser), await self._flow.person(browser)
+        person = await self._flow.person(browser)
+        csrf_token = self._flow.csrf_token(browser, person)
         if person is None:
             page = account_login_page(self._site, csrf_token=csrf_token)
         else:
@@ -68,18 +72,25 @@ class AccountEndpoint:
         count_request(self._limits.forms, address_of(request))
         form, browser = await form_of(request), self._cookies.browser(request)
         is_same_site = is_own_form(request, self._site.public_url)
-        if browser is None or not is_same_site or not self._flow.is_csrf_token(form.get("token", ""), browser):
+        token, action = form.get("token", ""), form.get("action")
+        if browser is None or not is_same_site or not self._flow.is_csrf_token(token, browser):
             return responses.message("Nothing was changed", _STALE, status=403)
-        if form.get("action") == "sign-in":
+        if action == "sign-in":
             return responses.redirect((await self._flow.begin_account_login(browser)).url)
-        if form.get("action") == "sign-out":
+        if action == "sign-out":
             return await self._sign_out(browser)
         person = await self._flow.person(browser)
-        if person is not None and form.get("action") == "end":
+        if person is not None and not self._flow.is_csrf_token_of(person, token, browser):
+            return responses.message("Nothing was changed", _OTHER_ACCOUNT, status=403)
+        return await self._change(request, person, form) if person is not None else responses.redirect(self._url)
+
+    async def _change(self, request: Request, person: Person, form: Mapping[str, str]) -> Response:
+        action = form.get("action")
+        if action == "end":
             await self._account.end(person, form.get("grant", ""))
-        elif person is not None and form.get("action") == "credential" and self._team is not None:
+        elif action == "credential" and self._team is not None:
             return await self._replace_credential(request, self._team, person, form.get("secret", ""))
-        elif person is not None and form.get("action") == "leave" and self._team is not None:
+        elif action == "leave" and self._team is not None:
             return await self._leave(self._team, person)
         return responses.redirect(self._url)
 

@@ -76,6 +76,27 @@ async def test_a_person_gets_a_team_puts_in_a_token_and_makes_a_video(world: Wor
     assert rows[-1][1].startswith(f"{name}/acedata/")
 
 
+async def test_a_page_that_shows_another_account_puts_no_token_in(world: World, browser: Browser) -> None:
+    await world.sign_in(browser)
+    old = await world.account(browser)
+    assert "bea@example.com" in old.text
+    url = f"{world.fleet.issuer}/account"
+    await browser.post(url, {"token": old.form["token"], "action": "sign-out"})
+    world.log_in("carl")
+    await world.sign_in(browser)
+    assert "carl@example.com" in (await world.account(browser)).text
+    for change in (
+        {"action": "credential", "secret": TOKEN},
+        {"action": "leave"},
+        {"action": "end", "grant": "0" * 32},
+    ):
+        shown = await browser.post(url, {"token": old.form["token"], **change})
+        assert isinstance(shown, Page)
+        assert shown.response.status_code == 403
+        assert "another account" in shown.text
+    assert [one for one in await credentials(world) if one.hint == f"…{TOKEN[-4:]}"] == []
+
+
 async def test_a_new_token_replaces_the_one_before(world: World, browser: Browser) -> None:
     await world.sign_in(browser)
     name = await team_of(world)
