@@ -10,6 +10,7 @@ from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 from app.adapters.redis.connection import RedisConnection, value_in, values_in
 from app.adapters.redis.scripts import MEMBERS, PUT_IF_ABSENT, REMOVE, REPLACE
+from app.adapters.redis.signed_events import SignedEvents
 from app.ports.coordination import EventKind
 from app.ports.sealing import Signer
 from app.ports.store import StoreUnavailable
@@ -18,9 +19,6 @@ from app.services.tasks.sealed_values import MAX_BYTES
 
 MAX_MEMBERS = 1_000
 """Maximum number of members of one set."""
-
-MAX_MESSAGE_BYTES = 1024 * 1024
-"""Size limit of a message; larger ones are ignored. Ten thousand ids fit; a message about one read is far smaller."""
 
 RETRY_SECONDS = 0.5
 """Delay before a failed subscription is opened again."""
@@ -59,6 +57,7 @@ class RedisCoordination:
         self._connection = connection
         self._signer = signer
         self._channel = channel
+        self._events = SignedEvents(signer, channel, wall_clock)
         self._client: Any = connection.client
         self._wall_clock = wall_clock
         self._listeners: dict[object, tuple[EventKind, Callable[[bytes], None]]] = {}
@@ -124,10 +123,10 @@ class RedisCoordination:
         return [member.decode() for member in verified if member is not None]
 
     async def publish(self, kind: EventKind, message: bytes) -> None:
-        """Send the kind, a NUL and the message, signed, to every process that listens."""
+        """Send the kind, a NUL and the message, signed with the time, to every process that listens."""
         event = b"%b\0%b" % (kind.encode(), message)
         async with self._connection.operation():
-            await self._client.publish(self._channel, self._signer.sign(self._channel, event))
+            await self._client.publish(self._channel, self._events.sign(event))
 
     def subscribe(self, kind: EventKind, listener: Callable[[bytes], None]) -> Callable[[], None]:
         """Call `listener` with each message of `kind` until the returned function is called."""
@@ -191,10 +190,8 @@ class RedisCoordination:
                 await client.aclose()
 
     def _dispatch(self, received: bytes) -> None:
-        """Verify a message, and call the listeners of its kind. Messages that this service did not sign are ignored."""
-        if len(received) > MAX_MESSAGE_BYTES:
-            return
-        event = self._signer.verified(self._channel, received)
+        """Call the listeners of a message's kind. Messages that this service did not sign, and replays, are ignored."""
+        event = self._events.accept(received)
         if event is not None:
             kind, _, message = event.partition(b"\0")
             for listened_kind, listener in list(self._listeners.values()):

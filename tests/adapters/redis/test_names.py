@@ -12,7 +12,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from app.adapters.auth.passthrough import PassthroughAuthenticator
-from app.adapters.redis.coordination import MAX_MESSAGE_BYTES, RedisCoordination
+from app.adapters.redis.coordination import RedisCoordination
+from app.adapters.redis.signed_events import MAX_MESSAGE_BYTES
 from app.adapters.redis.store import connect
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
