@@ -238,6 +238,21 @@ async def test_values_of_other_programs_are_counted_as_empty_windows(
     await store.aclose()
 
 
+@pytest.mark.parametrize("forged", ["999999999999:5000 {now}:1", "{now}:1 999999999999:5000", "{later}:5000 {now}:1"])
+async def test_counts_of_a_wrong_time_do_not_end_a_limit(
+    redis_urls: dict[str, str], clock: HandClock, forged: str
+) -> None:
+    store = connect(redis_urls["redis"], PATIENT_SECONDS)
+    await flush(store)
+    bucket = int(clock())  # those of a minute's window are a second long
+    value = forged.format(now=bucket, later=bucket + 61)
+    await store.client.set(KEYS.key("film", "rate", "calls_per_minute:team:film"), value)
+    limiter = RedisRateLimiter(store.connection, KEYS, clock)
+    assert [one.used for one in await limiter.usage("film", [limit(2)])] == [1]
+    assert [await admits(limiter, limit(2)) for _ in range(3)] == [True, False, False]
+    await store.aclose()
+
+
 async def test_a_redis_that_does_not_answer_raises_store_unavailable(clock: HandClock) -> None:
     store = connect(f"redis://127.0.0.1:{free_port()}/0")
     with pytest.raises(StoreUnavailable):

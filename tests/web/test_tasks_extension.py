@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.clock import HandClock
@@ -211,8 +212,20 @@ async def test_a_generation_that_the_backend_forgot_is_failed(clock: HandClock) 
     clock.advance(61)
     async with serving(settings(), sandbox(clock), clock) as elsewhere:
         lost = await task(elsewhere, created)
+        assert "error" not in await send(elsewhere, "tasks/cancel", {"taskId": created["taskId"]})
+        assert await task(elsewhere, created) == lost, "a final status does not change"
     assert lost["status"] == "failed"
     assert lost["error"]["code"] == -32603
+
+
+async def test_a_task_that_cannot_be_read_is_not_cancelled(clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service:
+        created = await handle_of(service)
+    clock.advance(SECONDS)
+    async with serving(settings(), httpx.MockTransport(lambda _request: httpx.Response(503)), clock) as elsewhere:
+        answer = await send(elsewhere, "tasks/cancel", {"taskId": created["taskId"]})
+        assert answer["error"]["code"] == -32603
+        assert (await task(elsewhere, created))["status"] == "working", "it may be finished, and is not cancelled"
 
 
 async def test_a_repeated_call_with_a_key_gets_a_handle_of_the_same_task(clock: HandClock) -> None:

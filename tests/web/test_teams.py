@@ -10,6 +10,7 @@ from tests.support.fleet import Fleet, running_fleet
 from tests.support.service import SECONDS, Service, sandbox, serving, settings
 from tests.support.settling import settle
 from tests.support.teams import ACTOR, mistyped, teams_in
+from tests.web.test_tasks_extension import send
 
 KEYED = {"prompt": "A fox", "idempotency_key": "fox"}
 
@@ -77,6 +78,21 @@ async def test_a_team_may_narrow_its_members_to_their_own_tasks(fleet: Fleet) ->
     assert await missing(fleet.one, ben, task_id) == [task_id]
     assert (await fleet.one.ask("luma_list_tasks", {}, token=ben))["tasks"] == []
     assert await missing(fleet.one, anna, task_id) == []
+
+
+async def test_a_narrowed_member_neither_sees_nor_cancels_by_the_handle_of_another(fleet: Fleet) -> None:
+    anna, ben = await fleet.teams.member("film", "anna"), await fleet.teams.member("film", "ben")
+    call = {"name": "luma_generate_video", "arguments": {"prompt": "A fox"}}
+    handle = {"taskId": (await send(fleet.one, "tools/call", call, token=anna))["result"]["taskId"]}
+    assert (await send(fleet.one, "tasks/get", handle, token=ben))["result"]["status"] == "working"
+    await fleet.teams.directory.teams.change("film", ACTOR, members_see_all=False)
+    await fleet.settle()
+    for method in ("tasks/get", "tasks/cancel"):
+        assert (await send(fleet.one, method, handle, token=ben))["error"]["code"] == -32602
+    assert (await send(fleet.one, "tasks/get", handle, token=anna))["result"]["status"] == "working"
+    assert "error" not in await send(fleet.one, "tasks/cancel", handle, token=anna)
+    assert (await send(fleet.one, "tasks/get", handle, token=anna))["result"]["status"] == "cancelled"
+    assert (await send(fleet.one, "tasks/get", handle, token=ben))["error"]["code"] == -32602
 
 
 async def test_an_idempotency_key_belongs_to_the_member(fleet: Fleet) -> None:

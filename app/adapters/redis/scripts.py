@@ -77,13 +77,14 @@ for number, key in ipairs(KEYS) do
   local bucket, counts, kept, remaining_calls, wait = math.floor(now / width), {}, {}, 0, 0
   local value = redis.pcall('get', key)
   if type(value) == 'string' and #value <= 4096 then
-    for bucket_number, count in string.gmatch(value, '(%d+):(%d+)') do
-      counts[#counts + 1] = {tonumber(bucket_number), tonumber(count)}
+    for bucket_text, count in string.gmatch(value, '(%d+):(%d+)') do
+      local counted = tonumber(bucket_text)
+      if counted <= bucket + 60 then
+        counts[#counts + 1] = {counted, tonumber(count)}
+      end
     end
   end
-  if #counts > 0 and counts[#counts][1] > bucket + 60 then
-    counts = {}
-  elseif #counts > 0 then
+  if #counts > 0 then
     bucket = math.max(bucket, counts[#counts][1])
   end
   for _, pair in ipairs(counts) do

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import INTERNAL_ERROR
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
 
 from app.domain.backend import BackendDescription
 from app.domain.calendar import utc_text
@@ -25,6 +25,7 @@ from app.services.tasks.snapshots import TaskSnapshots
 WORKING = "Luma is making the video; {duration} as a rule."
 UNREADABLE = "The video's state cannot be read right now; it is safe, and will be asked for again."
 CANCELLED = "Cancelled here. {backend} cannot stop a generation: it may still finish and be billed."
+NO_SUCH_TASK = "There is no such task, or its handle has expired."
 LOST = "{backend} no longer knows this generation."
 
 Wire = dict[str, Any]
@@ -65,7 +66,11 @@ class HandledTasks:
         return self._with_status(handle, handle.created_at, "working", WORKING)
 
     async def detailed(self, caller: Caller, handle: TaskHandle) -> Wire:
-        """Return the task as tasks/get shows it. Raises MCPError if it cannot be read and a retry will not help."""
+        """Return the task as tasks/get shows it.
+
+        Raises MCPError if the caller may not read it, or if it cannot be read and a retry will not help.
+        """
+        await self._require_access(caller, handle)
         owner = caller.principal.owner
         cancelled_at = await self._cancel_marks.marked_at(owner, handle.task_id)
         if cancelled_at is not None:
@@ -85,10 +90,26 @@ class HandledTasks:
         return {**completed, "result": self._result(answer)}
 
     async def cancel(self, caller: Caller, handle: TaskHandle) -> None:
-        """Mark a task as cancelled, unless it is final. Raises StoreUnavailable."""
+        """Mark a running task as cancelled. Tasks that are final or that the backend has lost stay as they are.
+
+        Raises StoreUnavailable, and MCPError if the caller may not read the task, or if it cannot be read.
+        """
+        await self._require_access(caller, handle)
         answer = await self._find(caller, handle)
-        if not isinstance(answer, RenderedTask) or not answer.is_final:
+        if isinstance(answer, LumaError):
+            raise MCPError(INTERNAL_ERROR, str(answer)) from answer
+        if answer is not None and not answer.is_final:
             await self._cancel_marks.put(caller.principal.owner, handle.task_id)
+
+    async def _require_access(self, caller: Caller, handle: TaskHandle) -> None:
+        """Raise MCPError if the caller may not read the task; members of a team may see only their own tasks."""
+        if caller.principal.team is None:
+            return
+        denied = await self._tasks.access.denied(caller.principal, [handle.task_id])
+        for refusal in denied.values():
+            if isinstance(refusal, LumaError):
+                raise MCPError(INTERNAL_ERROR, str(refusal)) from refusal
+            raise MCPError(INVALID_PARAMS, NO_SUCH_TASK)
 
     async def _find(self, caller: Caller, handle: TaskHandle) -> TaskResult:
         return (await self._tasks.find(caller, [handle.task_id])).answers[handle.task_id]

@@ -11,7 +11,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field
 
 from app.domain.access import Principal
-from app.mcp_server.extensions.handled_tasks import HandledTasks, Wire
+from app.mcp_server.extensions.handled_tasks import NO_SUCH_TASK, HandledTasks, Wire
 from app.mcp_server.extensions.task_handles import TaskHandle, TaskHandles
 from app.mcp_server.tools.call_handler import Context, RequestContext
 from app.ports.auth import Caller
@@ -73,7 +73,7 @@ class TasksExtension:
     async def cancel(self, ctx: Context, params: TaskParams) -> Wire:
         """Answer tasks/cancel. A running task is marked as cancelled; a final one is unchanged.
 
-        Raises MCPError: -32603 if the mark cannot be stored, and as `_open_handle` does.
+        Raises MCPError: -32603 if the task cannot be read or the mark cannot be stored, and as `_open_handle` does.
         """
         caller, handle = self._open_handle(ctx, params)
         try:
@@ -108,5 +108,5 @@ class TasksExtension:
         caller = self._context.caller(ctx)
         handle = self.open(caller.principal, params.task_id)
         if handle is None:
-            raise MCPError(INVALID_PARAMS, "There is no such task, or its handle has expired.")
+            raise MCPError(INVALID_PARAMS, NO_SUCH_TASK)
         return caller, handle

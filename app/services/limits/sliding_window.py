@@ -35,8 +35,9 @@ class SlidingWindow:
         No bucket is dropped, so the result stays right if the clock goes back afterwards.
         """
         bucket = now_ms // self._bucket_ms
-        oldest = max(newest := next(reversed(self._counts), 0), bucket) - BUCKETS
-        counted = [number for number in self._counts if number >= oldest and newest <= bucket + BUCKETS]
+        possible = [number for number in self._counts if number <= bucket + BUCKETS]
+        oldest = max(possible[-1] if possible else 0, bucket) - BUCKETS
+        counted = [number for number in possible if number >= oldest]
         if not counted:
             return 0, 0
         return sum(self._counts[number] for number in counted), (counted[0] + BUCKETS + 1) * self._bucket_ms - now_ms
@@ -59,15 +60,11 @@ class SlidingWindow:
         self._total += 1
 
     def _drop_old(self, now_ms: int) -> None:
-        """Drop the buckets that are older than the window.
-
-        If the newest bucket is more than a window ahead, the clock was wrong, and all buckets are dropped.
-        """
-        newest, bucket = next(reversed(self._counts), 0), now_ms // self._bucket_ms
-        if newest > bucket + BUCKETS:
-            self._counts.clear()
-            self._total, newest = 0, 0
-        oldest = max(newest, bucket) - BUCKETS
+        """Drop the buckets that are older than the window, and those more than a window ahead: the clock was wrong."""
+        bucket = now_ms // self._bucket_ms
+        while self._counts and (last := next(reversed(self._counts))) > bucket + BUCKETS:
+            self._total -= self._counts.pop(last)
+        oldest = max(next(reversed(self._counts), 0), bucket) - BUCKETS
         while self._counts and (first := next(iter(self._counts))) < oldest:
             self._total -= self._counts.pop(first)
 
