@@ -35,8 +35,10 @@ def visible_line(text: str, longest: int) -> str:
     Only the first 4 * `longest` characters of `text` are processed.
     """
     start = text[: 4 * longest]
-    if not (start.isascii() and start.isprintable()):
-        start = _BLANK.sub(" ", _IGNORABLE.sub("", "".join(map(_printable_or_space, start))))
+    if not start.isprintable():
+        start = "".join(map(_printable_or_space, start))
+    if not start.isascii():
+        start = _BLANK.sub(" ", _IGNORABLE.sub("", start))
     line = " ".join(start.split())
     return line if len(line) <= longest and len(text) <= 4 * longest else line[: longest - 1].rstrip() + "…"
 

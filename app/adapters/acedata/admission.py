@@ -10,7 +10,6 @@ from app.domain.access import Credential
 from app.domain.errors import RateLimited, Unauthorized
 from app.ports.telemetry import Telemetry
 from app.services.limits.backend_limits import BackendLimits
-from app.services.limits.work_turns import SMALL_BODY_BYTES
 
 TOO_MANY_SUBMISSIONS = "This service has too many submissions in progress. Nothing was sent: try again shortly."
 
@@ -63,8 +62,7 @@ class BackendAdmission:
 
     async def wait_to_decode(self, credential: Credential, size: int) -> None:
         """Wait until a response of `size` bytes to a read may be decoded."""
-        if size > SMALL_BODY_BYTES:
-            await self._backend_limits.work_turns.wait(credential.id)
+        await self._backend_limits.work_turns.wait_for_body(credential.id, size)
 
     def record_success(self, credential: Credential) -> None:
         """Record that AceDataCloud accepted the token."""

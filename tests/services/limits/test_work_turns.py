@@ -2,7 +2,7 @@
 
 import asyncio
 
-from app.services.limits.work_turns import WorkTurns
+from app.services.limits.work_turns import BYTES_IN_AN_ITERATION, SMALL_BATCH, SMALL_BODY_BYTES, WorkTurns
 
 
 async def work(turns: WorkTurns, tenant: str, order: list[str]) -> None:
@@ -52,3 +52,28 @@ async def test_cancelled_work_leaves_its_turn() -> None:
     await work(turns, "c", order)
     await asyncio.gather(*started(turns, "c", order))
     assert order == ["a", "b", "c", "c"]
+
+
+async def test_longer_work_is_followed_by_iterations_without_any() -> None:
+    turns, order = WorkTurns(lambda _tenant: True), list[str]()
+    longer = [asyncio.create_task(long_work(turns, tenant, order)) for tenant in "ab"]
+    counts = []
+    while len(order) < len(longer):
+        before = len(order)
+        await iteration()
+        counts.append(len(order) - before)
+    first, second = (number for number, count in enumerate(counts) if count)
+    assert second - first >= 8
+
+
+async def long_work(turns: WorkTurns, tenant: str, order: list[str]) -> None:
+    await turns.wait_for_body(tenant, 8 * BYTES_IN_AN_ITERATION)
+    order.append(tenant)
+
+
+async def test_small_work_needs_no_turn() -> None:
+    turns = WorkTurns(lambda _tenant: True)
+    await turns.wait("a", iterations=1000)
+    async with asyncio.timeout(0):  # nothing below gives the event loop a turn
+        await turns.wait_for_batch("b", SMALL_BATCH)
+        await turns.wait_for_body("b", SMALL_BODY_BYTES)
