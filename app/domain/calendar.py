@@ -4,6 +4,7 @@ The intervals have no gaps and never overlap, also when daylight saving time ski
 at the first instant that has its local date.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -12,6 +13,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 DAYS_IN_WEEK = 7
 MONTHS_IN_YEAR = 12
 FIRST_YEAR, LAST_YEAR = 2000, 2999
+
+
+NO_PLACES = frozenset({"localtime", "posixrules", "Factory"})
+"""Files beside the time zones: the zone of the machine, which differs from replica to replica, and defaults."""
 
 
 class Window(StrEnum):
@@ -32,10 +37,10 @@ class Interval:
 
 def time_zone(name: str) -> ZoneInfo:
     """Return the IANA time zone with this name. Raises ValueError, whose text is a sentence, if there is none."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError for names such as "Europe", which are folders
-        raise ValueError("A time zone is an IANA name such as Europe/Berlin or UTC.") from None
+    if name not in NO_PLACES:
+        with suppress(ZoneInfoNotFoundError, ValueError, OSError):  # OSError for names such as "Europe": folders
+            return ZoneInfo(name)
+    raise ValueError("A time zone is an IANA name such as Europe/Berlin or UTC.")
 
 
 def parse_day(text: str) -> date:

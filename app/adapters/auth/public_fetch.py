@@ -93,7 +93,7 @@ class PublicFetcher:
     def may_fetch(self, url: str) -> bool:
         """Return whether `url` has a form that may be fetched. Its host is resolved later."""
         try:
-            parts = urlsplit(url)
+            parts, _ = urlsplit(url), httpx.URL(url)  # both must be able to read it
             if parts.port == 0:  # raises ValueError if it is not a port number
                 return False
             if (
@@ -103,7 +103,7 @@ class PublicFetcher:
             ):
                 return True
             return parts.scheme == "https" and check_public_url(url, "url") == url
-        except (ValueError, InvalidRequest):
+        except (ValueError, InvalidRequest, httpx.InvalidURL):
             return False
 
     async def fetch(self, url: str, max_bytes: int) -> Fetched:

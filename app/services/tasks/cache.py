@@ -104,7 +104,7 @@ class TaskCache:
             shared = {}
             if absent:
                 values = await self._store.get_many(keys)
-                await self._turns.wait_for_batch(tenant, len(values) if any(values) else 0)
+                await self._turns.wait_for_batch(tenant, len(values))
                 shared = self._unpacked(keys, absent, values)
         finally:
             self._reads.give_back(tenant, accepted=accepted)

@@ -123,6 +123,12 @@ async def test_loopback_is_fetched_only_if_allowed() -> None:
             await fetcher("127.0.0.1", "10.0.0.1", allows_loopback=True).fetch(url, 1000)
 
 
+@pytest.mark.parametrize("path", ["\0x", "a\x7fb", "a b\n"])
+async def test_a_loopback_url_that_no_client_can_read_is_refused(path: str) -> None:
+    with pytest.raises(FetchRefused, match="no https URL"):
+        await fetcher("127.0.0.1", allows_loopback=True).fetch(f"https://localhost/{path}", 1000)
+
+
 async def test_a_connection_is_pinned_to_the_address_and_the_certificate_to_the_name(tmp_path: Path) -> None:
     """Only the fetcher resolves the name. It connects to the address, and checks the certificate for the name."""
     hosts: list[str] = []

@@ -116,7 +116,7 @@ def without_expiry(answers: Mapping[str, TaskResult]) -> dict[str, TaskResult]:
 
 async def turns() -> None:
     """Let everything run that can run."""
-    for _ in range(10):
+    for _ in range(1000):
         await asyncio.sleep(0)
 
 
