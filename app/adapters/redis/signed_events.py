@@ -5,6 +5,7 @@ Whoever reads and writes Redis could otherwise send the events of others again, 
 
 import logging
 import os
+import time
 from collections.abc import Callable
 
 from app.ports.sealing import Signer
@@ -38,7 +39,7 @@ class SignedEvents:
         self._seen_before: set[bytes] = set()
         self._forget_at = 0.0
         """Unix time at which `_seen_before` holds only messages that are too old to be accepted."""
-        self._untimely = LogThrottle(wall_clock)
+        self._untimely = LogThrottle(time.monotonic)
 
     def sign(self, event: bytes) -> bytes:
         """Return the message for an event."""
