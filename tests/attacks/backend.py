@@ -2,6 +2,7 @@
 
 - a token that begins with "junk" gets 401
 - an id that begins with "long" is a finished task with a prompt of 5,000 characters
+- an id that begins with "hide" is a finished task with a prompt of 2,900 characters, every second one invisible
 - an id that begins with "run" is a task that never ends
 - an id that begins with "bomb" is answered with a gzip bomb in three layers
 - an id that begins with "swell" is answered with 4 MiB of JSON that takes much more memory, or time, to decode
@@ -103,6 +104,8 @@ def record(task_id: str) -> dict[str, Any]:
     finished = completed(task_id, created_at=now - 220.5, started_at=now - 220.0, finished_at=now - 65.8)
     if task_id.startswith("long"):
         finished["response"] = finished["response"] | {"prompt": "🦊" * 5000}
+    if task_id.startswith("hide"):
+        finished["response"] = finished["response"] | {"prompt": "a\u200b" * 1450}
     return finished
 
 

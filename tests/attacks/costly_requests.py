@@ -1,16 +1,17 @@
-"""Attacks with small requests that take long to read: arguments, and pipelined heads."""
+"""Attacks with small requests that take long: to read them, or to decode what the backend answers."""
 
 import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from typing import Any
 
 from app.mcp_server.tools.arguments import BatchArguments
 from app.mcp_server.tools.coercion import nearest
-from tests.attacks.attacks import Case, with_body
+from tests.attacks.attacks import FILE, Case, with_body
+from tests.attacks.database_attacks import purchases_beside, reading_batches
 from tests.attacks.flooding import flood
 from tests.attacks.target import Target, connect
 from tests.support.service import MODERN, envelope
@@ -141,6 +142,13 @@ async def many_icons(target: Target) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def batches_of_two_megabytes(target: Target) -> AsyncIterator[None]:
+    """Read batches of 200 under one token on 11 connections. Each is 2 MB that takes 50 ms to decode and translate."""
+    async with purchases_beside(target, partial(reading_batches, "hide", 200, 1), 11):
+        yield
+
+
 COSTLY_ROWS = (
     Case("10 connections with 18,500 unknown arguments", "an honest read took 6.2 s", unknown_arguments),
     Case("10 connections with 100,000 wrong ids", "", wrong_items),
@@ -148,4 +156,11 @@ COSTLY_ROWS = (
     Case("2 connections with 98,000 values in a response", "623 MB, an honest read took 6.5 s", long_responses),
     Case("4 connections with 98,000 icons of the client", "an honest read took 11.6 s", many_icons),
     Case("12 connections with pipelined short headers and chunks", "an honest read took 3.6 s", short_headers),
+    Case(
+        "11 connections that read batches of 2 MB",
+        "a purchase took 1.2 s",
+        batches_of_two_megabytes,
+        0.1,
+        FILE,
+    ),
 )

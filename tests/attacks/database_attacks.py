@@ -76,19 +76,19 @@ async def purchases_under(target: Target, token: str, connections: int) -> Async
         yield
 
 
-async def reading_batches(port: int, client: int) -> None:
-    """Read batches of 100 tasks that are not cached, without end on one connection, under one of three tokens."""
+async def reading_batches(prefix: str, size: int, tokens: int, port: int, client: int) -> None:
+    """Read batches of `size` tasks that are not cached, without end on one connection, under one of some tokens."""
     connection = await connect(port)
     for number in NUMBERS:
-        ids = [f"fresh-{client}-{number}-{index}" for index in range(100)]
-        await connection.send(raw(*batch(ids, detail="full"), f"buyer-{client % 3}"))
+        ids = [f"{prefix}-{client}-{number}-{index}" for index in range(size)]
+        await connection.send(raw(*batch(ids, detail="full"), f"buyer-{client % tokens}"))
         await connection.answer()
 
 
 @asynccontextmanager
 async def batches_of_accepted_tokens(target: Target) -> AsyncIterator[None]:
-    """Run `reading_batches` on 120 connections."""
-    async with purchases_beside(target, reading_batches, 120):
+    """Read batches of 100 under three tokens on 120 connections."""
+    async with purchases_beside(target, partial(reading_batches, "fresh", 100, 3), 120):
         yield
 
 
