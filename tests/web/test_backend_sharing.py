@@ -169,7 +169,7 @@ async def test_a_revoked_token_gets_nothing_by_other_requests_and_each_is_counte
     assert sorted(outcomes, key=itemgetter(1)) == [
         ("ok", "completion/complete"),
         ("unauthorized", "resources/read"),
-        ("ok", "tasks/cancel"),
+        ("unauthorized", "tasks/cancel"),
         ("unauthorized", "tasks/get"),
     ]
 
