@@ -49,10 +49,12 @@ def main() -> int:
             print(f"{report.rates_table(rates)}\n\n{report.table(rows)}")
             return 0 if all(row.holds for row in rows) else 1
         rows = [*_of_rates(rates), *_of_others(bench)]
+        print(report.where())
+        print(
+            f"\n{report.rates_table(rates)}\n\n{report.small_batch_table(rates)}\n\n{report.table(rows)}\n", flush=True
+        )
         batch_seconds = _timed("uncached batches", bench.uncached_batch)
         grown = curves(bench, _timed)
-    print(report.where())
-    print(f"\n{report.rates_table(rates)}\n\n{report.small_batch_table(rates)}\n\n{report.table(rows)}\n")
     for what, points in grown.items():
         print(f"{report.curve_table(what, points)}\n")
     print(f"{sizing_table(batch_seconds, grown)}\n")

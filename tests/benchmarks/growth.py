@@ -23,6 +23,8 @@ TOKENS = (1, 100, 1_000, 10_000)
 WAITING = (1, 1_000, 2_000)
 WAIT_SECONDS = 4
 WAITING_TOKENS = 100
+ROOM_TO_WAIT = {"request_memory_mb": "256"}
+"""With the default of 48 MB some 900 calls may wait at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def waiting_callers(bench: Bench) -> list[Point]:
     points = []
     with serving(command, {}, on=bench.others) as backend:
         for count in WAITING:
-            with bench.service(backend, on=bench.core) as service:
+            with bench.service(backend, on=bench.core, settings=ROOM_TO_WAIT) as service:
                 points.append(Point(count, asyncio.run(_while_waiting(service, backend.url, count))))
     return points
 
