@@ -18,7 +18,7 @@ MAX_AGE_SECONDS = 10.0
 """Events that are older, or more than this ahead of this process's clock, are ignored. Delivery takes milliseconds."""
 
 MAX_SEEN = 20_000
-"""The number of accepted messages after which the older half is forgotten: 2 MB, and 1,000 events a second."""
+"""Maximum number of accepted messages that are remembered: 2 MB, and those of ten seconds at 1,000 a second."""
 
 _TIME_BYTES = 8
 _HEAD_BYTES = 16
@@ -37,8 +37,7 @@ class SignedEvents:
         self._wall_clock = wall_clock
         self._seen: set[bytes] = set()
         self._seen_before: set[bytes] = set()
-        self._forget_at = 0.0
-        """Unix time at which `_seen_before` holds only messages that are too old to be accepted."""
+        """Signatures of accepted messages, in two generations. Replays renew none, or they would push others out."""
         self._untimely = LogThrottle(time.monotonic)
 
     def sign(self, event: bytes) -> bytes:
@@ -53,21 +52,16 @@ class SignedEvents:
         body = self._signer.verified(self._channel, message)
         if body is None:
             return None
-        now, signature = self._wall_clock(), message[: len(message) - len(body)]
-        if abs(now - int.from_bytes(body[:_TIME_BYTES]) / 1e9) > MAX_AGE_SECONDS:
+        signature = message[: len(message) - len(body)]
+        if abs(self._wall_clock() - int.from_bytes(body[:_TIME_BYTES]) / 1e9) > MAX_AGE_SECONDS:
             self._log_untimely()
             return None
         if signature in self._seen or signature in self._seen_before:
             return None
-        self._remember(signature, now)
-        return body[_HEAD_BYTES:]
-
-    def _remember(self, signature: bytes, now: float) -> None:
-        is_over = not 0 < self._forget_at - now <= 2 * MAX_AGE_SECONDS  # the clock may have been set back
-        if is_over or len(self._seen) >= MAX_SEEN // 2:
+        if len(self._seen) >= MAX_SEEN // 2:
             self._seen, self._seen_before = set(), self._seen
-            self._forget_at = now + 2 * MAX_AGE_SECONDS
         self._seen.add(signature)
+        return body[_HEAD_BYTES:]
 
     def _log_untimely(self) -> None:
         if (count := self._untimely.count()) is not None:
