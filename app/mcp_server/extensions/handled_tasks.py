@@ -103,8 +103,6 @@ class HandledTasks:
 
     async def _require_access(self, caller: Caller, handle: TaskHandle) -> None:
         """Raise MCPError if the caller may not read the task; members of a team may see only their own tasks."""
-        if caller.principal.team is None:
-            return
         denied = await self._tasks.access.denied(caller.principal, [handle.task_id])
         for refusal in denied.values():
             if isinstance(refusal, LumaError):

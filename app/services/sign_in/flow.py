@@ -54,6 +54,13 @@ class Browser:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownPage:
+    """A page with a form. `person_id` is whose account it showed; None if it showed none."""
+
+    person_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class BrowserRedirect:
     """The URL to redirect the browser to, and the secret of its new session if it has just signed in."""
 
@@ -210,18 +217,13 @@ class SignInFlow:
         content = {"until": self._wall_clock() + SESSION_SECONDS, "person": person.id if person is not None else None}
         return self._sealer.seal(_FORM, content, browser.secret)
 
-    def is_csrf_token(self, text: str, browser: Browser) -> bool:
-        """Return whether `text` is a valid anti-CSRF token of this browser."""
-        return self._unseal_form(text, browser) is not None
-
-    def is_csrf_token_of(self, person: Person, text: str, browser: Browser) -> bool:
-        """Return whether `text` is a valid anti-CSRF token of this browser, from a page that showed this account."""
-        content = self._unseal_form(text, browser)
-        return content is not None and content["person"] == person.id
-
-    def _unseal_form(self, text: str, browser: Browser) -> dict[str, Any] | None:
-        content = self._sealer.unseal(_FORM, text, browser.secret) if len(text) <= MAX_SEALED_LENGTH else None
-        return content if content is not None and content["until"] > self._wall_clock() else None
+    def page_of(self, csrf_token: str, browser: Browser) -> ShownPage | None:
+        """Return the page whose form was sent with `csrf_token`; None if this browser has no such page, or too old."""
+        is_short = len(csrf_token) <= MAX_SEALED_LENGTH
+        content = self._sealer.unseal(_FORM, csrf_token, browser.secret) if is_short else None
+        if content is None or content["until"] <= self._wall_clock():
+            return None
+        return ShownPage(content["person"])
 
     async def sign_out(self, browser: Browser) -> None:
         """End the browser's session. Grants of clients are not affected."""

@@ -71,18 +71,21 @@ class AccountEndpoint:
     async def _submit(self, request: Request) -> Response:
         count_request(self._limits.forms, address_of(request))
         form, browser = await form_of(request), self._cookies.browser(request)
-        is_same_site = is_own_form(request, self._site.public_url)
-        token, action = form.get("token", ""), form.get("action")
-        if browser is None or not is_same_site or not self._flow.is_csrf_token(token, browser):
+        page = None
+        if browser is not None and is_own_form(request, self._site.public_url):
+            page = self._flow.page_of(form.get("token", ""), browser)
+        if browser is None or page is None:
             return responses.message("Nothing was changed", _STALE, status=403)
-        if action == "sign-in":
+        if form.get("action") == "sign-in":
             return responses.redirect((await self._flow.begin_account_login(browser)).url)
-        if action == "sign-out":
+        if form.get("action") == "sign-out":
             return await self._sign_out(browser)
         person = await self._flow.person(browser)
-        if person is not None and not self._flow.is_csrf_token_of(person, token, browser):
+        if person is None:
+            return responses.redirect(self._url)
+        if page.person_id != person.id:
             return responses.message("Nothing was changed", _OTHER_ACCOUNT, status=403)
-        return await self._change(request, person, form) if person is not None else responses.redirect(self._url)
+        return await self._change(request, person, form)
 
     async def _change(self, request: Request, person: Person, form: Mapping[str, str]) -> Response:
         action = form.get("action")
