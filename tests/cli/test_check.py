@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -42,6 +43,13 @@ async def check(tmp_path: Path, backend: str, url: str) -> tuple[int, str]:
     return ended.returncode, ended.stdout
 
 
+async def readyz(redis_url: str, clock: HandClock) -> dict[str, Any]:
+    """Return what /readyz of a service with this Redis says."""
+    async with serving(settings(redis_url=redis_url), sandbox(clock), clock) as service:
+        report: dict[str, Any] = (await service.http.get(f"{service.url}/readyz")).json()
+        return report
+
+
 async def test_check_reports_a_read_only_redis_replica(tmp_path: Path, backend: str, replica: RedisServer) -> None:
     code, said = await check(tmp_path, backend, replica.url)
     assert code == 1
@@ -64,8 +72,7 @@ async def test_check_and_readyz_report_a_redis_cluster_behind_a_plain_url(
         with node.client() as client:
             client.execute_command("CLUSTER", "DELSLOTS", *range(16_384))
         code, said = await check(tmp_path, backend, node.url)
-        async with serving(settings(redis_url=node.url), sandbox(clock), clock) as service:
-            report = (await service.http.get(f"{service.url}/readyz")).json()
+        report = await readyz(node.url, clock)
     finally:
         node.close()
     assert (code, "Cluster" in said) == (1, True)
@@ -120,8 +127,7 @@ async def test_check_reports_that_events_do_not_arrive(
 
 async def test_readyz_names_a_database_that_redis_does_not_have(redis_server: RedisServer, clock: HandClock) -> None:
     url = f"redis://127.0.0.1:{redis_server.port}/99"
-    async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
-        report = (await service.http.get(f"{service.url}/readyz")).json()
+    report = await readyz(url, clock)
     assert (report["store_status"], report["store_fault"]) == ("refuses", "DB")
 
 
@@ -134,8 +140,7 @@ async def test_check_and_readyz_report_each_right_that_is_missing(
         client.execute_command("ACL", "SETUSER", "poor", "on", ">word", "~*", "&*", *allowed)
     url = f"redis://poor:word@127.0.0.1:{fragile_redis.port}/0"
     code, said = await check(tmp_path, backend, url)
-    async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
-        report = (await service.http.get(f"{service.url}/readyz")).json()
+    report = await readyz(url, clock)
     assert (code, "does not give this user the rights" in said) == (1, True)
     assert (report["store_status"], report["store_fault"]) == ("refuses", "NOPERM")
 
@@ -177,8 +182,7 @@ async def test_check_and_readyz_name_a_password_that_is_missing_or_wrong(  # noq
     try:
         url = f"redis://{user}127.0.0.1:{server.port}/0?protocol=2"
         code, said = await check(tmp_path, backend, url)
-        async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
-            report = (await service.http.get(f"{service.url}/readyz")).json()
+        report = await readyz(url, clock)
     finally:
         server.close()
     assert (code, words in said) == (1, True)
@@ -193,8 +197,7 @@ async def test_check_and_readyz_name_a_wrong_password_of_a_cluster(
         node.start()
         url = f"redis+cluster://:wrong@127.0.0.1:{node.port}"
         code, said = await check(tmp_path, backend, url)
-        async with serving(settings(redis_url=url), sandbox(clock), clock) as service:
-            report = (await service.http.get(f"{service.url}/readyz")).json()
+        report = await readyz(url, clock)
     finally:
         node.close()
     assert (code, "does not accept the user or the password" in said) == (1, True)
@@ -316,13 +319,9 @@ async def test_check_reports_a_backend_url_of_another_service(tmp_path: Path) ->
 async def test_readyz_distinguishes_a_redis_that_refuses_from_one_that_is_down(
     clock: HandClock, replica: RedisServer, fragile_redis: RedisServer
 ) -> None:
-    seen = []
-    for server in (fragile_redis, replica):
-        async with serving(settings(redis_url=server.url), sandbox(clock), clock) as service:
-            seen.append((await service.http.get(f"{service.url}/readyz")).json())
+    seen = [await readyz(server.url, clock) for server in (fragile_redis, replica)]
     fragile_redis.stop()
-    async with serving(settings(redis_url=fragile_redis.url), sandbox(clock), clock) as service:
-        seen.append((await service.http.get(f"{service.url}/readyz")).json())
+    seen.append(await readyz(fragile_redis.url, clock))
     assert [answer["store_status"] for answer in seen] == ["up", "refuses", "down"]
     assert [answer["status"] for answer in seen] == ["ready", "degraded", "degraded"]
     assert [answer.get("store_fault") for answer in seen] == [None, "READONLY", None]
