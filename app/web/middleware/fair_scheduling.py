@@ -3,7 +3,8 @@
 Calls that the cache answers are CPU-bound, and the event loop runs all ready tasks in a row. A turn is one iteration
 of the loop. In each turn, each client starts at most one request, and all clients together start as many as take a few
 milliseconds. Clients are told apart by their client key: the bearer token, or the path of a probe. All other requests
-share one key. Scheduling costs a fifth of the throughput, so it is off while there is only one client.
+share one key. Scheduling costs a fifth of the throughput, so it ends when there is only one client, even if many
+requests of that client are queued.
 
 The keys of probes and of requests without a token stand for many real clients. The newest request of such a key starts
 first, so that a flood of requests does not delay the probe of an orchestrator.
@@ -128,9 +129,14 @@ class FairScheduler:
             queue.pop(may_start, None)  # still queued only if the wait was cancelled, such as by a disconnect
 
     def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start the requests of a turn, and schedule the next turn if any started or are queued."""
-        self._adapt_turn_limit(self._clock())
+        """Start the requests of a turn, and schedule the next turn if any started or are queued.
+
+        A client that is alone starts as many as the turn has room for.
+        """
+        now = self._clock()
+        self._adapt_turn_limit(now)
         self._started.clear()
+        is_contended = now < self._contended_until or len(self._queues) > 1
         requeued: list[tuple[Ring, str]] = []
         for _ in range(self._turn_limit):
             ring_key = next((ring_key for ring_key in self._ring_keys if self._rings[ring_key]), None)
@@ -141,7 +147,11 @@ class FairScheduler:
             client_key, _ = self._rings[ring_key].popitem(last=False)
             if self._start_next(client_key):
                 is_token_accepted, _ = ring_key
-                requeued.append((self._rings[is_token_accepted, False], client_key))
+                ring = self._rings[is_token_accepted, False]
+                if is_contended:
+                    requeued.append((ring, client_key))
+                else:
+                    ring[client_key] = None
         for ring, client_key in requeued:
             ring[client_key] = None
         if not self.is_idle:

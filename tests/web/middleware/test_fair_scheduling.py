@@ -127,6 +127,23 @@ async def test_a_single_token_is_not_scheduled(clock: HandClock) -> None:
     assert len({turn for _, turn in recorder.began}) == 1
 
 
+async def test_scheduling_ends_for_a_client_that_stays_alone_with_requests_in_the_queue(clock: HandClock) -> None:
+    recorder, scheduler = RecordingApp(), FairScheduler(nobody_accepted, clock)
+    app = scheduled(recorder, scheduler)
+    requests = [request(app, name) for name in ["other"] + ["many"] * 60]
+    await asyncio.sleep(0)
+    counting = asyncio.create_task(recorder.count_turns())
+    clock.advance(CONTENTION_SECONDS)
+    await asyncio.gather(*requests)
+    counting.cancel()
+    assert len({turn for _, turn in recorder.began}) <= 60 // (MAX_STARTS_PER_TURN // 2) + 1
+    while not scheduler.is_idle:
+        await asyncio.sleep(0)
+    recorder.began.clear()
+    await asyncio.gather(*(request(app, "many") for _ in range(30)))
+    assert len({turn for _, turn in recorder.began}) == 1
+
+
 async def test_a_request_cancelled_in_the_queue_is_removed_and_blocks_no_other() -> None:
     recorder = RecordingApp()
     scheduler = FairScheduler(nobody_accepted)
