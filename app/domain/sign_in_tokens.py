@@ -3,8 +3,12 @@
 from app.domain.token_form import TokenForm
 
 ACCESS = TokenForm("lat_", 32)
+"""A secret (24 bytes) and an authentication tag (8)."""
 REFRESH = TokenForm("lrt_", 48)
-"""The grant's id (16 bytes), a secret (24) and an authentication tag (8), which detects made-up tokens."""
+"""The grant's id (16 bytes), a secret (24) and an authentication tag (8).
+
+The tags detect made-up tokens, so that these cost no look-up in the database.
+"""
 CODE = TokenForm("lac_", 32)
 INVITATION = TokenForm("lmi_", 32)
 """Part of a link. Somebody may paste it where a token belongs."""

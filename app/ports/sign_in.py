@@ -146,6 +146,10 @@ class TokenMint(Protocol):
         """Return the access token for a refresh token and scopes. It is deterministic."""
         ...
 
+    def is_access(self, token: str) -> bool:
+        """Return whether a text is an access token of this service. Whether it still counts is not checked."""
+        ...
+
     def grant_of(self, refresh: str) -> str | None:
         """Return the grant's id in a refresh token of this service; None for any other text."""
         ...

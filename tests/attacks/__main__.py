@@ -17,7 +17,7 @@ from tests.attacks.edge_combinations import COMBINATIONS
 from tests.attacks.edge_floods import FLOODS
 from tests.attacks.edge_heads import HEADS
 from tests.attacks.forgeries import FORGERIES
-from tests.attacks.key_attacks import KEY_ROWS
+from tests.attacks.key_attacks import ACCESS_TOKEN_ROWS, KEY_ROWS
 from tests.attacks.read_attacks import READ_ROWS
 from tests.attacks.sign_in_attacks import SIGN_IN_ROWS
 from tests.attacks.target import Figure, Target, attacked
@@ -62,7 +62,7 @@ def main() -> int:
     more_descriptors()
     started = time.monotonic()
     edge = (*EDGE_ROWS, *COMBINATIONS, *HEADS, *FLOODS, *READ_ROWS)
-    every = (*ROWS, *edge, *DATABASE_ROWS, *KEY_ROWS, *SIGN_IN_ROWS, *COSTLY_ROWS, *FORGERIES)
+    every = (*ROWS, *edge, *DATABASE_ROWS, *KEY_ROWS, *SIGN_IN_ROWS, *COSTLY_ROWS, *FORGERIES, *ACCESS_TOKEN_ROWS)
     cases = [case for case in every if chosen.only.lower() in case.title.lower()][:: chosen.every]
     outcomes = [_attack(case) for case in cases]
     is_well = bool(outcomes) and all(outcome.is_well for outcome in outcomes)

@@ -1,9 +1,9 @@
-"""Attacks with team keys: forged ones, whose checksum is public, and one of a member far over its rate limit."""
+"""Attacks with forged team keys and access tokens, whose checksums are public, and by a member over its limit."""
 
 import secrets
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
@@ -14,10 +14,12 @@ from app.adapters.sql.rate_limits import SqlTeamLimits
 from app.adapters.vault import Vault
 from app.domain import api_key_format
 from app.domain.rate_limit import Limits
+from app.domain.sign_in_tokens import ACCESS
 from app.ports.budgets import BudgetOwner
 from tests.attacks.attacks import Case, with_body
 from tests.attacks.flooding import flood
 from tests.attacks.target import Figure, Target, connect, raw
+from tests.support.grants import NOWHERE, signed_in
 from tests.support.service import MODERN, envelope, padded
 from tests.support.teams import ACTOR, Teams
 
@@ -36,19 +38,37 @@ SETTINGS = {
 }
 """The attack comes from many addresses: refused tokens of one address are throttled."""
 
+SIGN_IN_SETTINGS = {
+    **SETTINGS,
+    "sign_in": "acedata",
+    "public_url": "http://127.0.0.1:1",
+    "acedata_client_id": "app-luma",
+    "acedata_auth_url": NOWHERE,
+    "acedata_platform_url": NOWHERE,
+}
+
 
 def _call(key: str, **headers: str) -> bytes:
     message, needed = envelope("tools/call", {"name": "luma_list_actions", "arguments": {}}, MODERN)
     return raw(message, {**needed, **headers}, key)
 
 
-async def forging(port: int, _client: int) -> None:
-    """Call with one forged key after another, each from another address."""
+def forged_key() -> str:
+    """Return a team key that nobody holds."""
+    return api_key_format.encode(secrets.token_bytes(api_key_format.RANDOM_BYTES))
+
+
+def forged_access_token() -> str:
+    """Return an access token that nobody holds."""
+    return ACCESS.encode(secrets.token_bytes(ACCESS.size))
+
+
+async def forging(forge: Callable[[], str], port: int, _client: int) -> None:
+    """Call with one forged token after another, each from another address."""
     connection = await connect(port)
     for _ in count():
-        key = api_key_format.encode(secrets.token_bytes(api_key_format.RANDOM_BYTES))
         address = ".".join(map(str, secrets.token_bytes(3)))
-        await connection.send(_call(key, **{"x-forwarded-for": f"11.{address}"}))
+        await connection.send(_call(forge(), **{"x-forwarded-for": f"11.{address}"}))
         await connection.answer()
 
 
@@ -70,7 +90,7 @@ async def forged_keys(target: Target) -> AsyncIterator[None]:
         known = keys.pop()
         while await _is_refused(target, known):
             pass
-        async with flood(target, forging, 300):
+        async with flood(target, partial(forging, forged_key), 300):
             refused = [await _is_refused(target, key) for key in keys]
             await teams.directory.teams.add_member("film", "ben", ACTOR)
             refused_again = [await _is_refused(target, known) for _ in range(USES)]
@@ -79,6 +99,16 @@ async def forged_keys(target: Target) -> AsyncIterator[None]:
             yield
     finally:
         await database.aclose()
+
+
+@asynccontextmanager
+async def forged_access_tokens(target: Target) -> AsyncIterator[None]:
+    """Call with forged access tokens on 300 connections. The figure is first uses of real ones."""
+    tokens = await signed_in(target.settings["database_url"], target.settings["secret_key"], FIRST_USES)
+    async with flood(target, partial(forging, forged_access_token), 300):
+        refused = [await _is_refused(target, token) for token in tokens]
+        target.figures.append(Figure(refused.count(True), f"of {FIRST_USES} first uses refused", 0))
+        yield
 
 
 async def calling_over_a_limit(key: str, port: int, client: int) -> None:
@@ -132,4 +162,14 @@ async def member_over_its_limit(target: Target) -> AsyncIterator[None]:
 KEY_ROWS = (
     Case("300 connections with forged team keys", "15 of 15 first uses of a key refused", forged_keys, 0.1, SETTINGS),
     Case("300 connections of a team's member over its limit", "", member_over_its_limit, 0.1, SETTINGS),
+)
+
+ACCESS_TOKEN_ROWS = (
+    Case(
+        "300 connections with forged access tokens",
+        "12 of 12 first uses of a token refused",
+        forged_access_tokens,
+        0.1,
+        SIGN_IN_SETTINGS,
+    ),
 )

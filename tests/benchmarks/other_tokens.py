@@ -6,26 +6,19 @@ import statistics
 import tempfile
 from typing import NamedTuple
 
-from app.adapters.auth.key_digest import load_key_digest, load_pepper
-from app.adapters.auth.person_vault import VaultPersonSealer
-from app.adapters.auth.sign_in_mint import SignInMint
+from app.adapters.auth.key_digest import load_key_digest
 from app.adapters.sql.directory import sql_directory
 from app.adapters.sql.engine import Database
-from app.adapters.sql.sign_in import sql_sign_in
 from app.adapters.vault import Vault
 from app.domain import api_key_format
 from app.domain.access import PASSTHROUGH_SCOPES
-from app.domain.sign_in import OAuthClient, Person, PersonSecrets, Registration
 from app.domain.teams import Actor, TeamCredential
 from app.ports.directory import NewKey
-from app.ports.sign_in_store import AuthorizationCode, NewAccess, NewGrant, TokenLifetimes
 from tests.benchmarks.filling import KEY
 from tests.benchmarks.loads import batch, ids, load
 from tests.benchmarks.rows import Bench
+from tests.support.grants import NOWHERE, signed_in
 from tests.support.service import MODERN
-
-NOWHERE = "http://127.0.0.1:9"
-"""The login, which this measurement never needs."""
 
 ROUND_SECONDS = 0.5
 """How long each token calls in a round. Many short rounds find a share that few long ones miss where the speed of the
@@ -33,7 +26,6 @@ machine varies.
 """
 
 ACTOR = Actor("cli:bench")
-LIFETIMES = TokenLifetimes(access=86_400.0, refresh=86_400.0, grant=86_400.0, grace=60.0)
 
 
 class Shares(NamedTuple):
@@ -47,7 +39,7 @@ def shares_of_passthrough(bench: Bench, rounds: int) -> Shares:
     """Return the median shares over the rounds, in which all are measured in turn, each time in another order."""
     with tempfile.TemporaryDirectory(prefix="luma-mcp-bench-") as folder:
         url = f"sqlite:///{folder}/luma.db"
-        access, key = asyncio.run(_signed_in(url)), asyncio.run(_member(url))
+        (access,), key = asyncio.run(signed_in(url, KEY)), asyncio.run(_member(url))
         settings = {
             "database_url": url,
             "auth": "passthrough,keys",
@@ -85,25 +77,3 @@ async def _member(url: str) -> str:
     finally:
         await database.aclose()
     return key
-
-
-async def _signed_in(url: str) -> str:
-    """Record a person with a grant in the database at `url`, and return the access token."""
-    database, vault = Database(url), Vault(KEY)
-    try:
-        mint = SignInMint(await load_pepper(sql_directory(database).facts, vault))
-        store, person_id = sql_sign_in(database), mint.person_id(NOWHERE, "bench")
-        sealed = VaultPersonSealer(vault).seal(person_id, PersonSecrets("bench", "token-of-the-person"))
-        await store.people.keep(Person(person_id, NOWHERE, "bench", sealed))
-        code = AuthorizationCode(secrets.token_hex(32), "client", NOWHERE, "c" * 43, PASSTHROUGH_SCOPES, person_id)
-        await store.steps.add_code(code, 60.0)
-        client = OAuthClient("client", "Bench", (NOWHERE,), Registration.DYNAMIC)
-        new = NewGrant(secrets.token_hex(16), "", client, "127.0.0.1")
-        refresh = mint.first_refresh(new.id)
-        access = mint.access(refresh, PASSTHROUGH_SCOPES)
-        new = NewGrant(new.id, mint.digest(refresh), client, "127.0.0.1")
-        token = NewAccess(mint.digest(access), PASSTHROUGH_SCOPES, LIFETIMES.access)
-        await store.grants.redeem(code, new, token, LIFETIMES)
-    finally:
-        await database.aclose()
-    return access

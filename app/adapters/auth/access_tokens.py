@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.domain.sign_in_tokens import ACCESS
 from app.ports.auth import AuthenticationUnavailable, Caller
 from app.ports.repositories import DatabaseUnavailable
 from app.services.sign_in.grant_cache import NO_DATABASE, GrantCache
@@ -32,7 +31,8 @@ class CredentialHooks:
 class AccessTokenAuthenticator:
     """Authenticates access tokens, which begin with `lat_`.
 
-    It refuses tokens that are unknown or expired, or whose grant has ended.
+    It refuses tokens that are unknown or expired, or whose grant has ended. A token that this service has not made is
+    refused without a look-up in the database.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class AccessTokenAuthenticator:
                 raise AuthenticationUnavailable(NO_DATABASE) from None
         entry = self._cache.known(digest := mint.digest(token))
         if entry is None:
-            entry = await self._cache.token(digest) if ACCESS.is_well_formed(token) else None
+            entry = await self._cache.token(digest) if mint.is_access(token) else None
         now = self._clock()
         if entry is None:
             return None

@@ -41,7 +41,16 @@ class SignInMint:
 
     def access(self, refresh: str, scopes: frozenset[Scope]) -> str:
         """Return the access token for a refresh token and these scopes: always the same one."""
-        return formats.ACCESS.encode(self._hmac("access", f"{refresh} {written_scopes(scopes)}".encode()))
+        secret = self._hmac("access", f"{refresh} {written_scopes(scopes)}".encode())[: formats.SECRET_BYTES]
+        return formats.ACCESS.encode(secret + self._tag(secret, "access_tag"))
+
+    def is_access(self, token: str) -> bool:
+        """Return whether this service has made the access token `token`; False for any other text."""
+        content = formats.ACCESS.decode(token)
+        if content is None:
+            return False
+        secret, tag = content[: -formats.TAG_BYTES], content[-formats.TAG_BYTES :]
+        return hmac.compare_digest(tag, self._tag(secret, "access_tag"))
 
     def grant_of(self, refresh: str) -> str | None:
         """Return the id of the grant of a refresh token that this service has made; None for any other text."""
@@ -49,7 +58,8 @@ class SignInMint:
         if content is None:
             return None
         payload, tag = content[: -formats.TAG_BYTES], content[-formats.TAG_BYTES :]
-        return payload[: formats.GRANT_BYTES].hex() if hmac.compare_digest(tag, self._tag(payload)) else None
+        is_genuine = hmac.compare_digest(tag, self._tag(payload, "tag"))
+        return payload[: formats.GRANT_BYTES].hex() if is_genuine else None
 
     def random(self) -> str:
         """Return a new random secret in URL-safe characters."""
@@ -77,17 +87,17 @@ class SignInMint:
 
     def _refresh(self, grant_id: bytes, secret: bytes) -> str:
         payload = grant_id + secret
-        return formats.REFRESH.encode(payload + self._tag(payload))
+        return formats.REFRESH.encode(payload + self._tag(payload, "tag"))
 
     def _state_tag(self, secret: str, browser: str) -> str:
         tag = self._hmac("state", f"{secret} {browser}".encode(errors="replace"))
         return base64.urlsafe_b64encode(tag).decode()[:STATE_TAG_LENGTH]
 
-    def _tag(self, payload: bytes) -> bytes:
-        return self._hmac("tag", payload)[: formats.TAG_BYTES]
+    def _tag(self, payload: bytes, purpose: str) -> bytes:
+        return self._hmac(purpose, payload)[: formats.TAG_BYTES]
 
     def _hmac(self, purpose: str, text: bytes) -> bytes:
         return hmac.digest(self._keys[purpose], text, "sha256")
 
 
-_PURPOSES = ("digest", "successor", "access", "tag", "person", "state")
+_PURPOSES = ("digest", "successor", "access", "access_tag", "tag", "person", "state")

@@ -8,7 +8,7 @@ from app.domain.access import Scope
 from app.domain.oauth import OAuthError, is_our_resource, matches_challenge, narrowed_scopes, scopes_at
 from app.domain.redirects import shown_host
 from app.domain.sign_in import Grant, OAuthClient, RefreshJudgement, RevokeReason, judge_refresh
-from app.domain.sign_in_tokens import ACCESS, CODE
+from app.domain.sign_in_tokens import CODE
 from app.ports.sign_in import SignInTelemetry, TokenMint
 from app.ports.sign_in_store import AuthorizationCode, NewAccess, NewGrant, SignInStore, TokenLifetimes
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
@@ -155,7 +155,7 @@ class TokenService:
         """End the grant of one of the client's tokens. Any other token is ignored, which is no error (RFC 7009)."""
         mint = await self._mint.load()
         grant_id = mint.grant_of(token)
-        if ACCESS.is_well_formed(token):
+        if mint.is_access(token):
             holder = await self._store.grants.access(mint.digest(token))
             grant_id = holder.grant.id if holder is not None else None
         grant_and_time = await self._store.grants.grant(grant_id) if grant_id is not None else None

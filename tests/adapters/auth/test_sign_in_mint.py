@@ -41,6 +41,18 @@ def test_grant_of_accepts_only_tokens_of_this_service() -> None:
         assert MINT.grant_of(text) is None
 
 
+def test_is_access_accepts_only_tokens_of_this_service() -> None:
+    refresh = MINT.first_refresh(GRANT)
+    access = MINT.access(refresh, PASSTHROUGH_SCOPES)
+    assert MINT.is_access(access)
+    content = ACCESS.decode(access)
+    assert content is not None
+    changed = [ACCESS.encode(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]) for at in range(ACCESS.size)]
+    invented = ACCESS.encode(secrets.token_bytes(ACCESS.size))
+    for text in (*changed, invented, OTHER.access(refresh, PASSTHROUGH_SCOPES), access[:-1], "", "lat_", refresh):
+        assert not MINT.is_access(text)
+
+
 def test_a_person_has_one_id_for_issuer_and_subject() -> None:
     assert MINT.person_id("https://a.example", "1") == MINT.person_id("https://a.example", "1")
     assert len({MINT.person_id("https://a.example", "1"), MINT.person_id("https://b.example", "1")}) == 2
