@@ -1,21 +1,18 @@
 """Sign-in: clients, people and grants, and the rules of refresh token rotation."""
 
-import re
 import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from app.domain.access import Scope
 from app.domain.redirects import matches
+from app.domain.untrusted_text import without_invisible
 
 MAX_CLIENT_NAME_LENGTH = 80
 MAX_RAW_NAME_LENGTH = 1_000
 """Characters of a client's or person's name that are read. Normalization is quadratic in the accents on a letter."""
 
 MAX_CLIENT_ID_LENGTH = 512
-
-_INVISIBLE = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
-"""The general categories of Unicode whose characters are removed from names."""
 
 
 class Registration(StrEnum):
@@ -222,10 +219,8 @@ def judge_refresh(grant: Grant, digest: str, now: float, grace_seconds: float) -
 def visible_name(text: str | None, otherwise: str) -> str:
     """Return the name of a client or person as one visible line of at most MAX_CLIENT_NAME_LENGTH characters.
 
-    Direction and control characters are removed, because they could make a consent page say something else. If nothing
-    is left, `otherwise` is returned, cut to the same length.
+    Invisible characters are removed: they could make a consent page say something else, and models read them. If
+    nothing is left, `otherwise` is returned, cut to the same length.
     """
-    raw_name = (text or "")[:MAX_RAW_NAME_LENGTH]
-    visible = "".join(char for char in raw_name if unicodedata.category(char) not in _INVISIBLE)
-    name = re.sub(r"\s+", " ", unicodedata.normalize("NFC", visible)).strip()
+    name = unicodedata.normalize("NFC", without_invisible((text or "")[:MAX_RAW_NAME_LENGTH]))
     return name[:MAX_CLIENT_NAME_LENGTH].strip() or otherwise[:MAX_CLIENT_NAME_LENGTH]

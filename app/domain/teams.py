@@ -9,13 +9,18 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from app.domain.access import Principal, Scope, Visibility
+from app.domain.calendar import NO_PLACES
 from app.domain.rate_limit import RateLimit
+from app.domain.untrusted_text import has_invisible, without_invisible
 
 MAX_NAME_LENGTH = 64
 MAX_UNNORMALIZED_LENGTH = 4 * MAX_NAME_LENGTH
 """Longest text that can be a name after normalization, which is quadratic in the accents on one letter."""
 
 MAX_NOTE_LENGTH = 200
+MAX_SUBJECT_SHOWN = 40
+"""Characters of a subject in the name of a person who has no other name."""
+
 MAX_DURATION_SECONDS = 3650 * 86_400
 """Ten years."""
 
@@ -263,21 +268,26 @@ class AuditEntry:
 def valid_name(text: str) -> str:
     """Return a team's or member's name in its canonical spelling (NFC). Raises ValueError with a sentence."""
     name = unicodedata.normalize("NFC", text) if len(text) <= MAX_UNNORMALIZED_LENGTH else text
-    if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable() or name != name.strip():
+    if not 1 <= len(name) <= MAX_NAME_LENGTH or has_invisible(name) or name != name.strip():
         raise ValueError(f"A name has 1 to {MAX_NAME_LENGTH} visible characters, and no blank at its start or end.")
     return name
 
 
+def name_for(subject: str) -> str:
+    """Return a valid name for a person without one, from `subject`, the id of the person at an issuer."""
+    return f"{without_invisible(subject[:MAX_SUBJECT_SHOWN])}…"
+
+
 def valid_note(text: str) -> str:
     """Return `text` if it is valid as the note of a key. Raises ValueError with a sentence."""
-    if len(text) > MAX_NOTE_LENGTH or not text.isprintable():
+    if len(text) > MAX_NOTE_LENGTH or has_invisible(text):
         raise ValueError(f"A note has at most {MAX_NOTE_LENGTH} visible characters.")
     return text
 
 
 def valid_timezone(text: str) -> str:
     """Return `text` if it is the name of an IANA time zone. Raises ValueError with a sentence."""
-    if text != "UTC" and text not in available_timezones():  # UTC is valid even without a time zone database
+    if text != "UTC" and text not in available_timezones() - NO_PLACES:  # UTC needs no time zone database
         raise ValueError("A time zone is an IANA name such as Europe/Berlin or UTC, in this very spelling.")
     return text
 

@@ -34,13 +34,22 @@ def visible_line(text: str, longest: int) -> str:
 
     Only the first 4 * `longest` characters of `text` are processed.
     """
-    start = text[: 4 * longest]
-    if not start.isprintable():
-        start = "".join(map(_printable_or_space, start))
-    if not start.isascii():
-        start = _BLANK.sub(" ", _IGNORABLE.sub("", start))
-    line = " ".join(start.split())
+    line = without_invisible(text[: 4 * longest])
     return line if len(line) <= longest and len(text) <= 4 * longest else line[: longest - 1].rstrip() + "…"
+
+
+def without_invisible(text: str) -> str:
+    """Return `text` on one line, without invisible characters and without repeated or outer blanks."""
+    if not text.isprintable():
+        text = "".join(map(_printable_or_space, text))
+    if not text.isascii():
+        text = _BLANK.sub(" ", _IGNORABLE.sub("", text))
+    return " ".join(text.split())
+
+
+def has_invisible(text: str) -> bool:
+    """Return whether `text` contains an invisible character, such as a line break. A space is visible."""
+    return not text.isprintable() or _IGNORABLE.search(text) is not None or _BLANK.search(text) is not None
 
 
 def _printable_or_space(character: str) -> str:

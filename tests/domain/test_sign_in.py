@@ -57,6 +57,7 @@ def test_an_older_token_is_always_a_replay() -> None:
         ("  Claude \n\t Code ", "Claude Code"),
         ("evil\u202egnp.exe", "evilgnp.exe"),
         ("a\u0000b\u200bc\U000e0041", "abc"),
+        ("a\U000e0101b\u3164", "ab"),
         ("x" * 500, "x" * 80),
         ("\u200b" * 999 + "ab", "a"),
         ("", "otherwise"),

@@ -24,7 +24,23 @@ def test_valid_name_returns_a_valid_name_unchanged(name: str) -> None:
     assert valid_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["", " ", " film", "film ", "fi\nlm", "fi\x00lm", "fi\u200blm", "x" * 65, "a\u2028b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        " film",
+        "film ",
+        "fi\nlm",
+        "fi\x00lm",
+        "fi\u200blm",
+        "x" * 65,
+        "a\u2028b",
+        "a\ufe0f",
+        "a\U000e0101b",
+        "\u3164",
+    ],
+)
 def test_valid_name_raises_for_invisible_characters_outer_blanks_and_length(name: str) -> None:
     with pytest.raises(ValueError, match="1 to 64 visible"):
         valid_name(name)
@@ -37,7 +53,7 @@ def test_valid_name_normalizes_to_nfc() -> None:
 
 def test_a_note_may_be_empty_and_its_length_is_limited() -> None:
     assert valid_note("") == ""
-    for note in ("x" * 201, "a\nb"):
+    for note in ("x" * 201, "a\nb", "a\U000e0101"):
         with pytest.raises(ValueError, match="200"):
             valid_note(note)
 
@@ -47,7 +63,9 @@ def test_valid_timezone_accepts_iana_names(name: str) -> None:
     assert valid_timezone(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "Berlin", "europe/berlin", "../UTC", "/etc/localtime", "+01:00", "UTC\x00"])
+@pytest.mark.parametrize(
+    "name", ["", "Berlin", "europe/berlin", "../UTC", "/etc/localtime", "+01:00", "UTC\x00", "localtime", "Factory"]
+)
 def test_valid_timezone_raises_for_other_spellings(name: str) -> None:
     with pytest.raises(ValueError, match="Europe/Berlin"):
         valid_timezone(name)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from app.domain.sign_in import PersonSecrets
-from app.domain.teams import Person, valid_name
+from app.domain.teams import Person, name_for, valid_name
 from app.ports.people import Newcomer
 
 MemberHash = Callable[[str], str]
@@ -11,11 +11,11 @@ MemberHash = Callable[[str], str]
 
 
 def directory_person(issuer: str, subject: str, secrets: PersonSecrets) -> Person:
-    """Return the directory's Person. The name is the label if valid, else the first 40 characters of `subject`."""
+    """Return the directory's Person. The name is the label if valid, else made of `subject`."""
     try:
         name = valid_name(secrets.label)
     except ValueError:
-        name = subject[:40]
+        name = name_for(subject)
     return Person(issuer, subject, name, secrets.teams or ())
 
 

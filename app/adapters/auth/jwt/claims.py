@@ -7,7 +7,7 @@ from typing import Any
 
 from app.adapters.auth.jwt.faults import TokenRefused
 from app.domain.access import Scope
-from app.domain.teams import Person, valid_name
+from app.domain.teams import Person, name_for, valid_name
 from app.ports.auth import TokenFault
 
 LEEWAY_SECONDS = 30.0
@@ -92,7 +92,7 @@ def person_of(claims: Claims, names: ClaimNames) -> Person:
     display_name = (
         (_valid_name_or_none(name) if isinstance(name, str) else None)
         or _valid_name_or_none(subject)
-        or f"{subject[:40].strip()}…"
+        or name_for(subject)
     )
     return Person(claims["iss"], subject, display_name, tuple(teams))
 
