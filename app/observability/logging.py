@@ -37,35 +37,36 @@ def configure_logging(level: str, form: Literal["json", "text"] | None) -> None:
             ],
         )
     )
+    handler.addFilter(LibraryFilter())
     logging.raiseExceptions = False  # on a full disk, lines are lost without a traceback for each
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("app").setLevel(level)
     logging.getLogger("uvicorn.access").propagate = False
-    logging.getLogger("uvicorn.error").addFilter(ExceptionFilter())
     stamina.instrumentation.set_on_retry_hooks([])  # the client counts each attempt in the metrics
 
 
-class ExceptionFilter(logging.Filter):
-    """Passes at most one record with an exception per minute, and every record without one.
+class LibraryFilter(logging.Filter):
+    """Passes at most one record a minute from each line of a library's source, and every record of this program.
 
-    A logged record with an exception has the attribute `faults`: the number of such records since the previous logged
-    one, itself included.
+    A record that passes has the attribute `times`: the number of records from its line since the previous one that
+    passed, itself included.
 
-    uvicorn logs each request that fails with an unexpected exception, so a caller who finds a way to cause one could
-    fill the disk.
+    uvicorn and the SDK log requests that fail and messages that they drop, so a caller could otherwise fill the disk.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Measure time with `clock`, in seconds."""
         super().__init__()
-        self._throttle = LogThrottle(clock)
+        self._clock = clock
+        self._throttles: dict[tuple[str, int], LogThrottle] = {}  # as many as there are lines that log
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to log `record`."""
-        if not record.exc_info:
+        if record.name.partition(".")[0] == "app":
             return True
-        count = self._throttle.count()
-        record.__dict__["faults"] = count
+        throttle = self._throttles.setdefault((record.pathname, record.lineno), LogThrottle(self._clock))
+        count = throttle.count()
+        record.__dict__["times"] = count
         return count is not None
 
 
