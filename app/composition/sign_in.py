@@ -239,7 +239,7 @@ def _token_reporter(refusals: Refusals) -> Callable[[], None]:
     """Return the reporter of look-ups of access tokens that are refused because too many wait."""
     effect = (
         f"Answered 503 to an access token: {MAX_WAITING} look-ups wait for the database already. Tokens that are "
-        "cached are served. The database is slow, or somebody sends made-up tokens."
+        "cached are served. The database is slow."
     )
     return refusals.reporter("token_lookups", effect)
 

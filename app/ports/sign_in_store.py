@@ -233,12 +233,18 @@ class Grants(Protocol):
         """Restart the lifetime of the current generation's access token; False if another generation is current."""
         ...
 
-    async def access(self, digest: str) -> AccessHolder | None:
-        """Return the access token with this digest; None if it is unknown or expired, or its grant was revoked."""
+    async def access(self, digests: Collection[str]) -> dict[str, AccessHolder]:
+        """Return the access tokens with these digests, at most 500, by digest.
+
+        Tokens that are unknown or expired, or whose grant was revoked, are left out.
+        """
         ...
 
-    async def confirm(self, grant_id: str, generation: int) -> None:
-        """Record the first use of a token of this generation. Later calls change nothing."""
+    async def confirm(self, first_uses: Collection[tuple[str, int]]) -> None:
+        """Record the first use of a token of each grant, given by its id and the generation of the token.
+
+        Later calls change nothing.
+        """
         ...
 
     async def note_used(self, grant_ids: Collection[str], minute: float) -> None:

@@ -23,6 +23,7 @@ from app.domain.generation import GenerateVideo
 from app.observability.refusals import Refusals
 from app.ports.auth import AuthenticationUnavailable
 from app.ports.repositories import DatabaseBusy
+from app.services import batched_lookups
 from app.services.limits.backend_limits import BackendLimits
 from app.services.limits.database_turns import DatabaseLimits, DatabaseTurns
 from app.services.purchases import idempotency, limiter
@@ -30,7 +31,7 @@ from app.services.purchases.request import PurchaseRequest, fingerprint
 from app.services.purchases.unaccepted_rows import MAX_PER_TOKEN
 from app.services.sign_in import grant_cache
 from app.services.sign_in.clients import ClientRefused
-from app.services.teams import directory_cache, key_lookups
+from app.services.teams import directory_cache
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.documents_server import document_server
 from tests.support.service import settings
@@ -196,7 +197,7 @@ async def directory_lookups(world: World) -> Refuse:
         if next(world.numbers) % 2:
             await refused(AuthenticationUnavailable, cache.run_lookup(hangs))
         else:
-            names = [f"key-{next(world.numbers)}-{other}" for other in range(key_lookups.MAX_WAITING + 1)]
+            names = [f"key-{next(world.numbers)}-{other}" for other in range(batched_lookups.MAX_WAITING + 1)]
             await refused(AuthenticationUnavailable, *map(cache.key, names))
 
     return refuse

@@ -66,8 +66,9 @@ def unknown_access_tokens(clock: HandClock) -> tuple[int, IsCached]:
         def __init__(self) -> None:
             self.asked = 0
 
-        async def access(self, _digest: str) -> None:
+        async def access(self, _digests: Collection[str]) -> dict[str, Any]:
             self.asked += 1
+            return {}
 
     grants: Any = Grants()
     nothing: Any = None

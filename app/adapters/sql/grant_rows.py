@@ -24,11 +24,11 @@ def grant_of(row: Row[Any], prefix: str = "") -> Grant:
     return Grant(**values)
 
 
-def holder_of(row: Row[Any]) -> AccessHolder:
-    """Return the holder of an access token in a row with the columns HOLDER_COLUMNS and `read_at`."""
+def digest_and_holder_of(row: Row[Any]) -> tuple[str, AccessHolder]:
+    """Return an access token's digest and holder from a row with the columns HOLDER_COLUMNS and `read_at`."""
     values = row._mapping  # noqa: SLF001 - public
     person = Person(*(values[f"oauth_people__{name}"] for name in PERSON_COLUMNS))
-    return AccessHolder(
+    holder = AccessHolder(
         grant_of(row, "oauth_grants__"),
         person,
         parsed_scopes(values["oauth_access_tokens__scopes"]),
@@ -36,6 +36,7 @@ def holder_of(row: Row[Any]) -> AccessHolder:
         values["oauth_access_tokens__expires_at"],
         values["read_at"],
     )
+    return values["oauth_access_tokens__digest"], holder
 
 
 def new_grant(code: AuthorizationCode, new: NewGrant, lifetimes: TokenLifetimes, now: float) -> Grant:

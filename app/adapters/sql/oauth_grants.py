@@ -6,13 +6,20 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Update, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Update, and_, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
 from app.adapters.sql.engine import SqlClock, database_now
 from app.adapters.sql.grant_revocation import active_grant_condition, revoke_and_queue_metric, revoke_where
-from app.adapters.sql.grant_rows import HOLDER_COLUMNS, audited_fields, columns_of, grant_of, holder_of, new_grant
+from app.adapters.sql.grant_rows import (
+    HOLDER_COLUMNS,
+    audited_fields,
+    columns_of,
+    digest_and_holder_of,
+    grant_of,
+    new_grant,
+)
 from app.adapters.sql.inserts import insert_of
 from app.adapters.sql.sign_in_changes import VERSION, audit_insert, increment_version
 from app.adapters.sql.sign_in_tables import (
@@ -124,28 +131,28 @@ class SqlGrants:
 
         return await self._database.run_in_transaction(operation)
 
-    async def access(self, digest: str) -> AccessHolder | None:
-        """Return the holder of the access token with this digest; None if it is unknown, expired or revoked."""
+    async def access(self, digests: Collection[str]) -> dict[str, AccessHolder]:
+        """Return the holders of the access tokens with these digests, by digest. At most 500 digests are allowed.
+
+        Tokens that are unknown, expired or revoked are left out.
+        """
         tokens, now = oauth_access_tokens, self._now()
         joined = tokens.join(oauth_grants, oauth_grants.c.id == tokens.c.grant_id).join(
             oauth_people, oauth_people.c.id == oauth_grants.c.person_id
         )
-        conditions = tokens.c.digest == digest, oauth_grants.c.revoked_at.is_(None), tokens.c.expires_at > now
+        conditions = tokens.c.digest.in_(digests), oauth_grants.c.revoked_at.is_(None), tokens.c.expires_at > now
         columns = [*HOLDER_COLUMNS, now.label("read_at")]
         query = select(*columns).select_from(joined).where(*conditions)
 
-        async def operation(connection: AsyncConnection) -> AccessHolder | None:
-            row = (await connection.execute(query)).first()
-            return holder_of(row) if row is not None else None
+        async def operation(connection: AsyncConnection) -> dict[str, AccessHolder]:
+            return dict(map(digest_and_holder_of, await connection.execute(query)))
 
         return await self._database.run(operation)
 
-    async def confirm(self, grant_id: str, generation: int) -> None:
-        """Record the first use of a token of this generation."""
+    async def confirm(self, first_uses: Collection[tuple[str, int]]) -> None:
+        """Record the first use of a token of each grant, given by its id and the generation of the token."""
         condition = and_(
-            oauth_grants.c.id == grant_id,
-            oauth_grants.c.generation == generation,
-            oauth_grants.c.confirmed_at.is_(None),
+            tuple_(oauth_grants.c.id, oauth_grants.c.generation).in_(first_uses), oauth_grants.c.confirmed_at.is_(None)
         )
         statement = update(oauth_grants).where(condition).values(confirmed_at=self._now())
         await self._database.run(lambda connection: connection.execute(statement))
@@ -178,6 +185,8 @@ class SqlGrants:
             condition = and_(condition, oauth_grants.c.person_id == person_id)
 
         async def operation(connection: AsyncConnection) -> Grant | None:
+            if not await _has_unrevoked(connection, condition):  # the version stays: every cache follows it
+                return None
             await connection.execute(increment_version())
             ended = await revoke_where(connection, condition, reason, partial(_actor, reason), self._now)
             return ended[0] if ended else None
@@ -186,10 +195,12 @@ class SqlGrants:
 
     async def revoke_all(self, person_id: str, reason: RevokeReason) -> int:
         """Revoke every grant of a person, and return their number."""
+        condition = oauth_grants.c.person_id == person_id
 
         async def operation(connection: AsyncConnection) -> int:
+            if not await _has_unrevoked(connection, condition):
+                return 0
             await connection.execute(increment_version())
-            condition = oauth_grants.c.person_id == person_id
             return len(await revoke_where(connection, condition, reason, partial(_actor, reason), self._now))
 
         return await self._database.run_in_transaction(operation)
@@ -281,6 +292,12 @@ def _unchanged(grant: Grant) -> ColumnElement[bool]:
     return and_(
         oauth_grants.c.id == grant.id, oauth_grants.c.current == grant.current, oauth_grants.c.revoked_at.is_(None)
     )
+
+
+async def _has_unrevoked(connection: AsyncConnection, condition: ColumnElement[bool]) -> bool:
+    """Return whether a grant that fulfils `condition` is not revoked yet."""
+    query = select(oauth_grants.c.id).where(condition, oauth_grants.c.revoked_at.is_(None)).limit(1)
+    return (await connection.execute(query)).first() is not None
 
 
 async def _read_grant(connection: AsyncConnection, grant_id: str) -> Grant | None:

@@ -1,9 +1,8 @@
 """Caches access tokens until a grant ends, so that calls with known tokens do not wait for the database."""
 
-import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +13,7 @@ from app.ports.auth import AuthenticationUnavailable, Caller
 from app.ports.repositories import DatabaseUnavailable
 from app.ports.sign_in import SignInTelemetry
 from app.ports.sign_in_store import AccessHolder, Grants
+from app.services.batched_lookups import BatchedLookups
 from app.services.version_follower import CacheClocks, FollowedCache, follow_version
 
 MAX_TOKENS = 10_000
@@ -22,16 +22,12 @@ MAX_TOKENS = 10_000
 UNKNOWN_SECONDS = 10.0
 """Time for which a digest is cached as unknown. It is short, because an expired token may be renewed."""
 
-MAX_LOOKUPS = 2
-"""Maximum number of concurrent look-ups in the database. Purchases need its four connections too."""
-
-MAX_WAITING = 200
-"""Limit of look-ups in progress or waiting."""
+MAX_WAITING = 2_000
+"""Limit of tokens that wait for a look-up. Only tokens that this service has made are looked up."""
 
 OUTAGE_SECONDS = 60.0
 """Time for which known tokens are accepted while the version cannot be read. A database failover takes less."""
 
-TOO_MANY_LOOKUPS = "This service is looking up too many access tokens right now. Try again in a moment."
 NO_DATABASE = "Access tokens cannot be checked right now, because this service's database does not answer. Try again."
 
 OUTAGE = (
@@ -95,7 +91,6 @@ class GrantCache:
         `telemetry` counts the grants that ended in another process, such as a command. `on_refusal` is called for each
         look-up that is refused because too many wait.
         """
-        self._on_refusal = on_refusal
         self._grants = grants
         self._callers = callers
         self._clock = clocks.monotonic
@@ -107,8 +102,7 @@ class GrantCache:
         """Number of times that the cached tokens were dropped."""
         self._tokens: LRUCache[str, KnownToken] = LRUCache(MAX_TOKENS)
         self._unknown: TTLCache[str, None] = TTLCache(MAX_TOKENS, UNKNOWN_SECONDS, clocks.monotonic)
-        self._lookups = asyncio.Semaphore(MAX_LOOKUPS)
-        self._waiting = 0
+        self._lookups = BatchedLookups(self._read, on_refusal, MAX_WAITING)
         self._used: set[str] = set()
 
     @property
@@ -144,37 +138,34 @@ class GrantCache:
             return known
         if digest in self._unknown:
             return None
-        if self._waiting >= MAX_WAITING:
-            self._on_refusal()
-            raise AuthenticationUnavailable(TOO_MANY_LOOKUPS)
-        self._waiting += 1
         try:
-            async with self._lookups:
-                return await self._look_up(digest)
+            return await self._look_up(digest)
         except DatabaseUnavailable:
             raise AuthenticationUnavailable(NO_DATABASE) from None
-        finally:
-            self._waiting -= 1
 
     def note_use(self, token: KnownToken) -> None:
         """Record that a token was used. The record is written to the database once a minute."""
         self._used.add(token.grant_id)
 
     async def _look_up(self, digest: str) -> KnownToken | None:
-        if (known := self.known(digest)) is not None:  # another call has looked it up meanwhile
-            return known
         clear_count = self._clear_count
-        holder = await self._grants.access(digest)
+        holder = await self._lookups.find(digest)
         known = await self._token_of(holder) if holder is not None else None
         if clear_count == self._clear_count:  # a grant may have ended after the read
             if known is None:
                 self._unknown[digest] = None
             else:
                 self._tokens[digest] = known
-        if known is not None and holder is not None and _is_first_use(holder):
-            with suppress(DatabaseUnavailable):  # the grace period of the previous refresh token is then longer
-                await self._grants.confirm(holder.grant.id, holder.generation)
         return known
+
+    async def _read(self, digests: Sequence[str]) -> dict[str, AccessHolder]:
+        """Read tokens, and confirm those that are used for the first time."""
+        holders = await self._grants.access(digests)
+        first_uses = [(holder.grant.id, holder.generation) for holder in holders.values() if _is_first_use(holder)]
+        if first_uses:
+            with suppress(DatabaseUnavailable):  # the grace period of the previous refresh token is then longer
+                await self._grants.confirm(first_uses)
+        return holders
 
     async def _token_of(self, holder: AccessHolder) -> KnownToken | None:
         directory_generation, read_at = self._callers.directory_generation(), self._clock()

@@ -156,7 +156,7 @@ class TokenService:
         mint = await self._mint.load()
         grant_id = mint.grant_of(token)
         if mint.is_access(token):
-            holder = await self._store.grants.access(mint.digest(token))
+            holder = (await self._store.grants.access([digest := mint.digest(token)])).get(digest)
             grant_id = holder.grant.id if holder is not None else None
         grant_and_time = await self._store.grants.grant(grant_id) if grant_id is not None else None
         if grant_and_time is not None and grant_and_time[0].client_id == client.id:

@@ -14,7 +14,7 @@ from app.domain.teams import KeyHolder, KeyState, TeamCredential
 from app.ports.auth import AuthenticationUnavailable, Caller
 from app.ports.directory import Directory
 from app.ports.repositories import DatabaseUnavailable
-from app.services.teams.key_lookups import KeyLookups
+from app.services.batched_lookups import TOO_MANY_LOOKUPS, BatchedLookups
 from app.services.version_follower import CacheClocks, FollowedCache, follow_version
 
 MAX_KEYS = 10_000
@@ -33,7 +33,6 @@ REFRESH_BATCH = 500
 OUTAGE_SECONDS = 60.0
 """Time for which known keys are accepted while the version cannot be read. A database failover takes less."""
 
-TOO_MANY_LOOKUPS = "This service is looking up too many tokens right now. Try again in a moment."
 NO_DATABASE = "Tokens cannot be checked right now, because this service's database does not answer. Try again shortly."
 
 T = TypeVar("T")
@@ -101,7 +100,7 @@ class DirectoryCache:
         self._keys: LRUCache[str, KnownKey] = LRUCache(MAX_KEYS)
         self._unknown: LRUCache[str, None] = LRUCache(MAX_KEYS)
         self._credentials: LRUCache[str, tuple[Credential, ...]] = LRUCache(MAX_TEAMS)
-        self._lookups = KeyLookups(self._look_up, on_refusal)
+        self._lookups = BatchedLookups(self._look_up, on_refusal)
         self._lookup_limit = asyncio.Semaphore(MAX_LOOKUPS)
         self._waiting = 0
         self._used: set[str] = set()

@@ -161,30 +161,28 @@ async def test_one_of_many_concurrent_refreshes_rotates(store: SignInStore, cloc
     clock.advance(3000)
     assert await store.grants.renew_access(rotated, access)
     assert not await store.grants.renew_access(grant, access)
-    holder = await store.grants.access(access.digest)
-    assert holder is not None
+    holder = (await store.grants.access([access.digest]))[access.digest]
     assert (holder.expires_at, holder.generation) == (clock() + 3600.0, 1)
 
 
 async def test_an_access_token_is_found_with_its_person_until_it_expires(store: SignInStore, clock: HandClock) -> None:
     access = new_access()
     grant = await create_grant(store, access)
-    holder = await store.grants.access(access.digest)
-    assert holder is not None
+    holder = (await store.grants.access([access.digest]))[access.digest]
     assert holder.grant == grant
     assert (holder.person.id, holder.person.sealed) == (PERSON.id, PERSON.sealed)
     assert (holder.scopes, holder.read_at) == (PASSTHROUGH_SCOPES, clock())
     clock.advance(3600)
-    assert await store.grants.access(access.digest) is None
+    assert await store.grants.access([access.digest]) == {}
 
 
 async def test_the_first_use_of_a_generation_is_recorded_once(store: SignInStore, clock: HandClock) -> None:
     grant = await create_grant(store)
-    await store.grants.confirm(grant.id, 7)
-    await store.grants.confirm(grant.id, 0)
+    await store.grants.confirm([(grant.id, 7)])
+    await store.grants.confirm([(grant.id, 0), ("unknown", 0)])
     first = clock()
     clock.advance(100)
-    await store.grants.confirm(grant.id, 0)
+    await store.grants.confirm([(grant.id, 0)])
     await store.grants.note_used([grant.id], first)
     await store.grants.note_used([grant.id], first - 60)
     found = await store.grants.grant(grant.id)
@@ -199,16 +197,21 @@ async def test_a_revocation_ends_one_grant_and_is_audited(
     grant, other = await create_grant(store, access), await create_grant(store)
     version = await store.grants.version()
     assert await store.grants.revoke(grant.id, RevokeReason.PERSON, person_id="b" * 32) is None
+    assert await store.grants.version() == version
     ended = await store.grants.revoke(grant.id, RevokeReason.PERSON, person_id=PERSON.id)
     assert ended == replace(grant, revoked_at=clock(), reason="person")
+    assert (changed := await store.grants.version()) > version
     assert await store.grants.revoke(grant.id, RevokeReason.CLIENT) is None
-    assert await store.grants.version() > version
-    assert await store.grants.access(access.digest) is None
+    assert await store.grants.version() == changed
+    assert await store.grants.access([access.digest]) == {}
     assert await store.grants.of_person(PERSON.id) == [other]
     assert not await store.grants.rotate(grant, "next", new_access(), LIFETIMES)
     entries = await sql_directory(database, clock.sql).audit.entries(100)
     assert [entry.action for entry in entries if entry.subject == grant.id] == ["grant.create", "grant.revoke"]
     assert await store.grants.revoke_all(PERSON.id, RevokeReason.LOGIN) == 1
+    changed = await store.grants.version()
+    assert await store.grants.revoke_all(PERSON.id, RevokeReason.LOGIN) == 0
+    assert await store.grants.version() == changed
     assert await store.grants.of_person(PERSON.id) == []
 
 

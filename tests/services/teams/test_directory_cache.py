@@ -12,8 +12,8 @@ from app.domain.teams import ApiKey, KeyHolder, KeyState, Member, Team
 from app.ports.auth import AuthenticationUnavailable
 from app.ports.directory import Directory
 from app.ports.repositories import DatabaseUnavailable
+from app.services.batched_lookups import MAX_WAITING
 from app.services.teams.directory_cache import OUTAGE_SECONDS, DirectoryCache
-from app.services.teams.key_lookups import MAX_WAITING
 from app.services.version_follower import RECORD_USE_SECONDS, VERSION_SECONDS, CacheClocks
 from tests.support.clock import HandClock, while_time_passes
 

@@ -1,45 +1,54 @@
-"""Looks up uncached keys in the database. One query reads all keys that wait.
+"""Looks up uncached tokens in the database. One query reads many of those that wait.
 
-Anybody can make up well-formed keys, and a queue of single queries would be full of them.
+Anybody can make up well-formed team keys, and a queue of single queries would be full of them. Access tokens cannot be
+made up, but many are looked up at once after each change of a grant.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
 from typing import Generic, TypeVar
 
 from app.ports.auth import AuthenticationUnavailable
 
 MAX_WAITING = 200
-"""Limit of keys that wait for the next query. Beyond it, the key that has waited longest is refused."""
+"""Default limit of tokens that wait for a query. Beyond it, the token that has waited longest is refused."""
 
-TOO_MANY_LOOKUPS = "This service is looking up too many keys right now. Try again in a moment."
+MAX_READ = 500
+"""Number of tokens that one query reads, because databases limit the parameters of a statement."""
+
+TOO_MANY_LOOKUPS = "This service is looking up too many tokens right now. Try again in a moment."
 
 T = TypeVar("T")
 
 
-class KeyLookups(Generic[T]):
-    """Runs one query at a time. Concurrent calls for one key share its result."""
+class BatchedLookups(Generic[T]):
+    """Runs one query at a time. Concurrent calls for one token share its result."""
 
     def __init__(
-        self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, T]]], on_refusal: Callable[[], None] = lambda: None
+        self,
+        read: Callable[[Sequence[str]], Awaitable[Mapping[str, T]]],
+        on_refusal: Callable[[], None] = lambda: None,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         """Look up with `read`, which returns the values that exist, by digest.
 
         `on_refusal` is called for each refusal.
         """
         self._on_refusal = on_refusal
+        self._max_waiting = max_waiting
         self._read = read
         self._waiting: dict[str, asyncio.Future[T | None]] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def find(self, digest: str) -> T | None:
-        """Return the value of a digest; None if there is none.
+        """Return the value of a digest, read after this call; None if there is none.
 
         Raises AuthenticationUnavailable if too many wait, and what `read` raises.
         """
         future = self._waiting.get(digest)
         if future is None:
-            if len(self._waiting) >= MAX_WAITING:
+            if len(self._waiting) >= self._max_waiting:
                 self._on_refusal()
                 self._waiting.pop(next(iter(self._waiting))).set_exception(AuthenticationUnavailable(TOO_MANY_LOOKUPS))
             future = self._waiting[digest] = asyncio.get_running_loop().create_future()
@@ -50,9 +59,10 @@ class KeyLookups(Generic[T]):
 
     async def _read_all(self) -> None:
         while self._waiting:
-            waiting, self._waiting = self._waiting, {}
+            digests = list(islice(self._waiting, MAX_READ))
+            waiting = {digest: self._waiting.pop(digest) for digest in digests}
             try:
-                values = await self._read(list(waiting))
+                values = await self._read(digests)
             except Exception as exc:  # noqa: BLE001 - it is raised in all callers
                 for future in waiting.values():
                     future.set_exception(exc)
