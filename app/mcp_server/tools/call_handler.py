@@ -149,7 +149,7 @@ class ToolCallHandler:
             names = ", ".join(self._listed_names(ctx))
             raise MCPError(INVALID_PARAMS, f"There is no such tool; the tools are {names}.")
         responses = {name: _without_model(response) for name, response in (params.input_responses or {}).items()}
-        return await self._handle(ctx, tool, params.arguments or {}, _round(ctx, responses, params.request_state))
+        return await self._handle(ctx, tool, params.arguments or {}, _round(ctx, tool, responses, params.request_state))
 
     def _listed_names(self, ctx: Context) -> list[str]:
         """Return the names of the tools that tools/list shows to the caller."""
@@ -178,7 +178,7 @@ class ToolCallHandler:
             validate_client_request(ctx.method, ctx.protocol_version, ctx.params)
         except ValidationError:
             raise MCPError(INVALID_PARAMS, "tools/call takes `name`, a string, and `arguments`, an object.") from None
-        this_round = _round(ctx, ctx.params.get("inputResponses") or {}, ctx.params.get("requestState"))
+        this_round = _round(ctx, tool, ctx.params.get("inputResponses") or {}, ctx.params.get("requestState"))
         return await self._handle(ctx, tool, ctx.params.get("arguments") or {}, this_round)
 
     async def _handle(
@@ -272,9 +272,12 @@ def era_of(ctx: Context) -> str:
     return "2026" if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else "2025"
 
 
-def _round(ctx: Context, responses: Any, state: Any) -> Round:
-    """Return the round of a call. Multi-round-trip requests exist from the revision 2026-07-28 on."""
-    if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+def _round(ctx: Context, tool: BoundTool, responses: Any, state: Any) -> Round:
+    """Return the round of a call: the first one for tools that ask nothing, which are those that do not spend.
+
+    Multi-round-trip requests exist from the revision 2026-07-28 on.
+    """
+    if not tool.is_billable or ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
         return FIRST_ROUND
     capabilities = ctx.session.client_capabilities
     elicitation = capabilities.elicitation if capabilities is not None else None
