@@ -15,8 +15,8 @@ from app.services.limits.database_turns import MAX_WAIT_SECONDS, DatabaseLimits,
 from app.services.limits.fair_limiter import FairLimiter, Shares
 from app.services.limits.memory_budget import SHARE_OF_CONNECTIONS, SHARE_OF_ONE_CALLER, MemoryBudget
 from app.services.limits.rate_limits import RateLimits
-from app.services.polling.poller import MAX_AWAITED, MAX_AWAITED_PER_CALLER
 from app.services.polling.waiter import MAX_WAITING, MAX_WAITING_PER_CALLER
+from app.services.polling.watched_tasks import MAX_AWAITED, MAX_AWAITED_PER_CALLER
 from app.services.purchases.service import MAX_UNDER_WAY, MAX_UNDER_WAY_PER_CALLER
 from app.settings import Settings
 

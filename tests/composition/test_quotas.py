@@ -32,8 +32,8 @@ from app.services.limits.database_turns import DatabaseTurns
 from app.services.limits.fair_limiter import Shares
 from app.services.limits.memory_budget import SHARE_OF_ONE_CALLER
 from app.services.log_throttle import QUIET_SECONDS
-from app.services.polling.poller import MAX_AWAITED_PER_CALLER
 from app.services.polling.waiter import MAX_WAITING_PER_CALLER
+from app.services.polling.watched_tasks import MAX_AWAITED_PER_CALLER
 from app.services.purchases.service import MAX_UNDER_WAY_PER_CALLER
 from tests.support.clock import HandClock
 from tests.support.service import settings

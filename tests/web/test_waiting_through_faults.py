@@ -10,7 +10,7 @@ from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
 from app.ports.coordination import EventKind
 from app.services.polling.events import TaskEvent, pack
-from app.services.polling.poller import EARLY_READ_SECONDS
+from app.services.polling.watched_tasks import EARLY_READ_SECONDS
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer

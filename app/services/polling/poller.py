@@ -13,12 +13,12 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from app.domain.backend import BackendDescription
-from app.domain.errors import BackendError, LumaError, RateLimited
+from app.domain.errors import BackendError
 from app.domain.rendered import RenderedTask, TaskResult
 from app.domain.snapshot import (
     TaskSnapshot,
@@ -33,19 +33,17 @@ from app.ports.coordination import Coordination, EventKind
 from app.ports.store import StoreUnavailable
 from app.services.concurrency import wait_for_event
 from app.services.key_namespace import KeyNamespace
-from app.services.limits.caller_quota import RETRY_AFTER_SECONDS, CallerQuota
+from app.services.limits.caller_quota import CallerQuota
 from app.services.log_throttle import ThrottledExceptionLog
 from app.services.polling.callback_trust import CallbackTrust
 from app.services.polling.events import TaskEvent, pack
-from app.services.polling.subscription import Subscription, WatchedTask
+from app.services.polling.subscription import Subscription
+from app.services.polling.watched_tasks import WatchedTasks
 from app.services.tasks.cache import TaskCache
 from app.services.tasks.snapshots import TaskSnapshots
 
 LEASE_SECONDS = 10.0
 """Time after which another process replaces a dead leader, or reads tasks that the leader leaves overdue."""
-
-EARLY_READ_SECONDS = 10.0
-"""Minimum between two early reads of one task, which callbacks and other replicas trigger."""
 
 LOOK_SECONDS = 2.0
 """Interval at which a follower reads the leader's snapshots, in case an event was lost."""
@@ -61,19 +59,6 @@ LOADED_TOGETHER = 200
 
 While a task is loaded, three copies of it are in memory, of several KB each.
 """
-
-MAX_AWAITED = 6_000
-MAX_AWAITED_PER_CALLER = 1_200
-"""Limits of the distinct tasks that calls wait for: in this process, and of one caller.
-
-A poller reads all of its tasks in one batch, together with MAX_WATCHED of other replicas. The batch must be smaller
-than the limit of queued ids per token (`MAX_PER_TENANT` in queued_ids.py).
-"""
-
-TOO_MANY_AWAITED = (
-    f"Calls can wait for at most {MAX_AWAITED_PER_CALLER} different tasks of this token and {MAX_AWAITED} in all, "
-    "and one of these limits is reached. Ask with wait_seconds 0, or wait for fewer tasks at a time."
-)
 
 MAX_PAUSE_SECONDS = 60.0
 """Longest pause after unexpected exceptions. It starts at LOOK_SECONDS and doubles with each consecutive exception."""
@@ -117,17 +102,13 @@ class TenantPoller:
     def __init__(self, caller: Caller, deps: PollerDependencies) -> None:
         self._caller = caller
         self._deps = deps
-        self._watched: dict[str, WatchedTask] = {}
-        self._subscriptions: set[Subscription] = set()
-        self._wake = asyncio.Event()
+        self._watched = WatchedTasks(caller.principal.subject, deps.awaited, deps.wall_clock)
         self._lease_key = deps.keys.key(caller.principal.owner, "watcher")
         self._interest_key = deps.keys.key(caller.principal.owner, "awaited")
         self._holder = secrets.token_hex(8).encode()
         """The value of the lease while this poller holds it."""
         self._not_before: dict[str, float] = {}
         """By task id: unix time of the earliest next read, for the tasks of recent reads."""
-        self._touched: set[str] = set()
-        """Ids of tasks for the next step, because a call has begun to wait for them, or an event has named them."""
         self._full_step_at = 0.0
         """Unix time of the next full step."""
         self._stopping = False
@@ -136,63 +117,27 @@ class TenantPoller:
     @property
     def callers(self) -> int:
         """Number of waiting calls that share this poller."""
-        return len(self._subscriptions)
+        return self._watched.callers
 
     def join(self, task_ids: Sequence[str]) -> Subscription:
         """Add a call that waits for `task_ids`, which are distinct. Raises RateLimited if too many are awaited."""
-        new_ids = [task_id for task_id in task_ids if task_id not in self._watched]
-        if not self._deps.awaited.take(self._caller.principal.subject, len(new_ids)):
-            raise RateLimited(TOO_MANY_AWAITED, retry_after_seconds=RETRY_AFTER_SECONDS)
-        now = self._deps.wall_clock()
-        awaited = {task_id: self._watched.setdefault(task_id, WatchedTask(since=now)) for task_id in task_ids}
-        for watched in awaited.values():
-            watched.subscriptions += 1
-        subscription = Subscription(awaited, self._release)
-        self._subscriptions.add(subscription)
-        self._touch(new_ids)
-        return subscription
+        return self._watched.subscribe(task_ids)
 
     def leave(self, subscription: Subscription) -> bool:
         """Remove a waiting call, and return whether it was the last one."""
-        self._subscriptions.discard(subscription)
-        subscription.release_all()
-        return not self._subscriptions
-
-    def _release(self, task_ids: Collection[str]) -> None:
-        """Count one call less for each of the tasks, and forget those that no call waits for."""
-        before = len(self._watched)
-        for task_id in task_ids:
-            watched = self._watched[task_id]
-            watched.subscriptions -= 1
-            if watched.subscriptions == 0:
-                del self._watched[task_id]
-        self._deps.awaited.give_back(self._caller.principal.subject, before - len(self._watched))
+        self._watched.unsubscribe(subscription)
+        return not self._watched.callers
 
     def stop(self) -> asyncio.Task[None]:
         """Cancel the polling, and return its asyncio task, which the caller waits for."""
         self._stopping = True
-        self._wake.set()
+        self._watched.was_touched.set()
         self._running.cancel()
         return self._running
 
     def on_event(self, event: TaskEvent) -> None:
-        """Wake the poller, and read early the tasks that are missing or reported as finished.
-
-        `event` comes from any replica, also this one.
-        """
-        now = self._deps.wall_clock()
-        for task_id in (*event.reported_finished, *event.missing):
-            watched = self._watched.get(task_id)
-            if watched is not None and not watched.settled:
-                watched.early_read_at = max(now, watched.early_reads_from)
-                watched.is_missing_elsewhere = watched.is_missing_elsewhere or task_id in event.missing
-        self._touch([*event.reported_finished, *event.missing, *event.changed])
-
-    def _touch(self, task_ids: Sequence[str]) -> None:
-        """Look at the tasks in the next step, if calls to this process wait for them."""
-        self._touched.update(task_id for task_id in task_ids if task_id in self._watched)
-        if self._touched:
-            self._wake.set()
+        """Wake the poller for the tasks that an event names, and read early those reported as finished or missing."""
+        self._watched.apply(event)
 
     async def _run(self) -> None:
         pause = LOOK_SECONDS
@@ -210,11 +155,11 @@ class TenantPoller:
                 await asyncio.shield(self._deps.coordination.remove(self._lease_key, self._holder))
 
     async def _step(self) -> None:
-        self._wake.clear()
+        self._watched.was_touched.clear()
         now = self._deps.wall_clock()
         is_full = not 0 < self._full_step_at - now <= LEASE_SECONDS  # the clock may have been set back
-        task_ids = self._unsettled() if is_full else self._unsettled_of(self._touched)
-        self._touched.clear()
+        task_ids = self._watched.unsettled(self._watched if is_full else self._watched.touched)
+        self._watched.touched.clear()
         await self._refresh(task_ids)
         if await self._acquire_lease(task_ids) or self._has_overdue_task(task_ids):
             pause = await self._read_due(task_ids, is_full=is_full)
@@ -223,7 +168,7 @@ class TenantPoller:
         now = self._deps.wall_clock()
         self._full_step_at = now + pause if is_full else min(self._full_step_at, now + pause)
         if self._full_step_at > now:
-            await wait_for_event(self._wake, self._full_step_at - now, self._deps.sleep)
+            await wait_for_event(self._watched.was_touched, self._full_step_at - now, self._deps.sleep)
 
     async def _refresh(self, task_ids: Sequence[str]) -> None:
         """Update watched tasks from the cache and the stored snapshots, which other replicas write too."""
@@ -231,9 +176,9 @@ class TenantPoller:
             tasks, snapshots = await self._load_stored(task_ids[start : start + LOADED_TOGETHER])
             for task_id, snapshot in snapshots.items():
                 if snapshot is not None:
-                    self._update_snapshot(task_id, with_cached_task(snapshot, tasks.get(task_id)))
+                    self._watched.set_snapshot(task_id, with_cached_task(snapshot, tasks.get(task_id)))
             for task_id, task in tasks.items():
-                self._update_answer(task_id, task)
+                self._watched.set_answer(task_id, task)
 
     async def _load_stored(
         self, task_ids: Sequence[str]
@@ -254,7 +199,7 @@ class TenantPoller:
         """
         coordination = self._deps.coordination
         try:
-            if unsettled := self._unsettled_of(task_ids):
+            if unsettled := self._watched.unsettled(task_ids):
                 await coordination.add_members(self._interest_key, unsettled, LEASE_SECONDS)
             holder = await coordination.put_if_absent(self._lease_key, self._holder, LEASE_SECONDS)
             if holder is None or holder != self._holder:
@@ -269,7 +214,7 @@ class TenantPoller:
         A task is overdue if it was due LEASE_SECONDS ago, or is due and was found missing by another replica.
         """
         now = self._deps.wall_clock()
-        for task_id in self._unsettled_of(task_ids):
+        for task_id in self._watched.unsettled(task_ids):
             watched = self._watched[task_id]
             due_at = self._due_at(task_id, watched.snapshot)
             if due_at <= now and (watched.is_missing_elsewhere or max(due_at, watched.since) + LEASE_SECONDS <= now):
@@ -282,7 +227,7 @@ class TenantPoller:
         Return the seconds until the next full step, as far as these tasks determine it.
         """
         others = await self._awaited_elsewhere() if is_full else {}
-        known = {task_id: self._watched[task_id].snapshot for task_id in self._unsettled_of(task_ids)} | others
+        known = {task_id: self._watched[task_id].snapshot for task_id in self._watched.unsettled(task_ids)} | others
         if due := self._due_with_neighbours(known):
             running = await self._read(due)
             known = {task_id: snapshot for task_id, snapshot in known.items() if task_id not in due} | running
@@ -337,12 +282,7 @@ class TenantPoller:
 
         Return the snapshots after the read, of the tasks whose results can still change.
         """
-        early_reads_from = self._deps.wall_clock() + EARLY_READ_SECONDS
-        for task_id in known.keys() & self._watched.keys():
-            watched = self._watched[task_id]
-            if watched.early_read_at is not None:
-                watched.early_reads_from = early_reads_from
-            watched.early_read_at, watched.is_missing_elsewhere = None, False
+        self._watched.begin_read(known)
         answers = await self._read_backend(list(known))
         now = self._deps.wall_clock()
         not_before = now + self._deps.backend.policy.polling.min_read_interval_seconds
@@ -353,9 +293,9 @@ class TenantPoller:
         await self._deps.snapshots.put_many(self._caller.principal.owner, list(snapshots.values()))
         await self._deps.callback_trust.count_missing_callbacks(known, tasks, now)
         for task_id, answer in answers.items():
-            self._update_answer(task_id, answer)
+            self._watched.set_answer(task_id, answer)
         for task_id, snapshot in snapshots.items():
-            self._update_snapshot(task_id, snapshot)
+            self._watched.set_snapshot(task_id, snapshot)
         changed = [task_id for task_id, snapshot in snapshots.items() if _has_changed(known[task_id], snapshot)]
         missing = [task_id for task_id, answer in answers.items() if answer is None]
         await self._publish(TaskEvent(self._caller.principal.owner, changed=changed, missing=missing))
@@ -374,38 +314,6 @@ class TenantPoller:
         if event.changed or event.missing:
             with suppress(StoreUnavailable):
                 await self._deps.coordination.publish(EventKind.TASKS, pack(event))
-
-    def _update_snapshot(self, task_id: str, snapshot: TaskSnapshot) -> None:
-        watched = self._watched.get(task_id)
-        if watched is None:
-            return
-        watched.snapshot = snapshot
-        if not watched.answered or not is_settled(watched.answer):
-            self._set_answer(task_id, watched, snapshot.task)
-
-    def _update_answer(self, task_id: str, answer: TaskResult) -> None:
-        watched = self._watched.get(task_id)
-        if watched is None or watched.settled:
-            return
-        if isinstance(answer, LumaError) and isinstance(watched.answer, RenderedTask):
-            return  # an error does not replace a known state
-        self._set_answer(task_id, watched, answer)
-
-    def _set_answer(self, task_id: str, watched: WatchedTask, answer: TaskResult) -> None:
-        """Set the answer. Wake the calls that wait for the task, unless it is still running in the same state."""
-        before, watched.answer, watched.answered = watched.answer, answer, True
-        is_same = isinstance(before, RenderedTask) and isinstance(answer, RenderedTask) and before.state is answer.state
-        if watched.settled or not is_same:
-            for subscription in self._subscriptions:
-                if task_id in subscription:
-                    subscription.changed.set()
-
-    def _unsettled(self) -> list[str]:
-        return self._unsettled_of(self._watched)
-
-    def _unsettled_of(self, task_ids: Iterable[str]) -> list[str]:
-        """Return those of the tasks that calls to this process wait for, and whose results can still change."""
-        return [task_id for task_id in task_ids if task_id in self._watched and not self._watched[task_id].settled]
 
 
 def _has_changed(before: TaskSnapshot | None, after: TaskSnapshot) -> bool:

@@ -19,8 +19,9 @@ from app.services.limits.caller_quota import CallerQuota, QuotaLimits
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.limits.work_turns import WorkTurns
 from app.services.polling.callback_trust import CallbackTrust
-from app.services.polling.poller import LOADED_TOGETHER, MAX_AWAITED, MAX_AWAITED_PER_CALLER, PollerDependencies
+from app.services.polling.poller import LOADED_TOGETHER, PollerDependencies
 from app.services.polling.registry import PollerRegistry
+from app.services.polling.watched_tasks import MAX_AWAITED, MAX_AWAITED_PER_CALLER
 from app.services.tasks.cache import TaskCache
 from app.services.tasks.snapshots import TaskSnapshots
 from tests.support.callers import caller
