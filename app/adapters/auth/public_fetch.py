@@ -27,8 +27,20 @@ from app.domain.redirects import is_loopback_host
 from app.services.limits.fair_limiter import FairLimiter, Shares
 from app.services.limits.networks import network_of
 
-SECONDS = 10.0
-"""Timeout of a fetch, including the time in the queue and the DNS lookup."""
+
+@dataclass(frozen=True, slots=True)
+class FetchTimes:
+    """Limits in seconds.
+
+    Attributes:
+        total: of a fetch with the DNS lookup and the time in the queue.
+        server: of a fetch without them. It is short, because slow servers on dozens of networks hold all places.
+
+    """
+
+    total: float = 10.0
+    server: float = 4.0
+
 
 PLACES = Shares(places=8, per_tenant=2, unaccepted=8)
 """Concurrent fetches, in all and from one network. Further ones wait. A slow server delays only its own network."""
@@ -77,6 +89,7 @@ class PublicFetcher:
         allows_loopback: bool = False,
         resolver: Resolve | None = None,
         context: ssl.SSLContext | None = None,
+        times: FetchTimes = FetchTimes(),
     ) -> None:
         """`allows_loopback` also allows fetches from this machine, for trials without a network, over http or https.
 
@@ -84,6 +97,7 @@ class PublicFetcher:
         environment names. Raises EnvironmentFault if they cannot be read.
         """
         self._allows_loopback = allows_loopback
+        self._times = times
         self._resolver = resolver or Resolver()
         self._places = FairLimiter(PLACES, lambda _network: True)
         self._headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": user_agent}
@@ -111,9 +125,9 @@ class PublicFetcher:
         if not self.may_fetch(url):
             raise FetchRefused("is no https URL with a public host")
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(self._times.total):
                 address = await self._resolve_public_address(url)
-                async with self._places.place(network_of(address)):
+                async with self._places.place(network_of(address)), asyncio.timeout(self._times.server):
                     return await self._fetch_from(url, address, max_bytes)
         except TimeoutError:
             raise FetchFailed("does not answer in time") from None
@@ -131,7 +145,9 @@ class PublicFetcher:
             threads=self._threads,
         )
         async with (
-            httpx.AsyncClient(transport=network, trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
+            httpx.AsyncClient(
+                transport=network, trust_env=False, follow_redirects=False, timeout=self._times.server
+            ) as client,
             client.stream("GET", pinned, headers=headers, extensions={"sni_hostname": host}) as response,
         ):
             return await _read_json(response, max_bytes)

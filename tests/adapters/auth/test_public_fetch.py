@@ -13,20 +13,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.adapters.auth.public_fetch import FetchFailed, FetchRefused, PublicFetcher
+from app.adapters.auth.public_fetch import PLACES, FetchFailed, FetchRefused, FetchTimes, PublicFetcher
 from app.cli.serve import listening_socket
 from tests.support.certificates import server_context
 from tests.support.documents_server import document_server
 from tests.support.service import listening
 
 
-def fetcher(*addresses: str, **options: bool) -> PublicFetcher:
+def fetcher(*addresses: str, allows_loopback: bool = False) -> PublicFetcher:
     """Return a fetcher whose resolver returns these addresses for every host."""
 
     async def resolver(_host: str, _port: int) -> list[str]:
         return list(addresses)
 
-    return PublicFetcher("tests", resolver=resolver, context=ssl.create_default_context(), **options)
+    context = ssl.create_default_context()
+    return PublicFetcher("tests", resolver=resolver, context=context, allows_loopback=allows_loopback)
 
 
 @asynccontextmanager
@@ -217,6 +218,23 @@ async def test_a_response_that_takes_long_to_parse_is_refused() -> None:
     async with raw_document(b"content-length: 2\r\n" + b"\r\n".join([b"a: b"] * 2_000), b"{}") as url:
         with pytest.raises(FetchFailed):
             await fetching.fetch(url, 10_000)
+
+
+async def test_servers_that_do_not_answer_give_their_places_back() -> None:
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(hold, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/"
+    fetching = PublicFetcher("tests", allows_loopback=True, times=FetchTimes(total=600.0, server=0.1))
+    async with silent, document_server() as documents:
+        documents.add("/client")
+        held = [asyncio.create_task(fetching.fetch(url, 1000)) for _ in range(3 * PLACES.per_tenant)]
+        assert (await fetching.fetch(f"{documents.url}/client", 10_000)).content
+        for failed in await asyncio.gather(*held, return_exceptions=True):
+            assert isinstance(failed, FetchFailed)
+            assert str(failed) == "does not answer in time"
 
 
 async def test_a_url_with_an_impossible_port_is_refused() -> None:
