@@ -30,7 +30,7 @@ class TaskTools:
         backend: BackendDescription,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Read tasks with `tasks`, or with `waiter` if the call waits. Large results are rendered in `turns`.
+        """Read tasks with `tasks`, or with `waiter` if the call waits. Large results of waits are joined in `turns`.
 
         `wall_clock` returns unix seconds.
         """
@@ -45,7 +45,6 @@ class TaskTools:
         """Return many tasks. If every id has an error, raise the first one if it is about the caller's account."""
         lookup = await self._find(call, arguments.task_ids, arguments.wait_seconds)
         _raise_caller_error(lookup)
-        await self._turns.wait_for_batch(call.caller.principal.subject, len(lookup.answers))
         result = batch_result(lookup, self._wall_clock(), self._backend, is_full=arguments.detail == "full")
         is_refused = all(isinstance(answer, RateLimited) for answer in lookup.answers.values())
         return replace(result, is_refused=True) if is_refused else result
@@ -68,7 +67,9 @@ class TaskTools:
         async def report(elapsed_seconds: float, finished: int, total: int) -> None:
             await call.progress(elapsed_seconds, wait_seconds, f"{finished} of {total} finished")
 
-        return await self._waiter.find(call.caller, task_ids, wait_seconds, report)
+        lookup = await self._waiter.find(call.caller, task_ids, wait_seconds, report)
+        await self._turns.wait_for_batch(call.caller.principal.subject, len(lookup.answers))
+        return lookup
 
 
 def _raise_caller_error(lookup: Lookup) -> None:

@@ -85,7 +85,12 @@ class TaskCache:
         return self._copies.weight
 
     async def get_many(self, tenant: str, task_ids: Sequence[str]) -> CacheHits:
-        """Return the cached tasks among `task_ids`, which are distinct."""
+        """Return the cached tasks among `task_ids`, which are distinct.
+
+        A turn covers everything up to the answer of the call, if no task must be read from the backend. It comes first,
+        because calls that wait for one should hold neither tasks nor a place at the store.
+        """
+        await self._turns.wait_for_batch(tenant, len(task_ids))
         prefix = self._sealed.key(tenant, "")
         keys = [prefix + task_id for task_id in task_ids]
         local = self._local(keys)
@@ -103,9 +108,7 @@ class TaskCache:
                 keys = [prefix + task_id for task_id in absent]
             shared = {}
             if absent:
-                values = await self._store.get_many(keys)
-                await self._turns.wait_for_batch(tenant, len(values))
-                shared = self._unpacked(keys, absent, values)
+                shared = self._unpacked(keys, absent, await self._store.get_many(keys))
         finally:
             self._reads.give_back(tenant, accepted=accepted)
         if not local:

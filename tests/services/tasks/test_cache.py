@@ -18,7 +18,7 @@ from app.mcp_server.tools.rendering import render
 from app.services.key_namespace import KeyNamespace
 from app.services.limits.backend_limits import STORE_READS
 from app.services.limits.fair_limiter import FairLimiter
-from app.services.limits.work_turns import WorkTurns
+from app.services.limits.work_turns import SMALL_BATCH, WorkTurns
 from app.services.tasks.cache import TASK_KIND, TaskCache
 from app.services.tasks.sealed_values import MAX_BYTES, SealedValues
 from app.services.tasks.stored_format import CLOCKS_DIFFER_SECONDS
@@ -33,13 +33,14 @@ A, B = "tenant-a", "tenant-b"
 KEY_A = TASKS.key(A, "a")
 
 
-def cache(
+def cache(  # noqa: PLR0913 - what tests vary
     store: CountingStore,
     clock: HandClock,
     notes: Notes | None = None,
     *,
     local_bytes: int = 1_000_000,
     longest_wait_seconds: float = 60.0,
+    turns: WorkTurns | None = None,
 ) -> TaskCache:
     return TaskCache(
         store,
@@ -48,7 +49,7 @@ def cache(
         notes or Notes(),
         render=render,
         reads=FairLimiter(STORE_READS, lambda _tenant: True),
-        turns=WorkTurns(lambda _tenant: True),
+        turns=turns or WorkTurns(lambda _tenant: True),
         local_bytes=local_bytes,
         wall_clock=clock,
         longest_wait_seconds=longest_wait_seconds,
@@ -317,3 +318,18 @@ async def test_a_value_that_is_too_large_is_neither_stored_nor_read(clock: HandC
     assert put["a"].id == "a", "the task is returned nevertheless"
     store.held[KEY_A] = SEALER.seal(KEY_A, b"\x01" + b"x" * MAX_BYTES)
     assert (await cache(store, clock).get_many(A, ["a"])).tasks == {}
+
+
+async def test_large_batches_that_wait_for_a_turn_hold_no_place_at_the_store(clock: HandClock) -> None:
+    turns = WorkTurns(lambda _tenant: True)
+    cached = cache(CountingStore(), clock, turns=turns)
+    await turns.wait("tenant-of-long-work", iterations=200)
+    ids = [f"task-{number}" for number in range(SMALL_BATCH + 1)]
+    large = [asyncio.create_task(cached.get_many(f"tenant-{n}", ids)) for n in range(STORE_READS.places)]
+    await asyncio.sleep(0)
+    small = asyncio.create_task(cached.get_many(B, ["a"]))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert small.done()
+    assert not any(task.done() for task in large)
+    await asyncio.gather(small, *large)
