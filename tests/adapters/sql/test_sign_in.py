@@ -69,6 +69,25 @@ async def test_a_document_replaces_what_it_said_before_and_no_registered_client(
     assert await store.clients.client("manual") == manual
 
 
+async def test_a_document_is_kept_longer_or_deleted_only_as_it_was_read(store: SignInStore, clock: HandClock) -> None:
+    document = OAuthClient("https://c.example/d", "C", ("http://localhost/cb",), Registration.DOCUMENT)
+    await store.clients.keep_document(document, 300.0)
+    old = await store.clients.client(document.id)
+    assert old is not None
+    clock.advance(301)
+    await store.clients.extend_document(old, 60.0)
+    extended = await store.clients.client(document.id)
+    assert extended == replace(document, fresh_until=clock() + 60.0)
+    for change in (store.clients.extend_document(old, 900.0), store.clients.delete_document(old)):
+        await change
+        assert await store.clients.client(document.id) == extended
+    await store.clients.delete_document(extended)
+    assert await store.clients.client(document.id) is None
+    await store.clients.register(CLIENT, None)
+    await store.clients.delete_document(CLIENT)
+    assert await store.clients.client(CLIENT.id) == CLIENT
+
+
 async def test_idle_clients_are_deleted_and_those_of_an_operator_stay(store: SignInStore, clock: HandClock) -> None:
     for number, registration in enumerate((Registration.DYNAMIC, Registration.DYNAMIC, Registration.MANUAL)):
         await store.clients.register(replace(CLIENT, id=f"client-{number}", registration=registration), None)
