@@ -11,6 +11,7 @@ from app.adapters.sql.engine import Database
 from app.adapters.sql.sign_in import sql_sign_in
 from app.adapters.sql.sign_in_steps import SqlSignInSteps
 from app.domain.access import PASSTHROUGH_SCOPES
+from app.domain.redirects import check_redirect, shown_host
 from app.domain.sign_in import MAX_GRANTS, ClientAuth, Grant, OAuthClient, Person, Registration, RevokeReason
 from app.ports.sign_in_store import AuthorizationCode, NewAccess, NewGrant, PendingLogin, SignInStore, TokenLifetimes
 from tests.support.clock import HandClock
@@ -86,6 +87,16 @@ async def test_a_document_is_kept_longer_or_deleted_only_as_it_was_read(store: S
     await store.clients.register(CLIENT, None)
     await store.clients.delete_document(CLIENT)
     assert await store.clients.client(CLIENT.id) == CLIENT
+
+
+async def test_a_grant_has_the_longest_host_that_may_be_registered(store: SignInStore) -> None:
+    host = shown_host(check_redirect(f"https://{'a' * 253}/"))
+    await store.people.keep(PERSON)
+    code = new_code()
+    await store.steps.add_code(code, 60.0)
+    grant = await store.grants.redeem(code, replace(new_grant(), redirect_host=host), new_access(), LIFETIMES)
+    assert grant is not None
+    assert grant.redirect_host == host
 
 
 async def test_idle_clients_are_deleted_and_those_of_an_operator_stay(store: SignInStore, clock: HandClock) -> None:

@@ -164,6 +164,10 @@ async def test_a_client_refreshes_in_an_outage_of_its_server_with_a_fetch_a_minu
     "content",
     [
         {"client_id": "https://other.example/client.json"},
+        {"jwks_uri": "https://client.example.com/\x00"},
+        {"jwks_uri": "https://client.example.com/\ud800"},
+        {"jwks_uri": "https://client.example.com/" + "a" * 500},
+        {"jwks_uri": ["https://client.example.com/keys"]},
         {"client_id": None},
         {"redirect_uris": []},
         {"redirect_uris": ["javascript:alert(1)", "http://evil.example/cb"]},
@@ -269,6 +273,8 @@ class TestAssertions:
             {"exp": "soon"},
             {"jti": None},
             {"jti": ""},
+            {"jti": "\ud800"},
+            {"jti": "\x00"},
             {"nbf": 10**12},
         ],
     )
