@@ -11,7 +11,9 @@ APP_SCHEMES = frozenset(("cursor", "vscode", "vscode-insiders"))
 """Private-use URI schemes of known clients. Others are refused, because any program can register for a scheme."""
 
 _UNSAFE = re.compile(r"[^!-~]|[\\<>\"^`{|}#]")
-_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.-]{1,253})(:[0-9]{1,5})?")
+"""A host and an optional port. A name in DNS has 253 characters at most. The host is stored with a grant."""
+
 _LOOPBACK_IPV4 = ip_network("127.0.0.0/8")
 
 

@@ -118,6 +118,14 @@ class Clients(Protocol):
         """Record a client from its document, in place of an earlier record."""
         ...
 
+    async def extend_document(self, client: OAuthClient, seconds: float) -> None:
+        """Let a stored document be fresh for `seconds` from now, unless it was replaced since `client` was read."""
+        ...
+
+    async def delete_document(self, client: OAuthClient) -> None:
+        """Delete a client that a document describes, unless it was replaced since `client` was read."""
+        ...
+
     async def note_used(self, client_id: str) -> None:
         """Record the current time as the last use of a client: a new grant or a refresh."""
         ...

@@ -41,6 +41,7 @@ REFUSED = [
     "//claude.ai/callback",
     "",
     "https://claude.ai/" + "a" * 2000,
+    "https://" + "a" * 254 + "/",
     "https://cl\u0430ude.ai/",
 ]
 

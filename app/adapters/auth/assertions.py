@@ -73,9 +73,13 @@ class JwtAssertions:
             return None
         remaining = expires_at - now
         is_timely = -LEEWAY_SECONDS < remaining <= MAX_LIFE_SECONDS and not_before <= now + LEEWAY_SECONDS
-        has_valid_id = isinstance(assertion_id, str) and 0 < len(assertion_id) <= MAX_ID_LENGTH
-        is_valid = is_timely and has_valid_id and claims["sub"] == client_id
+        is_valid = is_timely and _is_valid_id(assertion_id) and claims["sub"] == client_id
         return (assertion_id, remaining + 2 * LEEWAY_SECONDS) if is_valid else None
+
+
+def _is_valid_id(assertion_id: object) -> bool:
+    """Return whether a `jti` is acceptable. Half a surrogate, for one, is not printable, and has no UTF-8 to hash."""
+    return isinstance(assertion_id, str) and 0 < len(assertion_id) <= MAX_ID_LENGTH and assertion_id.isprintable()
 
 
 def _key(header: Mapping[str, Any], keys: Mapping[str, Any]) -> VerificationKey | None:

@@ -75,7 +75,7 @@ class HttpClientDocuments:
         fetched = await self._fetch_json(client_id, MAX_DOCUMENT_BYTES, "The app's client metadata document")
         seconds = DEFAULT_FRESH_SECONDS if fetched.fresh_seconds is None else fetched.fresh_seconds
         fresh_seconds = min(max(seconds, MIN_FRESH_SECONDS), MAX_FRESH_SECONDS)
-        return _client(client_id, fetched.content), fresh_seconds
+        return self._client(client_id, fetched.content), fresh_seconds
 
     def known_keys(self, client: OAuthClient) -> Mapping[str, Any] | None:
         """Return the client's public keys, a JSON Web Key Set; None if they are neither in its document nor cached."""
@@ -91,6 +91,36 @@ class HttpClientDocuments:
         fetched = await self._fetch_json(client.jwks_uri, MAX_KEYS_BYTES, "The key set of the app")
         keys = self._keys[client.jwks_uri] = _public_keys(fetched.content)
         return keys
+
+    def _client(self, client_id: str, content: Mapping[str, Any]) -> OAuthClient:
+        """Return the client that a document describes. Raises DocumentRefused."""
+        if content.get("client_id") != client_id:
+            raise DocumentRefused(
+                "The `client_id` in the client metadata document differs from the document's URL. The app's developer "
+                "must fix the document."
+            )
+        name, host = content.get("client_name"), urlsplit(client_id).hostname or client_id
+        jwks = content.get("jwks")
+        return OAuthClient(
+            client_id,
+            visible_name(name if isinstance(name, str) else None, host),
+            _redirects(content.get("redirect_uris")),
+            Registration.DOCUMENT,
+            _auth(content),
+            jwks_uri=self._jwks_uri(content.get("jwks_uri")),
+            jwks=json.dumps(_public_keys(jwks)) if isinstance(jwks, dict) else None,
+        )
+
+    def _jwks_uri(self, uri: Any) -> str | None:
+        """Return the `jwks_uri` of a document. Raises DocumentRefused unless it may be fetched."""
+        if uri is None:
+            return None
+        if not isinstance(uri, str) or len(uri) > MAX_CLIENT_ID_LENGTH or not self._fetcher.may_fetch(uri):
+            raise DocumentRefused(
+                "The `jwks_uri` in the client metadata document is no public https URL of at most "
+                f"{MAX_CLIENT_ID_LENGTH} characters. The app's developer must fix the document."
+            )
+        return uri
 
     async def _fetch_json(self, url: str, max_bytes: int, subject: str) -> Fetched:
         """Fetch the JSON object at `url`, or join a fetch of it in flight. `subject` begins the sentences of errors.
@@ -115,26 +145,6 @@ class HttpClientDocuments:
             ) from None
         except FetchFailed as exc:
             raise DocumentUnavailable(f"{subject} {exc}. Try again in a few minutes.") from None
-
-
-def _client(client_id: str, content: Mapping[str, Any]) -> OAuthClient:
-    """Return the client that a document describes. Raises DocumentRefused."""
-    if content.get("client_id") != client_id:
-        raise DocumentRefused(
-            "The `client_id` in the client metadata document differs from the document's URL. The app's developer "
-            "must fix the document."
-        )
-    name, host = content.get("client_name"), urlsplit(client_id).hostname or client_id
-    jwks_uri, jwks = content.get("jwks_uri"), content.get("jwks")
-    return OAuthClient(
-        client_id,
-        visible_name(name if isinstance(name, str) else None, host),
-        _redirects(content.get("redirect_uris")),
-        Registration.DOCUMENT,
-        _auth(content),
-        jwks_uri=jwks_uri if isinstance(jwks_uri, str) and len(jwks_uri) <= MAX_CLIENT_ID_LENGTH else None,
-        jwks=json.dumps(_public_keys(jwks)) if isinstance(jwks, dict) else None,
-    )
 
 
 def _public_keys(jwks: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,7 @@ _JSON = re.compile(r"application/([a-z0-9.+-]+\+)?json", re.IGNORECASE)
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})", re.IGNORECASE)
 _UNCACHED = re.compile(r"no-store|no-cache", re.IGNORECASE)
 _OK = 200
+_GONE = (404, 410)
 
 
 class FetchRefused(Exception):
@@ -175,6 +176,8 @@ class PublicFetcher:
 
 
 async def _read_json(response: httpx.Response, max_bytes: int) -> Fetched:
+    if response.status_code in _GONE:
+        raise FetchRefused(f"is not there (HTTP status {response.status_code})")
     if response.status_code != _OK:
         raise FetchFailed(f"answers with HTTP status {response.status_code}")
     if not _JSON.match(response.headers.get("content-type", "")) or "content-encoding" in response.headers:

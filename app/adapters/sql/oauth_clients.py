@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, false, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, false, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
@@ -66,6 +66,16 @@ class SqlClients:
         )
         await self._database.run(lambda connection: connection.execute(statement))
 
+    async def extend_document(self, client: OAuthClient, seconds: float) -> None:
+        """Let a stored document be fresh for `seconds` from now, unless it was replaced since `client` was read."""
+        statement = update(oauth_clients).where(*_is_unchanged(client)).values(fresh_until=self._now() + seconds)
+        await self._database.run(lambda connection: connection.execute(statement))
+
+    async def delete_document(self, client: OAuthClient) -> None:
+        """Delete a client that a document describes, unless it was replaced since `client` was read."""
+        statement = delete(oauth_clients).where(*_is_unchanged(client))
+        await self._database.run(lambda connection: connection.execute(statement))
+
     async def note_used(self, client_id: str) -> None:
         """Record that a person has authorized a client, or that the client has used its grant."""
         is_older = oauth_clients.c.used_at.is_(None) | (oauth_clients.c.used_at < self._now() - USE_INTERVAL_SECONDS)
@@ -118,6 +128,12 @@ class SqlClients:
         )
         old = and_(oauth_clients.c.registration != Registration.MANUAL, is_idle)
         return await delete_in_batches(self._database, oauth_clients.c.id, old, self._batch_size)
+
+
+def _is_unchanged(client: OAuthClient) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of the row of a client whose document was not fetched since `client` was read."""
+    is_document = oauth_clients.c.registration == Registration.DOCUMENT
+    return oauth_clients.c.id == client.id, is_document, oauth_clients.c.fresh_until == client.fresh_until
 
 
 def _client(row: Row[Any]) -> OAuthClient:

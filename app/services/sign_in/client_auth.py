@@ -11,7 +11,6 @@ from app.services.sign_in.clients import ClientRefused, ClientRegistry
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-_UNKNOWN = "This client is not registered here, or its registration has ended: register again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +43,14 @@ class ClientAuthenticator:
         self._mint = mint
 
     async def authenticate(self, proof: ClientProof, address: str) -> OAuthClient:
-        """Return the authenticated client.
+        """Return the authenticated client. A stale document is fetched again: the client may have withdrawn a key.
 
         `address` is the network address that the request comes from: fetches of documents are limited per address.
         Raises OAuthError, TooManyRequests and DatabaseUnavailable.
         """
         if not proof.client_id:
             raise OAuthError("invalid_client", "The request names no client: send client_id.")
-        client = await self._registry.known(proof.client_id)
-        if client is None:
-            client = await self._find(proof.client_id, address)
+        client = await self._find(proof.client_id, address)
         if client.auth is ClientAuth.SECRET:
             await self._check_secret(client, proof)
         elif client.auth is ClientAuth.ASSERTION or proof.assertion is not None:
@@ -63,8 +60,8 @@ class ClientAuthenticator:
     async def _find(self, client_id: str, address: str) -> OAuthClient:
         try:
             return await self._registry.find(client_id, address)
-        except ClientRefused:
-            raise OAuthError("invalid_client", _UNKNOWN) from None
+        except ClientRefused as exc:
+            raise OAuthError("invalid_client", str(exc)) from None
 
     async def _check_secret(self, client: OAuthClient, proof: ClientProof) -> None:
         digest = (await self._mint.load()).digest(proof.secret or "")

@@ -1,5 +1,6 @@
 """Looks up and registers OAuth clients."""
 
+import asyncio
 import hashlib
 import json
 import secrets
@@ -23,6 +24,9 @@ from app.services.limits.address_limits import AddressLimit
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 
 MAX_REDIRECT_URIS = 10
+OUTAGE_SECONDS = 60.0
+"""Time for which a stale document is used without another fetch, after its server did not answer."""
+
 _SECRET_METHODS = ("client_secret_post", "client_secret_basic")
 
 
@@ -72,26 +76,18 @@ class ClientRegistry:
         self._fetches = fetches
         self._telemetry = telemetry
         self._wall_clock = wall_clock
-
-    async def known(self, client_id: str) -> OAuthClient | None:
-        """Return a stored client without a fetch, also if its document is stale; None if it is not stored.
-
-        Raises DatabaseUnavailable.
-        """
-        if len(client_id) > MAX_CLIENT_ID_LENGTH or not client_id.isprintable():
-            return None
-        return await self._clients.client(client_id)
+        self._fetching: dict[str, asyncio.Task[OAuthClient]] = {}
 
     async def find(self, client_id: str, address: str) -> OAuthClient:
         """Return the client with this id.
 
         If the id is the URL of a metadata document, the document is fetched and stored, unless the stored document is
-        fresh. If a limit or an outage prevents the fetch, the stale document is used. Raises ClientRefused,
-        TooManyRequests and DatabaseUnavailable.
+        fresh. If a limit or an outage prevents the fetch, the stale document is used. Concurrent requests for a client
+        share one fetch. Raises ClientRefused, TooManyRequests and DatabaseUnavailable.
 
-        `address` is the network address that the request comes from.
+        `address` is the network address that the request comes from. The fetch counts for it.
         """
-        known = await self.known(client_id)
+        known = await self._known(client_id)
         if not self._documents.is_document_id(client_id):
             if known is None:
                 raise ClientRefused(
@@ -101,11 +97,14 @@ class ClientRegistry:
             return known
         if known is not None and (known.fresh_until or 0.0) > self._wall_clock():
             return known
-        if (wait_seconds := self._fetches.take(address)) is not None:
-            if known is not None:
-                return known
-            raise TooManyRequests(wait_seconds)
-        return await self._fetch(client_id, known)
+        if (fetching := self._fetching.get(client_id)) is None:
+            if (wait_seconds := self._fetches.take(address)) is not None:
+                if known is not None:
+                    return known
+                raise TooManyRequests(wait_seconds)
+            fetching = self._fetching[client_id] = asyncio.create_task(self._fetch(client_id, known))
+            fetching.add_done_callback(lambda _done: self._fetching.pop(client_id, None))
+        return await asyncio.shield(fetching)
 
     async def keys(self, client: OAuthClient, address: str) -> Mapping[str, Any]:
         """Return the client's public keys, a JSON Web Key Set. A fetch of keys counts like a fetch of a document.
@@ -118,17 +117,27 @@ class ClientRegistry:
             raise TooManyRequests(wait_seconds)
         return await self._documents.fetch_keys(client)
 
+    async def _known(self, client_id: str) -> OAuthClient | None:
+        """Return a stored client, also if its document is stale; None if there is none. Raises DatabaseUnavailable."""
+        if len(client_id) > MAX_CLIENT_ID_LENGTH or not client_id.isprintable():
+            return None
+        return await self._clients.client(client_id)
+
     async def _fetch(self, client_id: str, stale: OAuthClient | None) -> OAuthClient:
         """Fetch and store the document of a client. If it is unavailable, return `stale`, the stored client.
 
-        Raises ClientRefused if the document is refused, or if it is unavailable and nothing is stored.
+        Raises ClientRefused if the document is refused, or if it is unavailable and nothing is stored. A refused
+        document is deleted, so that it is not used in a later outage.
         """
         try:
             client, fresh_seconds = await self._documents.fetch(client_id)
         except DocumentRefused as exc:
+            if stale is not None:
+                await self._clients.delete_document(stale)
             raise ClientRefused(str(exc)) from None
         except DocumentUnavailable as exc:
             if stale is not None:
+                await self._clients.extend_document(stale, OUTAGE_SECONDS)
                 return stale
             raise ClientRefused(str(exc)) from None
         await self._clients.keep_document(client, fresh_seconds)

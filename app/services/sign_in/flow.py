@@ -12,7 +12,7 @@ from app.domain.access import Scope
 from app.domain.oauth import OAuthError
 from app.domain.sign_in import AuthorizationRequest, Person
 from app.ports.admission import Admission
-from app.ports.sign_in import ContentSealer, LoginAttempt, PersonVault, Upstream
+from app.ports.sign_in import ContentSealer, LoginAttempt, LoginRefused, PersonVault, SignedIn, Upstream
 from app.ports.sign_in_store import AuthorizationCode, PendingLogin, SignInStore
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.sign_in.liveness import LoginCheck
@@ -134,17 +134,30 @@ class SignInFlow:
     async def approve(self, sealed: str, browser: Browser, *, read_only: bool) -> BrowserRedirect:
         """Return the redirect after the person agreed. With `read_only`, the client gets the scope `read` alone.
 
-        The redirect leads to the client if the browser is still signed in to the account that the page showed, else to
-        the login. Raises FlowEnded and LoginUnavailable.
+        The redirect leads to the client if the browser is still signed in to the account that the page showed, and
+        that person is still admitted; else to the login. Raises FlowEnded and LoginUnavailable.
         """
         request, shown_person_id = self._unseal_consent(sealed, browser)
         if read_only:
             request = replace(request, scopes=request.scopes & {Scope.READ} or frozenset({Scope.READ}))
         person = await self.person(browser) if shown_person_id is not None else None
-        # a new client is a reason to check the login again: `is_suspect` shortens the time between two checks
-        if person is not None and person.id == shown_person_id and await self._logins.check(person, is_suspect=True):
+        if person is not None and person.id == shown_person_id and await self._still_counts(person):
             return await self._issue_code(request, person)
         return await self._begin_login({"request": request_content(request), "person": shown_person_id}, browser)
+
+    async def _still_counts(self, person: Person) -> bool:
+        """Return whether the last login of `person` is valid, and admission admits them, who may have left their team.
+
+        Raises LoginUnavailable.
+        """
+        # a new client is a reason to check the login again: `is_suspect` shortens the time between two checks
+        if not await self._logins.check(person, is_suspect=True) or (secrets := self._vault.open(person)) is None:
+            return False
+        try:
+            await self._admission.admit(SignedIn(person.issuer, person.subject, secrets), None)
+        except LoginRefused:
+            return False  # a new login may bring another team, or else tells the person why they are refused
+        return True
 
     async def begin_account_login(self, browser: Browser) -> BrowserRedirect:
         """Return the redirect to the login for the account page. Raises LoginUnavailable."""

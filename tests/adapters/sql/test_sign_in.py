@@ -11,6 +11,7 @@ from app.adapters.sql.engine import Database
 from app.adapters.sql.sign_in import sql_sign_in
 from app.adapters.sql.sign_in_steps import SqlSignInSteps
 from app.domain.access import PASSTHROUGH_SCOPES
+from app.domain.redirects import check_redirect, shown_host
 from app.domain.sign_in import MAX_GRANTS, ClientAuth, Grant, OAuthClient, Person, Registration, RevokeReason
 from app.ports.sign_in_store import AuthorizationCode, NewAccess, NewGrant, PendingLogin, SignInStore, TokenLifetimes
 from tests.support.clock import HandClock
@@ -67,6 +68,35 @@ async def test_a_document_replaces_what_it_said_before_and_no_registered_client(
     await store.clients.register(manual, None)
     await store.clients.keep_document(replace(document, id="manual", name="Evil"), 600.0)
     assert await store.clients.client("manual") == manual
+
+
+async def test_a_document_is_kept_longer_or_deleted_only_as_it_was_read(store: SignInStore, clock: HandClock) -> None:
+    document = OAuthClient("https://c.example/d", "C", ("http://localhost/cb",), Registration.DOCUMENT)
+    await store.clients.keep_document(document, 300.0)
+    old = await store.clients.client(document.id)
+    assert old is not None
+    clock.advance(301)
+    await store.clients.extend_document(old, 60.0)
+    extended = await store.clients.client(document.id)
+    assert extended == replace(document, fresh_until=clock() + 60.0)
+    for change in (store.clients.extend_document(old, 900.0), store.clients.delete_document(old)):
+        await change
+        assert await store.clients.client(document.id) == extended
+    await store.clients.delete_document(extended)
+    assert await store.clients.client(document.id) is None
+    await store.clients.register(CLIENT, None)
+    await store.clients.delete_document(CLIENT)
+    assert await store.clients.client(CLIENT.id) == CLIENT
+
+
+async def test_a_grant_has_the_longest_host_that_may_be_registered(store: SignInStore) -> None:
+    host = shown_host(check_redirect(f"https://{'a' * 253}/"))
+    await store.people.keep(PERSON)
+    code = new_code()
+    await store.steps.add_code(code, 60.0)
+    grant = await store.grants.redeem(code, replace(new_grant(), redirect_host=host), new_access(), LIFETIMES)
+    assert grant is not None
+    assert grant.redirect_host == host
 
 
 async def test_idle_clients_are_deleted_and_those_of_an_operator_stay(store: SignInStore, clock: HandClock) -> None:

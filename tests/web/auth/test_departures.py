@@ -180,6 +180,21 @@ async def test_a_person_leaves_the_team_and_comes_back_with_an_invitation(world:
     assert await statuses(world, await world.access(browser)) == [200, 200]
 
 
+async def test_a_person_without_a_team_connects_no_app_with_the_session_that_stays(
+    world: World, browser: Browser
+) -> None:
+    await world.join(browser, (await world.invited())[0])
+    await leave(world, browser)
+    shown = await world.approved(browser)
+    assert isinstance(shown, Page)
+    assert shown.response.status_code == 403
+    assert "names no team" in shown.text
+    assert BEA in (await world.account(browser)).text, "the browser stays signed in"
+    await world.teams.team("ads", "token-ads")
+    world.log_in("bea", team="ads")
+    assert await statuses(world, await world.access(browser)) == [200, 200], "the login is asked again"
+
+
 async def test_a_person_whom_a_claim_names_does_not_leave(world: World, browser: Browser) -> None:
     world.log_in("bea", team="film")
     access = await world.access(browser)

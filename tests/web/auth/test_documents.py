@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import RSAAlgorithm
 
 from app.services.sign_in.client_auth import ASSERTION_TYPE
+from app.services.sign_in.clients import OUTAGE_SECONDS
 from tests.support.clock import HandClock
 from tests.support.documents_server import DocumentServer, document_server
 from tests.support.oauth import Browser, Client, Page, SignInFleet
@@ -111,10 +112,62 @@ async def test_a_known_client_outlives_an_outage_of_its_server(
     await fleet.client(client_id=documents.add("/other.json")).connect(browser)  # a failure is not remembered
 
 
+async def test_a_key_that_the_document_has_withdrawn_is_refused_at_the_token_endpoint(
+    fleet: SignInFleet, browser: Browser, documents: DocumentServer
+) -> None:
+    keys = {"token_endpoint_auth_method": "private_key_jwt", "jwks": jwks()}
+    client = fleet.client(client_id=documents.add("/client.json", **keys))
+    client.extra = {"client_assertion_type": ASSERTION_TYPE}
+    code = await client.code(browser)
+    tokens = (await client.exchange(code, client_assertion=assertion(client, fleet.clock))).json()
+    documents.add("/client.json", **keys | {"jwks": jwks(OTHER_KEY)})
+    fleet.clock.advance(3601)
+    for key, status in ((KEY, 401), (OTHER_KEY, 200)):
+        signed = assertion(client, fleet.clock, key)
+        assert (await client.refresh(tokens["refresh_token"], client_assertion=signed)).status_code == status
+    assert len(documents.fetched) == 2
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_a_client_whose_document_is_gone_is_refused_until_it_is_back(
+    fleet: SignInFleet, browser: Browser, documents: DocumentServer, status: int
+) -> None:
+    client = fleet.client(client_id=documents.add("/client.json"))
+    tokens = await client.connect(browser)
+    fleet.clock.advance(3601)
+    for answer in (status, 502):
+        documents.status = answer
+        refused = await client.refresh(tokens["refresh_token"])
+        assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+    page = await browser.open(client.url())
+    assert isinstance(page, Page)
+    assert page.response.status_code == 400
+    documents.status = 200
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 200
+
+
+async def test_a_client_refreshes_in_an_outage_of_its_server_with_a_fetch_a_minute(
+    fleet: SignInFleet, browser: Browser, documents: DocumentServer
+) -> None:
+    client = fleet.client(client_id=documents.add("/client.json"))
+    tokens = await client.connect(browser)
+    documents.status = 502
+    for seconds, fetches in ((3601, 2), (1, 2), (OUTAGE_SECONDS - 2, 2), (1, 3)):
+        fleet.clock.advance(seconds)
+        response = await client.refresh(tokens["refresh_token"])
+        assert response.status_code == 200
+        tokens = response.json()
+        assert len(documents.fetched) == fetches
+
+
 @pytest.mark.parametrize(
     "content",
     [
         {"client_id": "https://other.example/client.json"},
+        {"jwks_uri": "https://client.example.com/\x00"},
+        {"jwks_uri": "https://client.example.com/\ud800"},
+        {"jwks_uri": "https://client.example.com/" + "a" * 500},
+        {"jwks_uri": ["https://client.example.com/keys"]},
         {"client_id": None},
         {"redirect_uris": []},
         {"redirect_uris": ["javascript:alert(1)", "http://evil.example/cb"]},
@@ -220,6 +273,8 @@ class TestAssertions:
             {"exp": "soon"},
             {"jti": None},
             {"jti": ""},
+            {"jti": "\ud800"},
+            {"jti": "\x00"},
             {"nbf": 10**12},
         ],
     )
