@@ -102,6 +102,16 @@ async def test_a_key_has_1_to_128_characters(clock: HandClock, key: str) -> None
     assert error["message"] == "`idempotency_key` must be 1 to 128 characters."
 
 
+@pytest.mark.parametrize("key", ["", " ", "none", "NULL", "undefined"])
+async def test_a_key_that_means_no_value_buys_nothing(clock: HandClock, key: str) -> None:
+    backend = sandbox(clock)
+    async with serving(settings(), backend, clock) as service:
+        error = await service.fail("luma_generate_video", {**KEYED, "idempotency_key": key})
+    assert error["code"] == "invalid_request"
+    assert "Nothing was sent." in error["message"]
+    assert backend.submissions("token-a") == 0
+
+
 async def test_ten_calls_at_once_with_one_key_buy_one_video(
     clock: HandClock, redis_server: RedisServer, database_url: str
 ) -> None:

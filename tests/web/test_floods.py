@@ -58,6 +58,16 @@ async def world(clock: HandClock, database_url: str) -> AsyncIterator[World]:
         yield world
 
 
+@pytest.mark.parametrize(("sender", "other"), [(OFFICE, HOME), ("[2001:db8:1:2::7]", "[2001:db8:1:3::7]")])
+async def test_a_forwarded_address_with_a_port_counts_as_the_address(world: World, sender: str, other: str) -> None:
+    """Some gateways write the client's port into X-Forwarded-For. It differs from connection to connection."""
+    bad = await world.invented()
+    statuses = [(await world.send(bad, f"{sender}:{50_000 + number}")).status_code for number in range(MOST + 1)]
+    assert statuses == [401] * MOST + [429]
+    assert (await world.send(bad, f"{other}:50000")).status_code == 401
+    assert (await world.send(bad, sender.strip("[]"))).status_code == 429
+
+
 async def test_refused_tokens_of_one_address_get_429_and_valid_ones_get_through(world: World) -> None:
     anna, ben = await world.teams.member("film", "anna"), await world.teams.member("film", "ben")
     assert (await world.send(anna)).status_code == 200

@@ -21,6 +21,18 @@ MAX_WAIT_SECONDS = 50
 MAX_TIMEOUT_SECONDS = 3600
 MAX_PAGE_SIZE = 100
 NO_TEXT = "is not text that can be written"
+NO_VALUE = frozenset(("", "null", "none", "undefined"))
+"""Texts, in upper or lower case, that clients send for a missing value."""
+
+_NO_KEY = (
+    'must be a text of your own, not blank, "null", "none" or "undefined": without a key, a repeated call would buy '
+    "again. Give one, or leave the argument out. Nothing was sent"
+)
+
+
+def means_no_value(text: str) -> bool:
+    """Return whether a text stands for a missing value. No id, URL or time is such a text."""
+    return text.strip().lower() in NO_VALUE
 
 
 def _prompt(value: str) -> str:
@@ -30,7 +42,10 @@ def _prompt(value: str) -> str:
 
 
 def _key(value: str | None) -> str | None:
-    if value is not None and not 0 < len(value) <= MAX_ID_LENGTH:
+    """Refuse a text that stands for no key: its sender may rely on a key, and would pay twice on a retry."""
+    if value is not None and means_no_value(value):
+        raise PydanticCustomError("no_key", _NO_KEY)
+    if value is not None and len(value) > MAX_ID_LENGTH:
         raise PydanticCustomError("key", f"must be 1 to {MAX_ID_LENGTH} characters")
     return value
 

@@ -16,19 +16,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from app.domain.errors import InvalidRequest
-from app.mcp_server.tools.arguments import HIDDEN_BY_DEFAULT
+from app.mcp_server.tools.arguments import HIDDEN_BY_DEFAULT, means_no_value
 
 ADDED_BY_CLIENTS = frozenset(
     ("wait_for_previous", "random_string", "toolCallId", "sessionId", "action", "chatInput", "tool", "tool_call_id")
 )
 """Arguments that Gemini CLI, Cursor and n8n add to the calls of any tool."""
-
-NO_VALUE = frozenset(("", "null", "none", "undefined"))
-"""Texts, in upper or lower case, that clients send for a missing value.
-
-They count as left out if the argument is an optional text whose default is None or "". If it has another default, as
-the aspect ratio has, they are refused, because the client may not mean that default.
-"""
 
 _SEPARATORS = str.maketrans(",;\n\t", "    ")
 _MAX_QUOTED_LENGTH = 100
@@ -46,6 +39,10 @@ def coerce_arguments(model: type[BaseModel], raw_arguments: Mapping[str, Any], *
 
     An argument that is null is dropped if it has a default. Unknown arguments are dropped. If the tool is billable, an
     unknown argument that is not in ADDED_BY_CLIENTS raises InvalidRequest, which suggests the most similar known one.
+
+    A text in NO_VALUE counts as left out if the argument is an optional text whose default is None or "". Validation
+    refuses such a text for an argument with another default, which the client may not mean, and for the idempotency
+    key: without a key, a repeated call buys again. Without another optional text, a call still buys one video.
     """
     coercers, arguments = _coercers(model), {}
     for name, value in raw_arguments.items():
@@ -81,6 +78,8 @@ def _coercers(model: type[BaseModel]) -> dict[str, Callable[[Any], Any]]:
 def _coercer(name: str, field: FieldInfo) -> Callable[[Any], Any]:
     if name == "task_id":
         return _one_id
+    if name == "idempotency_key":
+        return _unchanged
     annotation: Any = field.annotation
     if NoneType in get_args(annotation):
         (annotation,) = (choice for choice in get_args(annotation) if choice is not NoneType)
@@ -100,8 +99,8 @@ def _one_id(value: Any) -> Any:
 
 
 def _text(value: Any, *, default: str | None) -> Any:
-    """Return `default`, which means no value, for the texts in NO_VALUE. No id, URL or time is such a text."""
-    return default if isinstance(value, str) and value.strip().lower() in NO_VALUE else value
+    """Return `default` for a text that means no value."""
+    return default if isinstance(value, str) and means_no_value(value) else value
 
 
 def _boolean(value: Any) -> Any:

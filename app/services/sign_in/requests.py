@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from app.domain.access import Scope
 from app.domain.oauth import MAX_STATE_LENGTH, OAuthError, check_challenge, is_our_resource, requested_scopes, scopes_at
-from app.domain.sign_in import AuthorizationRequest, OAuthClient
+from app.domain.sign_in import AuthorizationRequest, OAuthClient, Registration
 from app.domain.teams import parsed_scopes, written_scopes
 from app.services.sign_in.clients import ClientRefused, ClientRegistry
 
@@ -15,11 +15,19 @@ _AGAIN = "Go back to the app and connect again."
 
 
 class RequestRefused(Exception):
-    """An invalid authorization request. `url` is the redirect that reports the error to the client."""
+    """An invalid authorization request. `str()` is a sentence that says why.
 
-    def __init__(self, url: str) -> None:
-        super().__init__("refused")
+    Attributes:
+        url: the URL that reports the error to the client.
+        may_redirect: whether the browser may be redirected there before the person has agreed (RFC 9700, section
+            4.11.2). Anybody may register a client, so that the service would redirect to any website.
+
+    """
+
+    def __init__(self, reason: str, url: str, *, may_redirect: bool) -> None:
+        super().__init__(reason)
         self.url = url
+        self.may_redirect = may_redirect
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,8 @@ class RequestCheck:
             return CheckedRequest(self._request(query, client, redirect_uri, repeated=repeated), client)
         except OAuthError as exc:
             returned_state = state if state is None or len(state) <= MAX_STATE_LENGTH else None
-            raise RequestRefused(self.error_url(redirect_uri, returned_state, exc)) from None
+            url = self.error_url(redirect_uri, returned_state, exc)
+            raise RequestRefused(str(exc), url, may_redirect=_may_redirect(redirect_uri, client)) from None
 
     def _request(
         self, query: Mapping[str, str], client: OAuthClient, redirect_uri: str, *, repeated: bool
@@ -108,6 +117,11 @@ def _redirect_uri(requested: str | None, client: OAuthClient) -> str:
             f"{_AGAIN} If that does not help, remove this server from the app and add it anew."
         )
     return requested
+
+
+def _may_redirect(redirect_uri: str, client: OAuthClient) -> bool:
+    """Return whether the operator has registered the client, or the redirect stays on the person's computer."""
+    return client.registration is Registration.MANUAL or urlsplit(redirect_uri).scheme != "https"
 
 
 def request_content(request: AuthorizationRequest) -> dict[str, Any]:

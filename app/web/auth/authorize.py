@@ -142,7 +142,7 @@ def with_error_pages(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except RequestRefused as exc:
-            return responses.redirect(exc.url)
+            return responses.redirect(exc.url) if exc.may_redirect else responses.return_page(str(exc), exc.url)
         except TooManyRequests as exc:
             return responses.too_many_page(exc.retry_after_seconds)
         except JoinRefused as exc:

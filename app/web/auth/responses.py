@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from app.domain.oauth import OAuthError
 from app.domain.redirects import is_loopback
-from app.web.pages.sign_in import message_page, style_hash
+from app.web.pages.sign_in import message_page, refused_request_page, style_hash
 
 CORS = {
     "access-control-allow-origin": "*",
@@ -52,6 +52,11 @@ def message(title: str, *paragraphs: str, status: int = 400) -> Response:
 def sign_in_failed_page(sentence: str, status: int = 400) -> Response:
     """Return the page for a sign-in that failed because of `sentence`."""
     return message("The app was not connected", sentence, _CONNECT_AGAIN, status=status)
+
+
+def return_page(reason: str, url: str) -> Response:
+    """Return the page, with status 400, for a refused request. A link to `url` reports the error to the client."""
+    return html(refused_request_page(reason, url), 400)
 
 
 def not_joined_page(sentence: str) -> Response:

@@ -107,6 +107,16 @@ def message_page(title: str, *paragraphs: str) -> str:
     return page(title, f"<h1>{escape(title)}</h1>" + "".join(f"<p>{escape(text)}</p>" for text in paragraphs))
 
 
+def refused_request_page(reason: str, url: str) -> str:
+    """Return the page for a request that was refused for `reason`, with a link to `url`, which tells the client."""
+    title, host = "The app was not connected", escape(shown_host(url))
+    body = f"""<h1>{title}</h1>
+<p>The app has sent a request that this service does not accept: {escape(reason)}</p>
+<p>Nobody has checked this app. Return to it only if you know its address:
+<a href="{escape(url)}" rel="noreferrer">{host}</a></p>"""
+    return page(title, body)
+
+
 def page(title: str, body: str) -> str:
     """Return a complete page. `body` is HTML."""
     return _template().substitute(title=escape(title), style=style(), body=body)

@@ -63,15 +63,20 @@ OPTIONAL_TEXTS = [
     (model, name)
     for model in (GenerateArguments, GenerateFromImageArguments, ExtendArguments, ExtendFromUrlArguments, ListArguments)
     for name, field in model.model_fields.items()
-    if not field.is_required() and field.default in (None, "") and name != "timeout"
+    if not field.is_required() and field.default in (None, "") and name not in ("timeout", "idempotency_key")
 ]
+BILLABLE = (GenerateArguments, GenerateFromImageArguments, ExtendArguments, ExtendFromUrlArguments)
+
+
+def required_arguments(model: Any) -> dict[str, Any]:
+    required = {"prompt": "x", "video_id": "v", "video_url": "https://cdn.example.com/v.mp4"}
+    return {name: value for name, value in required.items() if name in model.model_fields}
 
 
 @pytest.mark.parametrize(("model", "name"), OPTIONAL_TEXTS, ids=lambda one: getattr(one, "__name__", one))
 @pytest.mark.parametrize("given", ["", "null", "None", "none", " ", None, "undefined"])
 def test_a_text_that_means_no_value_counts_as_left_out(model: Any, name: str, given: str | None) -> None:
-    required = {"prompt": "x", "video_id": "v", "video_url": "https://cdn.example.com/v.mp4"}
-    others = {name: value for name, value in required.items() if name in model.model_fields}
+    others = required_arguments(model)
     read_model = read_arguments(model, {**others, name: given})
     assert read_model == read_arguments(model, others)
     assert not getattr(read_model, name)
@@ -79,7 +84,6 @@ def test_a_text_that_means_no_value_counts_as_left_out(model: Any, name: str, gi
 
 def test_the_optional_texts_of_the_tools_are_known() -> None:
     assert {name for _, name in OPTIONAL_TEXTS} == {
-        "idempotency_key",
         "callback_url",
         "start_image_url",
         "end_image_url",
@@ -88,6 +92,31 @@ def test_the_optional_texts_of_the_tools_are_known() -> None:
         "since",
         "cursor",
     }
+
+
+@pytest.mark.parametrize("model", BILLABLE)
+@pytest.mark.parametrize("given", ["", "  ", "\u00a0", "null", "NONE", " undefined "])
+def test_a_key_that_means_no_value_is_refused_with_advice(model: Any, given: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"`idempotency_key` .* leave the argument out\. Nothing was sent\."):
+        read_arguments(model, {**required_arguments(model), "idempotency_key": given})
+
+
+@pytest.mark.parametrize("model", BILLABLE)
+def test_a_key_that_is_null_counts_as_left_out(model: Any) -> None:
+    arguments = required_arguments(model)
+    assert read_arguments(model, {**arguments, "idempotency_key": None}) == read_arguments(model, arguments)
+
+
+@pytest.mark.parametrize("given", ["k", " k ", "nil", "0", "none-1"])
+def test_any_other_key_is_unchanged(given: str) -> None:
+    assert read(GenerateArguments, prompt="x", idempotency_key=given)["idempotency_key"] == given
+
+
+@pytest.mark.parametrize("flag", ["confirm", "retry_unknown"])
+@pytest.mark.parametrize("given", ["", "null", "none", "undefined", "yes", "1", 1])
+def test_consent_is_never_guessed(flag: str, given: Any) -> None:
+    with pytest.raises(InvalidRequest, match="must be true or false"):
+        read(GenerateArguments, prompt="x", **{flag: given})
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """Attacks on sign-in. Each test does what an attacker would do, and checks that it fails."""
 
 import json
+import re
 from html import unescape
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import httpx
 import pytest
 
 from app.domain.oauth import s256
+from app.domain.sign_in import OAuthClient, Registration
 from app.web.auth.requests import Cookies
 from tests.support.oauth import LOCAL_REDIRECT, Browser, Client, Page, SignInFleet
 
@@ -128,6 +130,39 @@ class TestRedirects:
         page_of(await browser.open(client.url(client_id=None)), 400)
         assert error_of(await client.exchange("lac_x")) == "invalid_client"
         assert browser.visited == []
+
+    @pytest.mark.parametrize("redirect_uri", ["https://evil.example/cb", "HTTPS://evil.example/cb"])
+    @pytest.mark.parametrize(
+        ("changes", "error"),
+        [
+            ({"prompt": "none"}, "interaction_required"),
+            ({"response_type": "token"}, "unsupported_response_type"),
+            ({"resource": "https://evil.example/mcp"}, "invalid_target"),
+        ],
+    )
+    async def test_no_refused_request_redirects_to_a_website_that_anybody_has_registered(
+        self, fleet: SignInFleet, browser: Browser, redirect_uri: str, changes: dict[str, str], error: str
+    ) -> None:
+        client = fleet.client(redirect_uri=redirect_uri)
+        await client.register()
+        shown = page_of(await browser.open(client.url(**changes)), 400)
+        assert browser.visited == []
+        [link] = re.findall(r'href="([^"]+)" rel="noreferrer">evil\.example</a>', shown.text)
+        target, _, query = unescape(link).partition("?")
+        reported = dict(parse_qsl(query))
+        assert target.lower() == redirect_uri.lower()
+        assert (reported["error"], reported["state"], reported["iss"]) == (error, client.state, fleet.issuer)
+
+    async def test_a_refused_request_redirects_to_a_website_that_the_operator_has_registered(
+        self, fleet: SignInFleet
+    ) -> None:
+        sign_in = fleet.one.assembly.sign_in
+        assert sign_in is not None
+        await sign_in.store.clients.register(OAuthClient("manual", "Claude", (CLAUDE,), Registration.MANUAL), None)
+        client, browser = fleet.client(client_id="manual", redirect_uri=CLAUDE), await fleet.browser(CLAUDE)
+        answer = await browser.open(client.url(prompt="none"))
+        assert isinstance(answer, dict)
+        assert (answer["error"], answer["state"]) == ("interaction_required", client.state)
 
     async def test_a_repeated_parameter_is_an_error_redirect(self, fleet: SignInFleet, browser: Browser) -> None:
         client = await fleet.registered()
