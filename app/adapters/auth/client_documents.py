@@ -3,7 +3,6 @@
 A client may use as its client_id the https URL of a JSON document with its metadata.
 """
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from app.adapters.auth.public_fetch import Fetched, FetchFailed, FetchRefused, P
 from app.domain.redirects import BadRedirect, check_redirect
 from app.domain.sign_in import MAX_CLIENT_ID_LENGTH, ClientAuth, OAuthClient, Registration, visible_name
 from app.ports.sign_in import DocumentRefused, DocumentUnavailable
+from app.services.concurrency import SharedTasks
 from app.services.limits.address_limits import AddressLimit
 
 MAX_DOCUMENT_BYTES = 5 * 1024
@@ -51,7 +51,7 @@ class HttpClientDocuments:
         """Fetch with `fetcher`. `clock` is monotonic. `on_refusal` is called for each fetch that a limit refuses."""
         self._fetcher = fetcher
         self._host_limit = AddressLimit(PER_HOST, TOTAL_TO_HOST_RATIO * PER_HOST, HOST_SECONDS, clock, on_refusal)
-        self._fetches: dict[str, asyncio.Task[Fetched]] = {}
+        self._fetches: SharedTasks[Fetched] = SharedTasks()
         self._keys: TTLCache[str, Mapping[str, Any]] = TTLCache(MAX_KEY_SETS, KEYS_SECONDS, clock)
 
     def is_document_id(self, client_id: str) -> bool:
@@ -128,17 +128,15 @@ class HttpClientDocuments:
         Raises DocumentRefused, and DocumentUnavailable also if too many documents were fetched, from this host or in
         all.
         """
-        fetch = self._fetches.get(url)
-        if fetch is None:
+        if url not in self._fetches:
             if self._host_limit.take(urlsplit(url).hostname or "") is not None:
                 raise DocumentUnavailable(
                     f"{subject} was not fetched: too many documents were fetched in the last minute, from its host or "
                     "in all. Try again in a minute."
                 )
-            fetch = self._fetches[url] = asyncio.create_task(self._fetcher.fetch(url, max_bytes))
-            fetch.add_done_callback(lambda _done: self._fetches.pop(url, None))
+            self._fetches.start(url, self._fetcher.fetch(url, max_bytes))
         try:
-            return await asyncio.shield(fetch)
+            return await self._fetches.result(url)
         except FetchRefused as exc:
             raise DocumentRefused(
                 f"{subject} {exc}, so the app cannot be connected. The app's developer must fix that."

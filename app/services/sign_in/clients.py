@@ -1,6 +1,5 @@
 """Looks up and registers OAuth clients."""
 
-import asyncio
 import hashlib
 import json
 import secrets
@@ -20,6 +19,7 @@ from app.domain.sign_in import (
 )
 from app.ports.sign_in import ClientDocuments, DocumentRefused, DocumentUnavailable, SignInTelemetry
 from app.ports.sign_in_store import Clients
+from app.services.concurrency import SharedTasks
 from app.services.limits.address_limits import AddressLimit
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 
@@ -76,7 +76,7 @@ class ClientRegistry:
         self._fetches = fetches
         self._telemetry = telemetry
         self._wall_clock = wall_clock
-        self._fetching: dict[str, asyncio.Task[OAuthClient]] = {}
+        self._fetching: SharedTasks[OAuthClient] = SharedTasks()
 
     async def find(self, client_id: str, address: str) -> OAuthClient:
         """Return the client with this id.
@@ -97,14 +97,13 @@ class ClientRegistry:
             return known
         if known is not None and (known.fresh_until or 0.0) > self._wall_clock():
             return known
-        if (fetching := self._fetching.get(client_id)) is None:
+        if client_id not in self._fetching:
             if (wait_seconds := self._fetches.take(address)) is not None:
                 if known is not None:
                     return known
                 raise TooManyRequests(wait_seconds)
-            fetching = self._fetching[client_id] = asyncio.create_task(self._fetch(client_id, known))
-            fetching.add_done_callback(lambda _done: self._fetching.pop(client_id, None))
-        return await asyncio.shield(fetching)
+            self._fetching.start(client_id, self._fetch(client_id, known))
+        return await self._fetching.result(client_id)
 
     async def keys(self, client: OAuthClient, address: str) -> Mapping[str, Any]:
         """Return the client's public keys, a JSON Web Key Set. A fetch of keys counts like a fetch of a document.
