@@ -13,6 +13,7 @@ import secrets
 from app.domain import sign_in_tokens as formats
 from app.domain.access import Scope
 from app.domain.teams import written_scopes
+from app.domain.token_form import TokenForm
 
 STATE_TAG_LENGTH = 22
 """Characters of the authentication tag at the end of a `state`: 132 bits in base64."""
@@ -42,24 +43,16 @@ class SignInMint:
     def access(self, refresh: str, scopes: frozenset[Scope]) -> str:
         """Return the access token for a refresh token and these scopes: always the same one."""
         secret = self._hmac("access", f"{refresh} {written_scopes(scopes)}".encode())[: formats.SECRET_BYTES]
-        return formats.ACCESS.encode(secret + self._tag(secret, "access_tag"))
+        return self._tagged(formats.ACCESS, secret, "access_tag")
 
     def is_access(self, token: str) -> bool:
         """Return whether this service has made the access token `token`; False for any other text."""
-        content = formats.ACCESS.decode(token)
-        if content is None:
-            return False
-        secret, tag = content[: -formats.TAG_BYTES], content[-formats.TAG_BYTES :]
-        return hmac.compare_digest(tag, self._tag(secret, "access_tag"))
+        return self._untagged(formats.ACCESS, token, "access_tag") is not None
 
     def grant_of(self, refresh: str) -> str | None:
         """Return the id of the grant of a refresh token that this service has made; None for any other text."""
-        content = formats.REFRESH.decode(refresh)
-        if content is None:
-            return None
-        payload, tag = content[: -formats.TAG_BYTES], content[-formats.TAG_BYTES :]
-        is_genuine = hmac.compare_digest(tag, self._tag(payload, "tag"))
-        return payload[: formats.GRANT_BYTES].hex() if is_genuine else None
+        payload = self._untagged(formats.REFRESH, refresh, "tag")
+        return payload[: formats.GRANT_BYTES].hex() if payload is not None else None
 
     def random(self) -> str:
         """Return a new random secret in URL-safe characters."""
@@ -86,15 +79,24 @@ class SignInMint:
         return self._hmac("person", f"{issuer}|{subject}".encode())[:16].hex()
 
     def _refresh(self, grant_id: bytes, secret: bytes) -> str:
-        payload = grant_id + secret
-        return formats.REFRESH.encode(payload + self._tag(payload, "tag"))
+        return self._tagged(formats.REFRESH, grant_id + secret, "tag")
 
     def _state_tag(self, secret: str, browser: str) -> str:
         tag = self._hmac("state", f"{secret} {browser}".encode(errors="replace"))
         return base64.urlsafe_b64encode(tag).decode()[:STATE_TAG_LENGTH]
 
-    def _tag(self, payload: bytes, purpose: str) -> bytes:
-        return self._hmac(purpose, payload)[: formats.TAG_BYTES]
+    def _tagged(self, form: TokenForm, payload: bytes, purpose: str) -> str:
+        """Return the token of `payload` and its authentication tag, which is made for `purpose`."""
+        return form.encode(payload + self._hmac(purpose, payload)[: formats.TAG_BYTES])
+
+    def _untagged(self, form: TokenForm, token: str, purpose: str) -> bytes | None:
+        """Return the payload of a token; None if it is not well-formed, or its tag was not made here for `purpose`."""
+        content = form.decode(token)
+        if content is None:
+            return None
+        payload, tag = content[: -formats.TAG_BYTES], content[-formats.TAG_BYTES :]
+        is_genuine = hmac.compare_digest(tag, self._hmac(purpose, payload)[: formats.TAG_BYTES])
+        return payload if is_genuine else None
 
     def _hmac(self, purpose: str, text: bytes) -> bytes:
         return hmac.digest(self._keys[purpose], text, "sha256")

@@ -183,27 +183,11 @@ class SqlGrants:
         condition = oauth_grants.c.id == grant_id
         if person_id is not None:
             condition = and_(condition, oauth_grants.c.person_id == person_id)
-
-        async def operation(connection: AsyncConnection) -> Grant | None:
-            if not await _has_unrevoked(connection, condition):  # the version stays: every cache follows it
-                return None
-            await connection.execute(increment_version())
-            ended = await revoke_where(connection, condition, reason, partial(_actor, reason), self._now)
-            return ended[0] if ended else None
-
-        return await self._database.run_in_transaction(operation)
+        return next(iter(await self._revoke_where(condition, reason)), None)
 
     async def revoke_all(self, person_id: str, reason: RevokeReason) -> int:
         """Revoke every grant of a person, and return their number."""
-        condition = oauth_grants.c.person_id == person_id
-
-        async def operation(connection: AsyncConnection) -> int:
-            if not await _has_unrevoked(connection, condition):
-                return 0
-            await connection.execute(increment_version())
-            return len(await revoke_where(connection, condition, reason, partial(_actor, reason), self._now))
-
-        return await self._database.run_in_transaction(operation)
+        return len(await self._revoke_where(oauth_grants.c.person_id == person_id, reason))
 
     async def version(self) -> int:
         """Return a number that is incremented by every revocation of a grant, and by every sign-in of a person."""
@@ -244,6 +228,17 @@ class SqlGrants:
             old = ended_at < now - ended_seconds
             total += await delete_in_batches(self._database, oauth_grants.c.id, old, self._batch_size)
         return total
+
+    async def _revoke_where(self, condition: ColumnElement[bool], reason: RevokeReason) -> list[Grant]:
+        """Revoke the grants that fulfil `condition`, and return them. If there are none, the version stays."""
+
+        async def operation(connection: AsyncConnection) -> list[Grant]:
+            if not await _has_unrevoked(connection, condition):
+                return []
+            await connection.execute(increment_version())
+            return await revoke_where(connection, condition, reason, partial(_actor, reason), self._now)
+
+        return await self._database.run_in_transaction(operation)
 
     def _upsert_access(self, grant: Grant, access: NewAccess) -> Any:
         """Return the statement that inserts an access token, or extends an existing one."""
