@@ -16,10 +16,11 @@ from app.domain import api_key_format
 from app.domain.rate_limit import Limits
 from app.domain.sign_in_tokens import ACCESS
 from app.ports.budgets import BudgetOwner
+from tests.attacks import sign_in_attacks
 from tests.attacks.attacks import Case, with_body
 from tests.attacks.flooding import flood
 from tests.attacks.target import Figure, Target, connect, raw
-from tests.support.grants import NOWHERE, signed_in
+from tests.support.grants import signed_in
 from tests.support.service import MODERN, envelope, padded
 from tests.support.teams import ACTOR, Teams
 
@@ -37,15 +38,6 @@ SETTINGS = {
     "trusted_proxies": "127.0.0.1",
 }
 """The attack comes from many addresses: refused tokens of one address are throttled."""
-
-SIGN_IN_SETTINGS = {
-    **SETTINGS,
-    "sign_in": "acedata",
-    "public_url": "http://127.0.0.1:1",
-    "acedata_client_id": "app-luma",
-    "acedata_auth_url": NOWHERE,
-    "acedata_platform_url": NOWHERE,
-}
 
 
 def _call(key: str, **headers: str) -> bytes:
@@ -170,6 +162,6 @@ ACCESS_TOKEN_ROWS = (
         "12 of 12 first uses of a token refused",
         forged_access_tokens,
         0.1,
-        SIGN_IN_SETTINGS,
+        sign_in_attacks.SETTINGS,
     ),
 )
