@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,12 +34,13 @@ eras = st.sampled_from(ERAS)
 
 @dataclass(frozen=True)
 class Made:
-    """A task, who made it, and words that are in its prompt alone."""
+    """A task, who made it, and words that are in its prompt alone; if others share it, words that are in no prompt."""
 
     task_id: str
     team: str
     member: str
     words: str
+    prompt: str
 
 
 class Histories(RuleBasedStateMachine):
@@ -113,17 +114,18 @@ class Histories(RuleBasedStateMachine):
     @rule(replica=replicas, caller=callers, era=eras, has_key=st.booleans(), is_handled=st.booleans())
     def generate(self, replica: int, caller: tuple[str, str], era: str, *, has_key: bool, is_handled: bool) -> None:
         words = f"word{self.number}x{len(self.made)}y"
-        arguments = {"prompt": f"A fox {words}"} | ({"idempotency_key": f"key-{len(self.made)}"} if has_key else {})
+        prompt = f"A fox {words}"
+        arguments = {"prompt": prompt} | ({"idempotency_key": f"key-{len(self.made)}"} if has_key else {})
         params: dict[str, Any] = {"name": "luma_generate_video", "arguments": arguments}
         if is_handled and era == MODERN:
             params["_meta"] = {"io.modelcontextprotocol/clientCapabilities": TASKS_EXTENSION}
         result = self.runner.run(self.asked(replica, caller, "tools/call", params, era))["result"]
         if result.get("resultType") == "task":
             listed = self.runner.run(self.tool(replica, caller, "luma_list_tasks", {"limit": 1}, MODERN))
-            self.made.append(Made(listed["tasks"][0]["task_id"], *caller, words))
+            self.made.append(Made(listed["tasks"][0]["task_id"], *caller, words, prompt))
             self.handles.append((self.made[-1], result["taskId"]))
         elif not result["isError"]:
-            self.made.append(Made(result["structuredContent"]["result"]["task_id"], *caller, words))
+            self.made.append(Made(result["structuredContent"]["result"]["task_id"], *caller, words, prompt))
         self.tenants.update({task.task_id: task.team for task in self.made})
 
     @rule(replica=replicas, caller=callers, era=eras, pick=PICKS)
@@ -131,15 +133,14 @@ class Histories(RuleBasedStateMachine):
         if (task := self.task(pick)) is None or (task.team, task.member) == caller:
             return
         number = self.made.index(task)
-        arguments = {"prompt": f"A fox {task.words}", "idempotency_key": f"key-{number}"}
+        arguments = {"prompt": task.prompt, "idempotency_key": f"key-{number}"}
         params = {"name": "luma_generate_video", "arguments": arguments}
         result = self.runner.run(self.asked(replica, caller, "tools/call", params, era))["result"]
         if not result["isError"]:
             bought = result["structuredContent"]["result"]["task_id"]
             assert bought not in {one.task_id for one in self.made}
-            self.made.append(Made(bought, *caller, f"none{len(self.made)}"))  # its words are the other task's too
-            self.made.remove(task)
-            self.made.insert(number, Made(task.task_id, task.team, task.member, f"none{number}"))
+            self.made.append(Made(bought, *caller, f"none{len(self.made)}", task.prompt))
+            self.made[number] = replace(task, words=f"none{number}")
 
     @rule(replica=replicas, caller=callers, era=eras, detail=st.sampled_from(["brief", "full"]))
     def ask_about_all(self, replica: int, caller: tuple[str, str], era: str, detail: str) -> None:
@@ -215,7 +216,7 @@ class Histories(RuleBasedStateMachine):
         else:
             assert self.may_see(caller, task)
             made = result["structuredContent"]["result"]["task_id"]
-            self.made.append(Made(made, *caller, f"none{len(self.made)}"))
+            self.made.append(Made(made, *caller, f"none{len(self.made)}", "On"))
 
     @rule(replica=replicas, caller=callers)
     def listen_to_all_tasks(self, replica: int, caller: tuple[str, str]) -> None:
