@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.fleet import Fleet, running_fleet
+from tests.support.histories import run_histories
 from tests.support.picks import PICKS, picked
 from tests.support.service import ERAS, MODERN, SECONDS, Service, envelope
 from tests.support.teams import ACTOR
@@ -56,6 +56,8 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.clock, self.number = HandClock(), next(self.numbers)
         self.made: list[Made] = []
+        self.bought: dict[tuple[tuple[str, str], int], str] = {}
+        """The task that a caller bought with the idempotency key of somebody else's task, by the place of that task."""
         self.handles: list[tuple[Made, str]] = []
         self.cursors: list[str] = []
         self.sees_own = {"film": False, "ads": False}
@@ -138,7 +140,11 @@ class Histories(RuleBasedStateMachine):
         result = self.runner.run(self.asked(replica, caller, "tools/call", params, era))["result"]
         if not result["isError"]:
             bought = result["structuredContent"]["result"]["task_id"]
+            if (before := self.bought.get((caller, number))) is not None:
+                assert bought == before
+                return
             assert bought not in {one.task_id for one in self.made}
+            self.bought[caller, number] = bought
             self.made.append(Made(bought, *caller, f"none{len(self.made)}", task.prompt))
             self.made[number] = replace(task, words=f"none{number}")
 
@@ -311,12 +317,7 @@ def test_no_team_ever_sees_another_in_random_histories(tmp_path: Path, capfd: py
     with asyncio.Runner() as runner:
         Histories.runner, Histories.folder, Histories.tenants = runner, tmp_path, {}
         Histories.numbers = iter(range(1_000_000))
-        run_state_machine_as_test(
-            Histories,
-            settings=settings(
-                max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-            ),
-        )
+        run_histories(Histories, 25, steps=20)
     logged = capfd.readouterr().err
     assert logged
     assert "A fox" not in logged

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,6 +28,7 @@ from app.domain.money import MILLIONTHS
 from tests.support.clock import HandClock
 from tests.support.databases import PostgresServers, opened, url_of
 from tests.support.faulty_purchases import Crashed
+from tests.support.histories import run_histories
 from tests.support.picks import PICKS, picked
 from tests.support.spending import budget, make_team, priced
 
@@ -261,15 +261,7 @@ def test_in_any_history_no_amount_is_counted_twice_or_lost(
     lending = opened(runner.run(url_of(kind, tmp_path, postgres_servers)))
     Histories.runner, Histories.database = runner, runner.run(lending.__aenter__())
     try:
-        run_state_machine_as_test(
-            Histories,
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=20,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        run_histories(Histories, examples, steps=20)
     finally:
         with suppress(asyncio.CancelledError):
             runner.run(lending.__aexit__(None, None, None))

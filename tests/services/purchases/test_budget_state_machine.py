@@ -6,9 +6,8 @@ After each step, the spent, reserved and remaining amounts add up to the budget,
 import asyncio
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, rule
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,6 +20,7 @@ from app.domain.purchase import PurchaseState
 from app.services.purchases.request import PurchaseRequest, fingerprint
 from tests.services.purchases.test_state_machine import Histories
 from tests.support.directories import ACTOR, directory_at
+from tests.support.histories import run_histories
 from tests.support.picks import PICKS, picked
 from tests.support.spending import Purchaser, budget, make_team, priced
 
@@ -116,9 +116,4 @@ class BudgetHistories(Histories):
 
 def test_a_budget_holds_in_random_histories(runner: asyncio.Runner, database: Database) -> None:
     BudgetHistories.runner, BudgetHistories.database = runner, database
-    run_state_machine_as_test(
-        BudgetHistories,
-        settings=settings(
-            max_examples=60, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_histories(BudgetHistories, 60, steps=15)

@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from app.adapters.acedata.policy import ACEDATACLOUD
 from app.adapters.memory.coordination import MemoryCoordination
@@ -26,6 +25,7 @@ from app.services.purchases.unaccepted_rows import UnacceptedPurchases
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import purchases_at
 from tests.support.faulty_purchases import Crashed, FaultyPurchases
+from tests.support.histories import run_histories
 from tests.support.picks import PICKS, picked
 from tests.support.turns import database_turns
 
@@ -230,12 +230,4 @@ class Histories(RuleBasedStateMachine):
 
 def test_a_key_buys_once_in_random_histories(runner: asyncio.Runner, database: Database) -> None:
     Histories.runner, Histories.database = runner, database
-    run_state_machine_as_test(
-        Histories,
-        settings=settings(
-            max_examples=200,
-            stateful_step_count=15,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_histories(Histories, 200, steps=15)
