@@ -1,6 +1,6 @@
 """Helpers for plain ASGI code: a request header, and JSON responses."""
 
-from starlette.types import Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.web.json_rpc import refusal
 
@@ -26,3 +26,13 @@ async def send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes,
     content_headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*content_headers, *headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that returns `body` first, and then the messages of `receive`."""
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return first.pop() if first else await receive()
+
+    return replayed

@@ -12,9 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import LumaError
 from app.ports.auth import Caller
-from app.web.asgi import header, send_error, send_json
+from app.web.asgi import header, replay, send_error, send_json
 from app.web.auth.scope_guard import ScopeGuard
 from app.web.connection.disconnects import DISCONNECT_SIGNAL, DisconnectSignal
+from app.web.json_exchange import JsonExchange
 from app.web.json_rpc import CheckedBody, InvalidBody, check_body, check_values, refusal, rewrite_sdk_error
 from app.web.json_rpc_batch import BatchResponse
 from app.web.middleware.bearer_auth import CALLER
@@ -51,11 +52,11 @@ def _has_escaped_token(body: bytes) -> bool:
 
 
 class McpEndpoint:
-    """Passes each request to one of the SDK's two session managers: one answers with JSON, one with an event stream.
+    """Answers each request with JSON, by a JsonExchange, or with an event stream, by a session manager of the SDK.
 
-    The streaming manager refuses clients that accept JSON only. The JSON manager drops progress notifications, and
-    costs less. A request is streamed if its client accepts a stream and `needs_stream` returns True for it, or if its
-    client accepts nothing else.
+    The streaming manager refuses clients that accept JSON only. JSON drops progress notifications, and costs less. A
+    request is streamed if its client accepts a stream and `needs_stream` returns True for it, or if its client accepts
+    nothing else.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class McpEndpoint:
         refuses none.
         """
         self._scheduler = scheduler
-        self._json = _manager(server, json_response=True)
+        self._json = JsonExchange(server, _manager(server, json_response=True))
         self._streaming = _manager(server, json_response=False)
         self._on_refusal = on_refusal
         self._guard = guard
@@ -82,7 +83,7 @@ class McpEndpoint:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serve requests while entered."""
-        async with self._json.run(), self._streaming.run():
+        async with self._json.running(), self._streaming.run():
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,18 +118,18 @@ class McpEndpoint:
         """Pass a single message to the SDK. It is removed from `checked`, so that its memory can be freed early."""
         headers = _sdk_headers(scope, drops_version=checked.drops_version)
         app, message = self._manager_for(scope, checked.messages[0]), checked.messages.pop()
-        replayed = _replay(message, receive)
+        replayed = replay(message, receive)
         del message
         disconnect = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
         await disconnect.while_connected(app, {**scope, "headers": headers}, replayed, _rewriting_errors(send))
 
     def _manager_for(self, scope: Scope, message: bytes) -> ASGIApp:
-        """Return the ASGI app of the session manager that answers `message`. Count the memory of a stream."""
+        """Return the ASGI app that answers `message`. Count the memory of a stream."""
         accept = (header(scope, b"accept") or "").lower()
         accepts_json = "text/event-stream" not in accept or "application/json" in accept or "*/*" in accept
         is_streamed = "text/event-stream" in accept and (not accepts_json or self._needs_stream(message))
         if not is_streamed:
-            return self._json.handle_request
+            return self._json
         memory: RequestMemory | None = scope.get(REQUEST_MEMORY)
         if memory is not None:
             memory.take_stream()
@@ -154,10 +155,8 @@ class McpEndpoint:
                 responses.refuse(message, "invalid_request", str(exc))
                 continue
             responses.begin(message)
-            replayed = _replay(message, receive)
-            await disconnect.while_connected(
-                self._json.handle_request, {**scope, "headers": headers}, replayed, responses.collect
-            )
+            replayed = replay(message, receive)
+            await disconnect.while_connected(self._json, {**scope, "headers": headers}, replayed, responses.collect)
         body = responses.body()
         await send_json(send, 200 if body else 202, body)
 
@@ -256,13 +255,3 @@ def _rewriting_errors(send: Send) -> Send:
             await send(message)
 
     return rewriting
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that returns `body` first, and then the messages of `receive`."""
-    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replayed() -> Message:
-        return first.pop() if first else await receive()
-
-    return replayed

@@ -205,10 +205,12 @@ class EndlessDocuments:
         with suppress(OSError, asyncio.IncompleteReadError):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
-            while not self.is_over and not reader.at_eof():
+            ended = asyncio.ensure_future(reader.read())  # a fetch that has ended must not count beside its successor
+            while not self.is_over and not ended.done():
                 writer.write(b"1\r\n \r\n")
                 await writer.drain()
-                await asyncio.sleep(0.1)
+                await asyncio.wait({ended}, timeout=0.1)
+            ended.cancel()
         self.open -= 1
         writer.transport.abort()
 
