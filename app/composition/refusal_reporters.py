@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 from app.domain.backend import BackendDescription
 from app.observability.refusals import Refusals
+from app.services import batched_lookups
 from app.services.purchases import idempotency, limiter
 from app.services.purchases.refusals import PurchaseRefusals
 from app.services.purchases.unaccepted_rows import MAX_OF_ALL, MAX_PER_TOKEN, WINDOW_SECONDS
-from app.services.teams.directory_cache import MAX_WAITING
+from app.services.teams import directory_cache
 
 Reporter = Callable[[], None]
 
@@ -57,8 +58,9 @@ def directory_reporter(refusals: Refusals) -> Reporter:
     """Return the reporter of look-ups of team keys and members that are refused because too many wait."""
     return refusals.reporter(
         "directory_lookups",
-        f"Answered 503 to a token of a team: {MAX_WAITING} look-ups wait for the database already. Tokens that are "
-        "cached are served. The database is slow, or somebody sends made-up keys.",
+        f"Answered 503 to a token of a team: {batched_lookups.MAX_WAITING} look-ups of keys, or "
+        f"{directory_cache.MAX_WAITING} of members, wait for the database already. Tokens that are cached are served. "
+        "The database is slow, or somebody sends made-up keys.",
     )
 
 

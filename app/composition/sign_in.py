@@ -29,6 +29,7 @@ from app.persistence import Persistence
 from app.ports.auth import TokenCheck
 from app.ports.repositories import DatabaseUnavailable
 from app.ports.sign_in_store import SignInStore, TokenLifetimes
+from app.services.batched_lookups import MAX_WAITING
 from app.services.limits.address_limits import AddressLimit
 from app.services.limits.database_turns import BROWSERS, CLIENTS, DatabaseTurns
 from app.services.limits.token_status import TokenStatusCache
@@ -36,7 +37,7 @@ from app.services.sign_in.account import Account
 from app.services.sign_in.client_auth import ClientAuthenticator
 from app.services.sign_in.clients import ClientRegistry
 from app.services.sign_in.flow import SignInFlow
-from app.services.sign_in.grant_cache import MAX_WAITING, GrantCache
+from app.services.sign_in.grant_cache import GrantCache
 from app.services.sign_in.joining import Joining
 from app.services.sign_in.lazy_token_mint import LazyTokenMint
 from app.services.sign_in.liveness import LoginCheck, SuspectLogins

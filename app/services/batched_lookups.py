@@ -11,8 +11,11 @@ from typing import Generic, TypeVar
 
 from app.ports.auth import AuthenticationUnavailable
 
-MAX_WAITING = 200
-"""Default limit of tokens that wait for a query. Beyond it, the token that has waited longest is refused."""
+MAX_WAITING = 2_000
+"""Limit of tokens that wait for a query. Beyond it, the token that has waited longest is refused.
+
+A first use of a real token is refused if so many connections send made-up ones during one query.
+"""
 
 MAX_READ = 500
 """Number of tokens that one query reads, because databases limit the parameters of a statement."""
@@ -29,14 +32,12 @@ class BatchedLookups(Generic[T]):
         self,
         read: Callable[[Sequence[str]], Awaitable[Mapping[str, T]]],
         on_refusal: Callable[[], None] = lambda: None,
-        max_waiting: int = MAX_WAITING,
     ) -> None:
         """Look up with `read`, which returns the values that exist, by digest.
 
         `on_refusal` is called for each refusal.
         """
         self._on_refusal = on_refusal
-        self._max_waiting = max_waiting
         self._read = read
         self._waiting: dict[str, asyncio.Future[T | None]] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -48,7 +49,7 @@ class BatchedLookups(Generic[T]):
         """
         future = self._waiting.get(digest)
         if future is None:
-            if len(self._waiting) >= self._max_waiting:
+            if len(self._waiting) >= MAX_WAITING:
                 self._on_refusal()
                 self._waiting.pop(next(iter(self._waiting))).set_exception(AuthenticationUnavailable(TOO_MANY_LOOKUPS))
             future = self._waiting[digest] = asyncio.get_running_loop().create_future()

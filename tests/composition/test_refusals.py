@@ -29,7 +29,6 @@ from app.services.limits.database_turns import DatabaseLimits, DatabaseTurns
 from app.services.purchases import idempotency, limiter
 from app.services.purchases.request import PurchaseRequest, fingerprint
 from app.services.purchases.unaccepted_rows import MAX_PER_TOKEN
-from app.services.sign_in import grant_cache
 from app.services.sign_in.clients import ClientRefused
 from app.services.teams import directory_cache
 from tests.support.clock import HandClock, while_time_passes
@@ -210,7 +209,7 @@ async def token_lookups(world: World) -> Refuse:
     cache = sign_in.cache
 
     async def refuse() -> None:
-        names = [f"token-{next(world.numbers)}" for _ in range(grant_cache.MAX_WAITING + 1)]
+        names = [f"token-{next(world.numbers)}" for _ in range(batched_lookups.MAX_WAITING + 1)]
         await refused(AuthenticationUnavailable, *map(cache.token, names))
 
     return refuse

@@ -22,9 +22,6 @@ MAX_TOKENS = 10_000
 UNKNOWN_SECONDS = 10.0
 """Time for which a digest is cached as unknown. It is short, because an expired token may be renewed."""
 
-MAX_WAITING = 2_000
-"""Limit of tokens that wait for a look-up. Only tokens that this service has made are looked up."""
-
 OUTAGE_SECONDS = 60.0
 """Time for which known tokens are accepted while the version cannot be read. A database failover takes less."""
 
@@ -102,7 +99,7 @@ class GrantCache:
         """Number of times that the cached tokens were dropped."""
         self._tokens: LRUCache[str, KnownToken] = LRUCache(MAX_TOKENS)
         self._unknown: TTLCache[str, None] = TTLCache(MAX_TOKENS, UNKNOWN_SECONDS, clocks.monotonic)
-        self._lookups = BatchedLookups(self._read, on_refusal, MAX_WAITING)
+        self._lookups = BatchedLookups(self._read, on_refusal)
         self._used: set[str] = set()
 
     @property

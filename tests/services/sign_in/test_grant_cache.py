@@ -10,8 +10,8 @@ from app.domain.access import PASSTHROUGH_SCOPES, Principal
 from app.domain.sign_in import Grant, Person, Registration
 from app.ports.auth import AccessRefused, AuthenticationUnavailable, Caller
 from app.ports.sign_in_store import AccessHolder
-from app.services.batched_lookups import MAX_READ
-from app.services.sign_in.grant_cache import MAX_WAITING, GrantCache
+from app.services.batched_lookups import MAX_READ, MAX_WAITING
+from app.services.sign_in.grant_cache import GrantCache
 from app.services.version_follower import CacheClocks
 from tests.support.clock import HandClock
 
