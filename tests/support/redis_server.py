@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -129,17 +130,62 @@ class RedisSentinel(RedisServer):
         return [redis_executable(), str(configuration), "--sentinel"]
 
 
-class RedisClusterNode(RedisServer):
-    """A Redis Cluster of one node that serves all 16384 slots."""
+class _RedisClusterServer(RedisServer):
+    """A server in cluster mode."""
 
     def __init__(self, *, password: str | None = None) -> None:
-        super().__init__("--cluster-enabled", "yes", password=password)
+        super().__init__(
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            "1000",
+            "--repl-diskless-sync-delay",
+            "0",
+            password=password,
+        )
         while self.port > HIGHEST_CLUSTER_PORT:
             self.port = free_port()
+
+    def _await_state(self, *states: bytes) -> None:
+        """Wait until CLUSTER INFO and ROLE show all of `states`."""
+        with self.client() as client:
+            while not all(state in self._state_of(client) for state in states):
+                time.sleep(0.02)
+
+    @staticmethod
+    def _state_of(client: Any) -> bytes:
+        info: bytes = client.execute_command("CLUSTER", "INFO")
+        role: list[Any] = client.execute_command("ROLE")
+        return info + b" ".join(word for word in role if isinstance(word, bytes))
+
+
+class RedisClusterNode(_RedisClusterServer):
+    """A Redis Cluster of one node that serves all 16384 slots."""
 
     def start(self) -> None:
         super().start()
         with self.client() as client:
             client.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
-            while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
-                time.sleep(0.02)
+        self._await_state(b"cluster_state:ok")
+
+
+class RedisClusterReplica(_RedisClusterServer):
+    """A replica of a Redis Cluster of one node."""
+
+    def __init__(self, master: RedisClusterNode) -> None:
+        super().__init__()
+        self._master = master
+
+    def start(self) -> None:
+        super().start()
+        with self._master.client() as master, self.client() as client:
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", self._master.port)
+            self._await_state(b"cluster_known_nodes:2", b"cluster_state:ok")
+            client.execute_command("CLUSTER", "REPLICATE", master.execute_command("CLUSTER", "MYID"))
+        self._await_state(b"slave", b"connected")
+
+    def take_over(self) -> None:
+        """Become the master of all slots, whether or not the master answers."""
+        with self.client() as client:
+            client.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
+        self._await_state(b"master", b"cluster_state:ok")

@@ -13,6 +13,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, InvalidRespo
 
 from app.adapters.redis.command_queue import CommandQueue
 from app.adapters.redis.scripts import READ
+from app.adapters.redis.topology import ClusterTopology
 from app.adapters.redis.wire import ReplyTooLarge
 from app.ports.store import StoreOverfull, StoreRefuses, StoreUnavailable
 from app.services.log_throttle import LogThrottle
@@ -71,6 +72,7 @@ class RedisConnection:
         self._next_reconnect_at = 0.0
         self._not_serving_log, self._denied_log, self._busy_log = (LogThrottle(_loop_time) for _ in range(3))
         self._queue = CommandQueue(self._log_busy)
+        self._topology = ClusterTopology(client) if isinstance(client, RedisCluster) else None
         self._count_failure: Callable[[str], None] = lambda _kind: None
 
     def report_to(self, count_failure: Callable[[str], None]) -> None:
@@ -85,6 +87,7 @@ class RedisConnection:
         """Count that the subscription failed, and log it if Redis refused it."""
         self._count_failure("channel")
         code = _code_of(exc)
+        self._refresh_topology(code)
         if code and code not in NOT_SERVING:
             self._log_denial(code, exc)
 
@@ -128,11 +131,19 @@ class RedisConnection:
                 if code == DENIED and not may_be_denied:
                     self._count_failure("denied")
                     self._log_denial(code, exc)
+                self._refresh_topology(code)
                 raise (StoreRefuses if code else StoreUnavailable)(code or _fault_name(exc)) from exc
 
     async def aclose(self) -> None:
         """Close every connection."""
+        if self._topology is not None:
+            await self._topology.aclose()
         await self.client.aclose()
+
+    def _refresh_topology(self, code: str) -> None:
+        """Read the topology of a Cluster anew if an operation failed without a reply, and so without a `code`."""
+        if self._topology is not None and not code:
+            self._topology.refresh()
 
     async def _reconnect_after(self, code: str) -> None:
         self._is_stale = True

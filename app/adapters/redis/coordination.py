@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -200,11 +201,15 @@ class RedisCoordination:
 
 
 async def _node_client(cluster: RedisCluster) -> Redis:
-    """Return a client of one node. Each node of a Cluster receives all published messages."""
+    """Return a client of any master. Each node of a Cluster receives all published messages.
+
+    The next call may choose another one, because this one may not answer.
+    """
     await cluster.initialize()
-    node = cluster.get_default_node()
-    if node is None:
+    masters = cluster.get_primaries()
+    if not masters:
         raise ConnectionError("the Cluster has no known node")
+    node = random.choice(masters)  # noqa: S311 - nothing depends on it being secret
     pool = ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs)
     return Redis.from_pool(pool)
 
