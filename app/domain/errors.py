@@ -17,6 +17,7 @@ LumaError
 ├── OutcomeUnknown    a submission was sent and no answer came: it may have been started and charged
 ├── BackendError      the backend failed, or its answer cannot be used
 └── InternalError     this service failed; not a failure of the backend
+    └── NothingSent   it failed before a submission was sent
 
 Messages are sentences of this service for the caller. The backend's own text goes to the log only. Each class has a
 template for its usual sentence, which `BackendDescription.error` fills with the name and the facts of a backend.
@@ -220,3 +221,7 @@ class InternalError(LumaError):
         "This service failed; its log has the details for its operators. Tasks are safe at {backend}: "
         "ask again shortly, but check for an earlier task before submitting a video again."
     )
+
+
+class NothingSent(InternalError):
+    """A failure of this service before a submission was sent, so that nothing was started or charged."""

@@ -15,6 +15,7 @@ from app.domain.errors import (
     InternalError,
     InvalidRequest,
     LumaError,
+    NothingSent,
     OutcomeUnknown,
     RateLimited,
     Unauthorized,
@@ -85,7 +86,7 @@ TOO_MANY_UNKNOWN = (
 )
 
 _MAY_HAVE_BOUGHT = (OutcomeUnknown, BackendTimeout, InternalError)
-"""Errors of `send` after which a task may run. Any other LumaError means that nothing was started.
+"""Errors of `send` after which a task may run. NothingSent and any other LumaError mean that nothing was started.
 
 A task may also run after an exception that is not a LumaError.
 """
@@ -395,7 +396,7 @@ class PurchaseService:
         try:
             task_id = await send()
         except LumaError as exc:
-            if not isinstance(exc, _MAY_HAVE_BOUGHT):
+            if not isinstance(exc, _MAY_HAVE_BOUGHT) or isinstance(exc, NothingSent):
                 is_deleted = isinstance(exc, Unauthorized) or self._unaccepted.must_delete_unbought(new.caller)
                 await write(None if is_deleted else PurchaseState.REFUSED)
                 raise

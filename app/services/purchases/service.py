@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from app.domain.access import Credential, Principal, Scope
 from app.domain.budget import Charge, Spender
-from app.domain.errors import Forbidden, RateLimited, Stopped, Unauthorized
+from app.domain.errors import Forbidden, InternalError, NothingSent, RateLimited, Stopped, Unauthorized
 from app.domain.generation import Command, GenerateVideo
 from app.domain.money import price_of_generation
 from app.domain.rate_limit import InFlightLimitReached, LimitKind
@@ -41,7 +41,10 @@ KEY_ENDED = (
     "one."
 )
 
+NOTHING_SENT = "No video was submitted, and nothing was charged."
+
 B = TypeVar("B", PurchaseResult, PurchaseResult | None)
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +181,7 @@ class VideoService:
         return self._callbacks.new_callback_url(principal.owner)
 
     async def _submit(self, caller: Caller, command: Command, url: str | None) -> str:
-        credentials = await caller.credentials.all()
+        credentials = await _before_sending(caller.credentials.all())
         command_to_send = command if url is None else replace(command, callback_url=url)
 
         async def send(credential: Credential) -> str:
@@ -193,11 +196,11 @@ class VideoService:
         return task_id
 
     async def _check_may_still_spend(self, caller: Caller) -> None:
-        """Raise Unauthorized, Stopped or Forbidden if the caller may no longer spend.
+        """Raise Unauthorized, Stopped or Forbidden if the caller may no longer spend, NothingSent if that is unknown.
 
         The caller may have lost the right while the submission waited for its place.
         """
-        principal = await caller.current_principal()
+        principal = await _before_sending(caller.current_principal())
         if principal is None:
             raise Unauthorized(KEY_ENDED)
         if principal.is_stopped or Scope.GENERATE not in principal.scopes:
@@ -227,3 +230,11 @@ class VideoService:
             lease.end()
         if not task.cancelled():
             task.exception()  # avoids asyncio's warning if the caller has disconnected
+
+
+async def _before_sending(reading: Awaitable[T]) -> T:
+    """Return what must be known before a submission is sent. Raises NothingSent in place of InternalError."""
+    try:
+        return await reading
+    except InternalError as exc:
+        raise NothingSent(f"{exc} {NOTHING_SENT}", retry_after_seconds=exc.retry_after_seconds) from exc

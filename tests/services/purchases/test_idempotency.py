@@ -15,6 +15,7 @@ from app.domain.errors import (
     BackendTimeout,
     InternalError,
     InvalidRequest,
+    NothingSent,
     OutcomeUnknown,
     RateLimited,
     Unauthorized,
@@ -191,6 +192,18 @@ async def test_a_refused_purchase_releases_its_key(fleet: Fleet) -> None:
     with pytest.raises(BackendError):
         await fleet.buy(backend.refuses)
     assert (await fleet.buy(backend.accepts, request(prompt="a dog"))).task_id == "task-1"
+    assert sorted(await fleet.states()) == [PurchaseState.REFUSED, PurchaseState.STARTED]
+
+
+async def test_a_failure_before_sending_releases_the_key(fleet: Fleet) -> None:
+    backend = Backend()
+
+    async def fails() -> str:
+        raise NothingSent("The database does not answer.")
+
+    with pytest.raises(NothingSent):
+        await fleet.buy(fails)
+    assert (await fleet.buy(backend.accepts)).task_id == "task-1"
     assert sorted(await fleet.states()) == [PurchaseState.REFUSED, PurchaseState.STARTED]
 
 
