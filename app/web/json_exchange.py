@@ -38,7 +38,10 @@ _RESPONSE = frozenset(("result", "error"))
 
 
 class JsonExchange:
-    """Answers one message with one JSON response. Messages that the server sends meanwhile are dropped."""
+    """Answers one message with one JSON response. Messages that the server sends meanwhile are dropped.
+
+    It is behind McpEndpoint, which has checked the method, the content type and the size of the body.
+    """
 
     def __init__(self, server: Server[Any], manager: StreamableHTTPSessionManager) -> None:
         """Answer for `server`, which has no lifespan. `manager` answers what is not a well-formed tool call."""
@@ -93,7 +96,7 @@ class JsonExchange:
 def _read_call(body: bytes) -> JSONRPCRequest | None:
     """Return the tool call that `body` is; None if it is another message or malformed."""
     try:
-        content = from_json(body)
+        content = from_json(body, cache_strings="keys")  # values may be secret, and the cache outlives the request
         if not isinstance(content, dict) or content.get("method") != "tools/call" or not _RESPONSE.isdisjoint(content):
             return None
         return JSONRPCRequest.model_validate(content, by_name=False)

@@ -25,6 +25,7 @@ from app.web.tool_filter import READ_ONLY_HEADER, READ_ONLY_KEY, TOOLS_HEADER
 
 MAX_BODY_BYTES = 256 * 1024
 ACCESS_CHANGED = "The token of this batch is no longer accepted, or its access has changed. Send this message alone."
+TOO_LARGE = f"The request's body is larger than {MAX_BODY_BYTES} bytes. Split it into several requests."
 MAX_DIGITS = len(str(MAX_BODY_BYTES))
 """A Content-Length with more digits is too large. It is not converted, because `int` refuses very long numbers."""
 
@@ -149,6 +150,9 @@ class McpEndpoint:
                 if not await _may_go_on(scope[CALLER]):
                     responses.refuse(message, "unauthorized", ACCESS_CHANGED)
                     continue
+            if len(message) > MAX_BODY_BYTES:  # check_body may lengthen a message that it encodes again
+                responses.refuse(message, "body_too_large", TOO_LARGE)
+                continue
             try:
                 check_values(message)
             except InvalidBody as exc:
@@ -185,8 +189,7 @@ class McpEndpoint:
                 return bytes(body)
 
     async def _refuse_large_body(self, send: Send) -> None:
-        message = f"The request's body is larger than {MAX_BODY_BYTES} bytes. Split it into several requests."
-        await self._refuse(send, 413, message)
+        await self._refuse(send, 413, TOO_LARGE)
 
     async def _refuse(self, send: Send, status: int, message: str) -> None:
         self._on_refusal(status)

@@ -38,6 +38,20 @@ async def test_a_batch_is_cut_at_the_memory_share_of_its_token(clock: HandClock)
     assert after == before
 
 
+async def test_a_message_that_is_too_long_as_utf_8_is_refused_by_itself(clock: HandClock) -> None:
+    async with serving(settings(), sandbox(clock), clock) as service:
+        ping, call = (
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+            for number, method, params in ((1, "ping", {}), (2, "ping", {"_meta": {"padding": "\u4e00" * 100_000}}))
+        )
+        sent = {"authorization": "Bearer a", "content-type": "application/json", "accept": "application/json"}
+        body = json.dumps([ping, call], ensure_ascii=False).encode("utf-16")
+        response = await service.http.post(f"{service.url}/mcp", content=body, headers=sent)
+    one, other = response.json()
+    assert one == {"jsonrpc": "2.0", "id": 1, "result": {}}
+    assert (other["id"], other["error"]["data"]) == (2, {"code": "body_too_large"})
+
+
 async def test_a_large_response_is_refused_if_its_token_uses_too_much_memory(
     clock: HandClock,
 ) -> None:

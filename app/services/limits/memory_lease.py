@@ -5,7 +5,7 @@ from contextvars import ContextVar
 
 
 class MemoryLease:
-    """A reference-counted lease. It is released when its last user ends."""
+    """A reference-counted lease. It is released once, when its last user ends. Later users hold nothing."""
 
     def __init__(self, on_last_end: Callable[[], None]) -> None:
         """Start with one user. `on_last_end` is called when the last user ends."""
@@ -20,7 +20,12 @@ class MemoryLease:
         """Remove a user."""
         self._users -= 1
         if self._users == 0:
-            self._on_last_end()
+            on_last_end, self._on_last_end = self._on_last_end, _nothing
+            on_last_end()
+
+
+def _nothing() -> None:
+    return None
 
 
 MEMORY_LEASE: ContextVar[MemoryLease | None] = ContextVar("luma_mcp_memory_lease", default=None)
