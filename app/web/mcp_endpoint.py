@@ -118,13 +118,13 @@ class McpEndpoint:
     async def _answer(self, scope: Scope, checked: CheckedBody, receive: Receive, send: Send) -> None:
         """Pass a single message to the SDK. It is removed from `checked`, so that its memory can be freed early."""
         headers = _sdk_headers(scope, drops_version=checked.drops_version)
-        app, message = self._manager_for(scope, checked.messages[0]), checked.messages.pop()
+        app, message = self._app_for(scope, checked.messages[0]), checked.messages.pop()
         replayed = replay(message, receive)
         del message
         disconnect = scope.get(DISCONNECT_SIGNAL) or DisconnectSignal()
         await disconnect.while_connected(app, {**scope, "headers": headers}, replayed, _rewriting_errors(send))
 
-    def _manager_for(self, scope: Scope, message: bytes) -> ASGIApp:
+    def _app_for(self, scope: Scope, message: bytes) -> ASGIApp:
         """Return the ASGI app that answers `message`. Count the memory of a stream."""
         accept = (header(scope, b"accept") or "").lower()
         accepts_json = "text/event-stream" not in accept or "application/json" in accept or "*/*" in accept
