@@ -45,10 +45,16 @@ class BoundedParser(_AsyncHiredisParser):
 
     __slots__ = ("_elements", "_end", "_unfinished_bytes")
 
+    def on_connect(self, connection: Any) -> None:
+        """Start to parse the replies of a new connection."""
+        super().on_connect(connection)  # type: ignore[no-untyped-call]
+        # The last bytes of the previous part. An element may begin in one part and end in the next, and a part may end
+        # with the beginning of the next reply.
+        self._end = b"\r\n"
+
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """Return the next reply. Raises ReplyTooLarge."""
-        # `_end` holds the last bytes of the previous part: an element may begin in one part and end in the next.
-        self._unfinished_bytes, self._elements, self._end = 0, 0, b"\r\n"
+        self._unfinished_bytes, self._elements = 0, 0
         return await super().read_response(*args, **options)
 
     async def read_from_socket(self) -> bool:
@@ -62,11 +68,11 @@ class BoundedParser(_AsyncHiredisParser):
         if not part:
             raise RedisConnectionError("Connection closed by server.")
         elements = _ELEMENT.findall(self._end + part)
+        self._end = (self._end + part[-_LONGEST_PREFIX:])[-_LONGEST_PREFIX:]
         self._unfinished_bytes += len(part)
         self._elements += len(elements)
         if self._unfinished_bytes > MAX_REPLY_BYTES or self._elements > MAX_ELEMENTS or any(elements):
             raise ReplyTooLarge
-        self._end = (self._end + part[-_LONGEST_PREFIX:])[-_LONGEST_PREFIX:]
         reader: Any = self._reader
         reader.feed(part)
         return True

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
 
 from app.adapters.redis.coordination import RedisCoordination
 from app.adapters.redis.store import RedisStore, connect
-from app.adapters.redis.wire import MAX_ELEMENTS, MAX_REPLY_BYTES
+from app.adapters.redis.wire import MAX_ELEMENTS, MAX_REPLY_BYTES, BoundedParser, ReplyTooLarge
 from app.adapters.value_signer import HmacSigner
 from app.ports.coordination import EventKind
 from app.ports.store import StoreOverfull, StoreUnavailable
 from tests.support.hostile_redis import always, server_replying
+from tests.support.redis_forms import PATIENT_SECONDS
 from tests.support.service import KEY
 
+LARGE_ARRAY = b"*2147483647\r\n$-1\r\n"
 BUFFERS_OF_THE_SYSTEM = 16 * 2**20
 
 ODD_REPLIES = [
@@ -90,6 +93,31 @@ async def test_a_reply_that_announces_a_large_array_is_not_parsed(header: bytes,
             await store.get_many(["{a}:1", "{a}:2"])
 
 
+class Parts:
+    """A connection, as far as a parser uses it, which receives these parts one by one."""
+
+    encoder = SimpleNamespace(decode_responses=False)
+
+    def __init__(self, *parts: bytes) -> None:
+        self._reader = self
+        self._parts = list(parts)
+
+    async def read(self, _size: int) -> bytes:
+        return self._parts.pop(0)
+
+
+async def two_replies(parser: BoundedParser) -> list[object]:
+    return [await parser.read_response() for _ in range(2)]
+
+
+@pytest.mark.parametrize("cut", range(1, len(LARGE_ARRAY)))
+async def test_an_announcement_that_begins_in_the_last_part_of_another_reply_is_found(cut: int) -> None:
+    parser = BoundedParser(65_536)
+    parser.on_connect(Parts(b"*1\r\n$-1\r\n" + LARGE_ARRAY[:cut], LARGE_ARRAY[cut:]))
+    with pytest.raises(ReplyTooLarge):
+        await two_replies(parser)
+
+
 @pytest.mark.parametrize("element", [b"-\r\n", b"*0\r\n", b"$0\r\n\r\n", b"_\r\n", b":1\r\n", b"*1\r\n+\r\n"])
 async def test_a_reply_of_many_small_elements_is_not_parsed(element: bytes) -> None:
     read = 0
@@ -102,7 +130,7 @@ async def test_a_reply_of_many_small_elements_is_not_parsed(element: bytes) -> N
             await writer.drain()
             read += 9999
 
-    async with server_replying(crumble) as url, connect(url) as store:
+    async with server_replying(crumble) as url, connect(url, PATIENT_SECONDS) as store:
         with pytest.raises(StoreOverfull):
             await store.get_many(["{a}:1"])
     assert read * len(element) <= MAX_ELEMENTS * len(element) + BUFFERS_OF_THE_SYSTEM
