@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from app.services.limits.fair_limiter import FairLimiter, Shares
 from app.services.limits.token_status import TokenStatusCache
-from app.services.limits.work_turns import WorkTurns
+from app.services.limits.work_turns import SMALL_BATCH, WorkTurns
 
 READS = Shares(places=32, per_tenant=8, unaccepted=24)
 """Maximum number of concurrent reads of the backend.
@@ -21,8 +21,25 @@ SPARE_CONNECTIONS = 4
 the pool is full.
 """
 
-STORE_READS = Shares(places=12, per_tenant=4, unaccepted=6)
-"""Maximum number of concurrent reads of the store. The values of 200 tasks take a few MB until they are unpacked."""
+SMALL_STORE_READS = Shares(places=24, per_tenant=16, unaccepted=12)
+LARGE_STORE_READS = Shares(places=12, per_tenant=4, unaccepted=6)
+"""Maximum numbers of concurrent reads of the store, of SMALL_BATCH tasks or fewer and of more.
+
+The values of 50 tasks take 650 KB at most until they are unpacked, and those of 200 take 2.6 MB.
+"""
+
+
+class StoreReads:
+    """The limiters of concurrent reads of the store: one for small reads, and one for large reads."""
+
+    def __init__(self, is_accepted: Callable[[str], bool]) -> None:
+        """`is_accepted` returns whether the backend has accepted a tenant's token lately; see FairLimiter."""
+        self._small = FairLimiter(SMALL_STORE_READS, is_accepted)
+        self._large = FairLimiter(LARGE_STORE_READS, is_accepted)
+
+    def limiter(self, size: int) -> FairLimiter:
+        """Return the limiter for a read of `size` tasks."""
+        return self._small if size <= SMALL_BATCH else self._large
 
 
 class BackendLimits:
@@ -34,7 +51,7 @@ class BackendLimits:
         self.token_status = TokenStatusCache(clock)
         self.reads = FairLimiter(READS, self.token_status.is_accepted)
         self.purchases = FairLimiter(purchases, self.token_status.is_accepted)
-        self.store_reads = FairLimiter(STORE_READS, self.token_status.is_accepted)
+        self.store_reads = StoreReads(self.token_status.is_accepted)
         self.work_turns = WorkTurns(self.token_status.is_accepted)
 
     @property

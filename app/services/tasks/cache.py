@@ -10,6 +10,7 @@ from app.domain.task import Task
 from app.ports.rendering import Renderer
 from app.ports.store import Store
 from app.ports.telemetry import Telemetry
+from app.services.limits.backend_limits import StoreReads
 from app.services.limits.fair_limiter import FairLimiter
 from app.services.limits.work_turns import WorkTurns
 from app.services.tasks.doorkeeper import Doorkeeper
@@ -56,7 +57,7 @@ class TaskCache:
         telemetry: Telemetry,
         *,
         render: Renderer,
-        reads: FairLimiter,
+        reads: StoreReads,
         turns: WorkTurns,
         local_bytes: int,
         wall_clock: Callable[[], float],
@@ -96,13 +97,15 @@ class TaskCache:
         local = self._local(keys)
         if len(local) == len(task_ids):
             return CacheHits(local, len(local), 0)
-        local = {}  # drops the references: hundreds of callers may wait below, and would keep evicted tasks in memory
-        accepted = self._reads.take_at_once(tenant)
-        if accepted is None and (accepted := await self._wait_for_turn(tenant)) is None:
+        reads = self._reads.limiter(len(task_ids))
+        accepted = reads.take_at_once(tenant)
+        if accepted is None:
+            local = {}  # drops the references: hundreds of callers may wait, and would keep evicted tasks in memory
+            accepted = await self._wait_for_turn(reads, tenant)
             local = self._local(keys)
-            return CacheHits(local, len(local), 0)
+            if accepted is None:
+                return CacheHits(local, len(local), 0)
         try:
-            local = self._local(keys)
             absent = task_ids if not local else [task_id for task_id in task_ids if task_id not in local]
             if absent is not task_ids:
                 keys = [prefix + task_id for task_id in absent]
@@ -110,21 +113,21 @@ class TaskCache:
             if absent:
                 shared = self._unpacked(keys, absent, await self._store.get_many(keys))
         finally:
-            self._reads.give_back(tenant, accepted=accepted)
+            reads.give_back(tenant, accepted=accepted)
         if not local:
             return CacheHits(shared, 0, len(shared))
         tasks = local | shared
         in_order = {task_id: tasks[task_id] for task_id in task_ids if task_id in tasks}
         return CacheHits(in_order, len(local), len(shared))
 
-    async def _wait_for_turn(self, tenant: str) -> bool | None:
-        """Wait for a turn to read the store. Return `accepted` for `give_back`; None on timeout.
+    async def _wait_for_turn(self, reads: FairLimiter, tenant: str) -> bool | None:
+        """Wait for a turn in `reads`. Return `accepted` for `give_back`; None on timeout.
 
         A timeout is counted as a failure of the store, and the tasks count as absent.
         """
         try:
             async with asyncio.timeout(self._longest_wait_seconds):
-                return await self._reads.take(tenant)
+                return await reads.take(tenant)
         except TimeoutError:
             self._telemetry.store_failed("wait")
             return None

@@ -14,9 +14,8 @@ from app.domain.rendered import TaskResult
 from app.domain.task import Task, TaskState
 from app.mcp_server.tools.rendering import render
 from app.ports.auth import Caller
-from app.services.limits.backend_limits import STORE_READS
+from app.services.limits.backend_limits import StoreReads
 from app.services.limits.caller_quota import CallerQuota, QuotaLimits
-from app.services.limits.fair_limiter import FairLimiter
 from app.services.limits.work_turns import WorkTurns
 from app.services.polling.callback_trust import CallbackTrust
 from app.services.polling.poller import LOADED_TOGETHER, PollerDependencies
@@ -78,7 +77,7 @@ def registry_over(
         CachePolicy(60.0, 1.0),
         Notes(),
         render=render,
-        reads=FairLimiter(STORE_READS, lambda _tenant: True),
+        reads=StoreReads(lambda _tenant: True),
         turns=WorkTurns(lambda _tenant: True),
         local_bytes=1000,
         wall_clock=clock,

@@ -16,8 +16,7 @@ from app.domain.task import Failure, Task, TaskState, Video
 from app.domain.untrusted_text import MAX_ID_LENGTH, MAX_SHOWN_PROMPT_LENGTH
 from app.mcp_server.tools.rendering import render
 from app.services.key_namespace import KeyNamespace
-from app.services.limits.backend_limits import STORE_READS
-from app.services.limits.fair_limiter import FairLimiter
+from app.services.limits.backend_limits import LARGE_STORE_READS, SMALL_STORE_READS, StoreReads
 from app.services.limits.work_turns import SMALL_BATCH, WorkTurns
 from app.services.tasks.cache import TASK_KIND, TaskCache
 from app.services.tasks.sealed_values import MAX_BYTES, SealedValues
@@ -48,7 +47,7 @@ def cache(  # noqa: PLR0913 - what tests vary
         POLICY,
         notes or Notes(),
         render=render,
-        reads=FairLimiter(STORE_READS, lambda _tenant: True),
+        reads=StoreReads(lambda _tenant: True),
         turns=turns or WorkTurns(lambda _tenant: True),
         local_bytes=local_bytes,
         wall_clock=clock,
@@ -108,7 +107,7 @@ async def test_reads_of_the_store_are_shared_between_tenants(clock: HandClock) -
     one = cache(store, clock)
     reads = [asyncio.create_task(one.get_many(A, [str(number)])) for number in range(50)]
     await asyncio.sleep(0)
-    assert len(store.asked) == STORE_READS.per_tenant
+    assert len(store.asked) == SMALL_STORE_READS.per_tenant
     reads.append(asyncio.create_task(one.get_many(B, ["b"])))
     await asyncio.sleep(0)
     assert store.asked[-1] == [TASKS.key(B, "b")]
@@ -121,11 +120,11 @@ async def test_a_read_without_a_turn_in_time_finds_what_this_process_has(clock: 
     store, notes = SlowStore(), Notes()
     one = cache(store, clock, notes, longest_wait_seconds=0.001)
     await one.put_many(A, [completed("mine", clock)])
-    reads = [asyncio.create_task(one.get_many(A, [str(number)])) for number in range(STORE_READS.per_tenant)]
+    reads = [asyncio.create_task(one.get_many(A, [str(number)])) for number in range(SMALL_STORE_READS.per_tenant)]
     await asyncio.sleep(0)
     found = await one.get_many(A, ["mine", "other"])
     assert (list(found.tasks), found.local_hits, notes.store_failures) == (["mine"], 1, ["wait"])
-    assert len(store.asked) == STORE_READS.per_tenant
+    assert len(store.asked) == SMALL_STORE_READS.per_tenant
     store.may_answer.set()
     await asyncio.gather(*reads)
     await one.get_many(A, ["other"])
@@ -325,7 +324,7 @@ async def test_large_batches_that_wait_for_a_turn_hold_no_place_at_the_store(clo
     cached = cache(CountingStore(), clock, turns=turns)
     await turns.wait("tenant-of-long-work", iterations=200)
     ids = [f"task-{number}" for number in range(SMALL_BATCH + 1)]
-    large = [asyncio.create_task(cached.get_many(f"tenant-{n}", ids)) for n in range(STORE_READS.places)]
+    large = [asyncio.create_task(cached.get_many(f"tenant-{n}", ids)) for n in range(LARGE_STORE_READS.places)]
     await asyncio.sleep(0)
     small = asyncio.create_task(cached.get_many(B, ["a"]))
     for _ in range(20):

@@ -17,9 +17,8 @@ from app.domain.task import LookupResult, LookupStats, Task, TaskState, Video
 from app.mcp_server.tools.rendering import render
 from app.ports.auth import Caller
 from app.ports.backend import BatchResult
-from app.services.limits.backend_limits import STORE_READS
+from app.services.limits.backend_limits import StoreReads
 from app.services.limits.caller_quota import SMALL_SHARE
-from app.services.limits.fair_limiter import FairLimiter
 from app.services.limits.token_status import REFUSED_SECONDS, TokenStatusCache
 from app.services.limits.work_turns import WorkTurns
 from app.services.tasks.access import TaskAccess
@@ -85,7 +84,7 @@ class Services:
             policy,
             notes,
             render=render,
-            reads=FairLimiter(STORE_READS, lambda _tenant: True),
+            reads=StoreReads(lambda _tenant: True),
             turns=WorkTurns(lambda _tenant: True),
             local_bytes=10**6,
             wall_clock=clock,
