@@ -5,7 +5,8 @@ import logging
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import NoneType
 from typing import Any, cast
 
 from redis.asyncio import Redis, RedisCluster
@@ -51,6 +52,8 @@ _ERROR_CODE = re.compile(r"(?:^|caused error: \('?|@user_script:\s?\d+: -)([A-Z]
 
 _DENIED_IN_SCRIPT = ("ACL failure in script", "The user executing the script can't")
 """Texts of Redis 7 and 6 for a command in a script that the user may not run. Their code is ERR."""
+
+_VALUE_TYPES = frozenset({bytes, NoneType})
 
 _COMMAND = re.compile(r"'([a-zA-Z|]{1,32})' command")
 """The command in the text of a NOPERM error."""
@@ -115,24 +118,36 @@ class RedisConnection:
         converted. A missing permission is logged and counted, unless `may_be_denied`: the permission to read the keys
         of release 1.0 is optional.
         """
-        async with self._queue.place(tenant):
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    if self._is_stale:
-                        await self._reconnect()
-                    yield
-            except ReplyTooLarge as exc:
-                self._count_failure("too_large")
-                raise StoreOverfull from exc
-            except Exception as exc:  # the client raises many types for replies of an unexpected form
-                code = _code_of(exc)
-                if code in NOT_SERVING:
-                    await self._reconnect_after(code)
-                if code == DENIED and not may_be_denied:
-                    self._count_failure("denied")
-                    self._log_denial(code, exc)
-                self._refresh_topology(code)
-                raise (StoreRefuses if code else StoreUnavailable)(code or _fault_name(exc)) from exc
+        async with self._queue.place(tenant), self.attempt(may_be_denied=may_be_denied):
+            yield
+
+    def place(self, tenant: str) -> AbstractAsyncContextManager[None]:
+        """Wait in the queue for an operation of `tenant`, and hold its place inside `async with`. Raises StoreBusy."""
+        return self._queue.place(tenant)
+
+    @asynccontextmanager
+    async def attempt(self, *, may_be_denied: bool = False) -> AsyncIterator[None]:
+        """Run the body, which is part of operations that hold their places, within the timeout.
+
+        Raises what `operation` raises, but for StoreBusy.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                if self._is_stale:
+                    await self._reconnect()
+                yield
+        except ReplyTooLarge as exc:
+            self._count_failure("too_large")
+            raise StoreOverfull from exc
+        except Exception as exc:  # the client raises many types for replies of an unexpected form
+            code = _code_of(exc)
+            if code in NOT_SERVING:
+                await self._reconnect_after(code)
+            if code == DENIED and not may_be_denied:
+                self._count_failure("denied")
+                self._log_denial(code, exc)
+            self._refresh_topology(code)
+            raise (StoreRefuses if code else StoreUnavailable)(code or _fault_name(exc)) from exc
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -252,7 +267,7 @@ def values_in(reply: object, expected: int | None = None) -> list[bytes | None]:
 
     Raises InvalidResponse otherwise.
     """
-    if not isinstance(reply, list) or not all(map(_is_value, reply)):
+    if not isinstance(reply, list) or not _VALUE_TYPES.issuperset(map(type, reply)):
         raise InvalidResponse("no list of values")
     if expected is not None and len(reply) != expected:
         raise InvalidResponse("expected one value for each key")
@@ -263,7 +278,3 @@ def value_in(reply: object) -> bytes | None:
     """Return `reply` if it is a byte string or None. Raises InvalidResponse otherwise."""
     [value] = values_in([reply])
     return value
-
-
-def _is_value(value: object) -> bool:
-    return value is None or isinstance(value, bytes)

@@ -11,6 +11,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from app.adapters.redis.batched_reads import BatchedReads
 from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.connection import TIMEOUT_SECONDS, RedisConnection, values_in
 from app.adapters.redis.url import check_redis_url, invalid_url_reason
@@ -43,6 +44,7 @@ class RedisStore:
         self.client = client
         self.connection = RedisConnection(client, timeout_seconds)
         self._sentinels = sentinels
+        self._reads = None if isinstance(client, RedisCluster) else BatchedReads(client, self.connection)
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the value of each key, with one MGET.
@@ -53,9 +55,16 @@ class RedisStore:
         """
         if not keys:
             return []
-        async with self.connection.operation(_tenant_of(keys)):
-            values = values_in(await self.client.mget(keys), len(keys))
+        values = await self._mget(keys)
         return [value if value is None or len(value) <= MAX_BYTES else b"" for value in values]
+
+    async def _mget(self, keys: Sequence[str]) -> list[bytes | None]:
+        tenant = _tenant_of(keys)
+        if self._reads is None:
+            async with self.connection.operation(tenant):
+                return values_in(await self.client.mget(keys), len(keys))
+        async with self.connection.place(tenant):
+            return await self._reads.get_many(keys)
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
         """Store each value with its time to live, in one pipeline of SET PX."""
