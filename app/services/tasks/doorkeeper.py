@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 
-SLOTS = 1 << 16
-"""Size of the table, one byte per slot. About one in 255 new keys is taken for a known one."""
+SLOTS = 1 << 13
+"""Size of the table, one byte per slot. About one in 255 new keys is taken for a known one.
+
+A process caches some 5,000 tasks. A key that comes again after many more others is no longer known, and rightly so:
+the others would have evicted its task by then.
+"""
 
 
 class Doorkeeper:
