@@ -85,13 +85,9 @@ class CheckedTransport(httpx.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the response without its Location. httpx parses it even if it follows no redirects, and may fail."""
-        return without_location(await super().handle_async_request(request))
-
-
-def without_location(response: httpx.Response) -> httpx.Response:
-    """Remove the Location header from `response`, and return it."""
-    response.headers.pop("location", None)
-    return response
+        response = await super().handle_async_request(request)
+        response.headers.pop("location", None)
+        return response
 
 
 class _CheckedConnection(httpcore.AsyncConnectionInterface):

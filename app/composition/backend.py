@@ -9,7 +9,7 @@ from functools import partial
 import httpx
 
 from app.adapters.acedata.client import AceDataClient, Timeouts
-from app.adapters.acedata.pool import shared_client
+from app.adapters.acedata.pool import BackendHttp
 from app.adapters.network_environment import EnvironmentFault
 from app.adapters.sandbox.backend import sandbox_app
 from app.adapters.sandbox.engine import Sandbox
@@ -54,11 +54,11 @@ def build_acedata_client(  # noqa: PLR0913, PLR0917 - the dependencies of a clie
     `transport` replaces the network. `on_refusal` is called for each submission that waits too long for a slot of the
     concurrency limit. Raises SettingsError for a proxy or certificate variable that cannot be used.
     """
-    new_client = partial(shared_client, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=transport)
+    new_pool = partial(BackendHttp, settings.acedata_url, user_agent=f"luma-mcp/{VERSION}", transport=transport)
     try:
-        reads = new_client(connections=backend_limits.read_connections)
-        # A response on a reused connection could be that to another tenant's submission: see `shared_client`.
-        submissions = new_client(connections=backend_limits.submission_connections, keeps_connections=False)
+        reads = new_pool(connections=backend_limits.read_connections)
+        # A response on a reused connection could be that to another tenant's submission: see `BackendHttp`.
+        submissions = new_pool(connections=backend_limits.submission_connections, keeps_connections=False)
     except EnvironmentFault as exc:
         raise SettingsError(str(exc)) from None
     return AceDataClient(reads, metrics, timeouts, backend_limits, submission_http=submissions, on_refusal=on_refusal)

@@ -13,7 +13,7 @@ import pytest
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
-from app.adapters.acedata.pool import shared_client
+from app.adapters.acedata.pool import BackendHttp
 from app.adapters.checked_network import CheckedTransport
 from app.domain.access import Credential
 from app.domain.errors import BackendError, LumaError, OutcomeUnknown
@@ -55,7 +55,7 @@ class AdapterOverSockets:
     def __init__(self, url: str, certificate: str = "") -> None:
         environment = {"SSL_CERT_FILE": certificate}
         self._clients = [
-            shared_client(url, user_agent="tests", connections=4, environment=environment, keeps_connections=kept)
+            BackendHttp(url, user_agent="tests", connections=4, environment=environment, keeps_connections=kept)
             for kept in (True, False)
         ]
         reads, purchases = self._clients

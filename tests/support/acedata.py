@@ -11,6 +11,7 @@ import httpx
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient, Timeouts
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
+from app.adapters.acedata.pool import BackendHttp
 from app.adapters.acedata.wire import task_from
 from app.domain.access import Credential
 from app.domain.task import Task
@@ -53,7 +54,7 @@ async def adapter_over(
     backend_limits: BackendLimits | None = None,
 ) -> AsyncIterator[AceDataBackend]:
     """Yield the AceDataCloud adapter over the transport `backend`, at the fixed time NOW."""
-    async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
+    async with BackendHttp("http://backend", user_agent="tests", connections=1, transport=backend) as http:
         yield AceDataBackend(
             AceDataClient(
                 http, notes or Notes(), timeouts, backend_limits or BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)

@@ -12,6 +12,7 @@ import stamina
 
 from app.adapters.acedata.admission import BackendAdmission
 from app.adapters.acedata.policy import ACEDATACLOUD
+from app.adapters.acedata.pool import BackendHttp
 from app.adapters.acedata.sender import AmbiguousOutcome, Call, RequestSender, ResponseTooLarge, error_as_read
 from app.domain.access import Credential
 from app.domain.errors import BackendError, BackendTimeout, LumaError, OutcomeUnknown
@@ -94,15 +95,15 @@ class AceDataClient:
 
     def __init__(  # noqa: PLR0913 - two connection pools
         self,
-        http: httpx.AsyncClient,
+        http: BackendHttp,
         telemetry: Telemetry,
         timeouts: Timeouts,
         backend_limits: BackendLimits,
         *,
-        submission_http: httpx.AsyncClient | None = None,
+        submission_http: BackendHttp | None = None,
         on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
-        """Send submissions through `submission_http`, if given, and other calls through `http`, with its base URL.
+        """Send submissions through `submission_http`, if given, and other calls through `http`.
 
         `on_refusal` is called for each submission that was refused because it waited too long for its turn.
         """
@@ -123,7 +124,7 @@ class AceDataClient:
 
     async def probe(self, path: str, timeout_seconds: float) -> int:
         """Return the HTTP status of a call without a token. Raises httpx.HTTPError."""
-        return (await self._sender.post_without_token(path, timeout_seconds)).status_code
+        return await self._sender.post_without_token(path, timeout_seconds)
 
     async def read(
         self,

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from app.adapters.acedata.body import BodyTooLarge
-from app.adapters.acedata.pool import shared_client
+from app.adapters.acedata.pool import BackendHttp
 from app.ports.sign_in import LoginUnavailable
 from app.services.log_throttle import ThrottledLog
 
@@ -66,7 +66,7 @@ class LoginHttp:
 
         Raises EnvironmentFault if one of them cannot be used.
         """
-        self._http = shared_client(
+        self._http = BackendHttp(
             base_url,
             user_agent=user_agent,
             connections=MAX_CONNECTIONS,
@@ -89,17 +89,18 @@ class LoginHttp:
 
         Raises LoginUnavailable for any other response, if the request fails, and after REQUEST_TIMEOUT_SECONDS.
         """
-        request = self._http.build_request(
-            method,
-            path,
-            params=query,
-            data=form,
-            json=body,
-            headers={"accept-encoding": "identity", **({"authorization": f"Bearer {bearer}"} if bearer else {})},
-        )
+        headers = {"accept-encoding": "identity", **({"authorization": f"Bearer {bearer}"} if bearer else {})}
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                response = await self._http.send(request, stream=True)
+                response = await self._http.send(
+                    method,
+                    self._http.url(path),
+                    timeouts=httpx.Timeout(REQUEST_TIMEOUT_SECONDS),
+                    headers=headers,
+                    params=query,
+                    data=form,
+                    json=body,
+                )
                 try:
                     content = await _read_body(response)
                 finally:

@@ -22,7 +22,7 @@ from app.adapters.acedata.body import (
 )
 from app.adapters.acedata.errors import code_for_log, error_fields_in, error_for, started_nothing
 from app.adapters.acedata.policy import ACEDATACLOUD
-from app.adapters.checked_network import without_location
+from app.adapters.acedata.pool import BackendHttp
 from app.domain.access import Credential
 from app.domain.errors import BackendError, BackendTimeout, InternalError, LumaError
 from app.ports.telemetry import Telemetry
@@ -105,12 +105,12 @@ class RequestSender:
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
-        submission_http: httpx.AsyncClient,
+        http: BackendHttp,
+        submission_http: BackendHttp,
         admission: BackendAdmission,
         telemetry: Telemetry,
     ) -> None:
-        """Send reads through `http`, whose base URL is AceDataCloud's, and submissions through `submission_http`."""
+        """Send reads through `http`, and submissions through `submission_http`."""
         self._http = http
         self._submission_http = submission_http
         self._admission = admission
@@ -129,14 +129,15 @@ class RequestSender:
         try:
             http, url = self._http if call.is_read else self._submission_http, self._url(call.path)
             memory = self._memory if call.is_read else self._submission_memory
-            async with (
-                memory.reservation() as reservation,
-                http.stream("POST", url, json=call.body, headers=headers, timeout=call.timeout) as response,
-            ):
-                content = await _content(without_location(response), call.largest_response_bytes, reservation)
-                if call.is_read:
-                    await self._admission.wait_to_decode(credential, len(content))
-                return self._translate(credential, call, response, content)
+            async with memory.reservation() as reservation:
+                response = await http.send("POST", url, json=call.body, headers=headers, timeouts=call.timeout)
+                try:
+                    content = await _content(response, call.largest_response_bytes, reservation)
+                    if call.is_read:
+                        await self._admission.wait_to_decode(credential, len(content))
+                    return self._translate(credential, call, response, content)
+                finally:
+                    await response.aclose()
         except BaseException as exc:
             outcome = _outcome_label(exc)
             if isinstance(exc, httpx.HTTPError):
@@ -147,13 +148,18 @@ class RequestSender:
             self._telemetry.backend_called(call.path, outcome, time.perf_counter() - started_at)
 
     async def aclose(self) -> None:
-        """Close both clients."""
+        """Close the connections."""
         await self._submission_http.aclose()
         await self._http.aclose()
 
-    async def post_without_token(self, path: str, seconds: float) -> httpx.Response:
-        """Send an empty body without a token, which cannot start or charge anything. Raises httpx.HTTPError."""
-        return await self._http.post(path, json={}, timeout=seconds)
+    async def post_without_token(self, path: str, seconds: float) -> int:
+        """Send an empty object without a token, which cannot start or charge anything. Return the status.
+
+        Raises httpx.HTTPError.
+        """
+        response = await self._http.send("POST", self._url(path), json={}, timeouts=httpx.Timeout(seconds))
+        await response.aclose()
+        return response.status_code
 
     def _translate(self, credential: Credential, call: Call[T], response: httpx.Response, content: bytearray) -> T:
         """Return the translated body of a success. Raises LumaError or AmbiguousOutcome for an error.
@@ -199,9 +205,9 @@ class RequestSender:
         return error if started_nothing(error_fields, response.status_code, body) else AmbiguousOutcome(error)
 
     def _url(self, path: str) -> httpx.URL:
-        """Return the absolute URL of `path`. It is cached, because httpx would join and parse it for every call."""
+        """Return the absolute URL of `path`. It is cached, because httpx would parse it for every call."""
         if path not in self._urls:
-            self._urls[path] = httpx.URL(f"{str(self._http.base_url).rstrip('/')}{path}")
+            self._urls[path] = self._http.url(path)
         return self._urls[path]
 
 

@@ -27,7 +27,7 @@ from app.adapters.acedata.body import (
 )
 from app.adapters.acedata.client import AceDataClient, Timeouts
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
-from app.adapters.acedata.pool import shared_client
+from app.adapters.acedata.pool import BackendHttp
 from app.adapters.acedata.sender import MAX_RESPONSES_BYTES, AmbiguousOutcome, Call, RequestSender
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
@@ -67,7 +67,7 @@ async def read_over_a_socket(body: bytes, headers: bytes) -> tuple[LookupResult,
     raised: list[BaseException] = []
     async with (
         raw_server(answer) as server,
-        shared_client(server.url, user_agent="tests", connections=4) as http,
+        BackendHttp(server.url, user_agent="tests", connections=4) as http,
     ):
         adapter = AceDataBackend(
             AceDataClient(http, Notes(), UNHURRIED, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
@@ -273,7 +273,7 @@ async def test_responses_beyond_the_memory_of_all_are_refused_until_others_end()
         }
         return httpx.Response(200, content=answers[request.url.path])
 
-    async with httpx.AsyncClient(transport=Backend(answer), base_url="http://backend") as http:
+    async with BackendHttp("http://backend", user_agent="tests", connections=1, transport=Backend(answer)) as http:
         exchanges = RequestSender(
             http, http, BackendAdmission(BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE), Notes(), 1.0), Notes()
         )
@@ -303,8 +303,3 @@ async def test_an_endless_response_head_is_an_error() -> None:
     answer, raised = await read_over_a_socket(body, b"x-padding: %s\r\n" % (b"x" * 1000) * 1000)
     assert type(answer) is BackendError
     assert len(raised) == 1
-
-
-async def test_accept_encoding_is_gzip_only() -> None:
-    async with shared_client("http://127.0.0.1", user_agent="tests", connections=1) as http:
-        assert http.headers["accept-encoding"] == "gzip"

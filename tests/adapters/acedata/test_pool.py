@@ -1,4 +1,4 @@
-"""The HTTP client that all tenants share keeps nothing of one tenant's requests and responses."""
+"""The connections that all tenants share keep nothing of one tenant's requests and responses."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
-from app.adapters.acedata.pool import RECEIVE_BUFFER_BYTES, shared_client
+from app.adapters.acedata.pool import RECEIVE_BUFFER_BYTES, BackendHttp
 from app.domain.access import Credential
 from app.domain.task import Task
 from app.services.limits.backend_limits import BackendLimits
@@ -58,7 +58,7 @@ def answer(body: bytes = RECORD, status: bytes = b"200 OK", headers: bytes = b""
 async def adapter_to(recorder: HeadRecorder) -> AsyncIterator[AceDataBackend]:
     server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0)
     recorder.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with shared_client(recorder.url, user_agent="tests", connections=4) as http:
+    async with BackendHttp(recorder.url, user_agent="tests", connections=4) as http:
         yield AceDataBackend(
             AceDataClient(http, Notes(), QUICK, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
         )
@@ -117,6 +117,7 @@ async def test_each_request_has_the_token_of_its_own_tenant() -> None:
     assert b"token-a" in recorder.heads[0]
     assert b"token-b" in recorder.heads[1]
     assert b"basic" not in b"".join(recorder.heads)
+    assert all(b"\r\naccept-encoding: gzip\r\n" in head for head in recorder.heads)
 
 
 @pytest.mark.parametrize(
@@ -146,21 +147,15 @@ def test_a_backend_url_that_would_show_or_replace_tokens_is_refused(url: str) ->
         Settings(_env_file=None, acedata_url=url)
 
 
-def test_the_client_keeps_no_cookie_that_code_sets() -> None:
-    client = shared_client("https://a.example", user_agent="tests", connections=1)
-    client.cookies.set("a", "b")
-    assert list(client.cookies.jar) == []
-    assert isinstance(client, httpx.AsyncClient)
-
-
 async def test_the_receive_buffer_is_smaller_than_one_read_of_the_event_loop() -> None:
     """If a read fills its buffer, uvloop repeats it up to 32 times before the service can count the bytes."""
     recorder = HeadRecorder(answer())
     async with (
         adapter_to(recorder),
-        shared_client(recorder.url, user_agent="tests", connections=1) as http,
-        http.stream("POST", "/luma/tasks", json={}) as response,
+        BackendHttp(recorder.url, user_agent="tests", connections=1) as http,
     ):
+        response = await http.send("POST", http.url("/luma/tasks"), json={}, timeouts=httpx.Timeout(30))
         stream = response.extensions["network_stream"]
         kept = stream.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        await response.aclose()
     assert kept in (RECEIVE_BUFFER_BYTES, 2 * RECEIVE_BUFFER_BYTES), "by itself it grows to megabytes under load"

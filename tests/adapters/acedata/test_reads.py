@@ -17,6 +17,7 @@ import pytest
 from app.adapters.acedata.body import MAX_RESPONSE_BYTES
 from app.adapters.acedata.client import AceDataClient, CallCounter
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
+from app.adapters.acedata.pool import BackendHttp
 from app.adapters.acedata.sender import retry_after_seconds
 from app.domain.errors import (
     BackendError,
@@ -212,7 +213,7 @@ async def test_all_calls_of_one_batch_read_share_its_deadline() -> None:
         Backend(error_reply(500, "api_error"), finding_every_task, finding_every_task, hanging),
         CallCounter(),
     )
-    async with httpx.AsyncClient(transport=backend, base_url="http://backend") as http:
+    async with BackendHttp("http://backend", user_agent="tests", connections=1, transport=backend) as http:
         client = AceDataClient(http, Notes(), QUICK, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE))
 
         async def ask_once() -> Any:

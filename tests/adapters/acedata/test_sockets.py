@@ -11,6 +11,7 @@ import pytest
 from app.adapters.acedata.backend import AceDataBackend
 from app.adapters.acedata.client import AceDataClient, Timeouts
 from app.adapters.acedata.policy import GENERATIONS_AT_ONCE
+from app.adapters.acedata.pool import BackendHttp
 from app.domain.access import Credential
 from app.domain.errors import BackendError, OutcomeUnknown
 from app.domain.generation import GenerateVideo
@@ -30,7 +31,8 @@ UNHURRIED = Timeouts(connect=60.0, pool=60.0, read=60.0, read_deadline=60.0)
 @asynccontextmanager
 async def adapter_to(url: str, timeouts: Timeouts = QUICK) -> AsyncIterator[AceDataBackend]:
     limits = httpx.Limits(keepalive_expiry=None)  # on a loaded machine connections are idle for long
-    async with httpx.AsyncClient(base_url=url, limits=limits, trust_env=False) as http:
+    transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+    async with BackendHttp(url, user_agent="tests", connections=1, transport=transport) as http:
         yield AceDataBackend(
             AceDataClient(http, Notes(), timeouts, BackendLimits(lambda: NOW, GENERATIONS_AT_ONCE)), lambda: NOW
         )
