@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 
@@ -227,6 +228,45 @@ async def test_a_body_may_contain_the_field_of_a_chunked_coding() -> None:
 
     async with raw_server(answer) as server, httpx.AsyncClient(transport=CheckedTransport()) as client:
         assert (await client.post(server.url, json={})).content == content
+
+
+class WriteRecorder(httpcore.AsyncMockStream):
+    """A network stream that keeps what is written to it, and receives `received` with each read."""
+
+    def __init__(self, received: bytes) -> None:
+        super().__init__([])
+        self.written: list[bytes] = []
+        self._received = received
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's interface
+        self.written.append(buffer)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - as above
+        return self._received
+
+
+class Recorders(httpcore.AsyncMockBackend):
+    """A network in which each connection is a WriteRecorder."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.streams: list[WriteRecorder] = []
+
+    async def connect_tcp(self, *_args: Any, **_options: Any) -> WriteRecorder:
+        self.streams.append(WriteRecorder(b"HTTP/1.1 204 No Content\r\n\r\n"))
+        return self.streams[-1]
+
+
+@pytest.mark.parametrize(("method", "body"), [("POST", b"the body"), ("POST", b""), ("GET", None)])
+async def test_head_and_body_of_a_request_are_one_write(method: str, body: bytes | None) -> None:
+    network = Recorders()
+    async with httpx.AsyncClient(transport=CheckedTransport(network=network)) as client:
+        for _ in range(2):  # a connection that is not one of the kernel is never taken for one without unread bytes
+            await client.request(method, "http://backend", content=body)
+    assert len(network.streams) == 2
+    for stream in network.streams:
+        [request] = filter(None, stream.written)
+        assert request.partition(b"\r\n\r\n")[1:] == (b"\r\n\r\n", body or b"")
 
 
 async def test_a_connection_is_reused_for_reads_and_never_for_submissions() -> None:
