@@ -20,6 +20,9 @@ SERVICE = [str(ROOT / ".venv" / "shipped" / "bin" / "luma-mcp"), "serve", "--por
 """The installed service in a virtual environment without development packages."""
 FASTMCP_PYTHON = str(ROOT / ".venv" / "fastmcp" / "bin" / "python")
 READY_SECONDS = 30.0
+IDLE_SECONDS = 1.0
+"""Time over which an idle server uses at most a tenth of a core."""
+
 _SAYS_WHERE = "Serving MCP at "
 
 
@@ -47,6 +50,19 @@ class Running:
     def cpu_seconds(self) -> float:
         """Return the processor time spent so far, workers included."""
         return sum(times.user + times.system for times in (one.cpu_times() for one in self.family()))
+
+    def await_idle(self) -> None:
+        """Wait until the processes use no processor time: several workers start after the address is printed.
+
+        Raises SystemExit if that takes longer than READY_SECONDS.
+        """
+        until = time.monotonic() + READY_SECONDS
+        while time.monotonic() < until:
+            before = self.cpu_seconds()
+            time.sleep(IDLE_SECONDS)
+            if self.cpu_seconds() - before < IDLE_SECONDS / 10:
+                return
+        raise SystemExit(f"the server is still busy after {READY_SECONDS:.0f} s:\n{self.log.read_text()[-2000:]}")
 
 
 @contextmanager

@@ -216,6 +216,7 @@ class Bench:
         each = []
         for workers, on in ((1, self.core), (2, [*self.core, *self.others])):
             with self.service(self.backend, on=on, workers=workers) as service:
+                service.await_idle()
                 load(service.url, asked, seconds=1.0)
                 rates = []
                 for _ in range(self._rounds):
