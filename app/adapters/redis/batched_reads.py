@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextvars import Context
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio.client import Redis
 
 from app.adapters.redis.connection import RedisConnection, values_in
 

@@ -7,9 +7,9 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import NoneType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.client import Redis
 from redis.exceptions import AuthenticationError, BusyLoadingError, InvalidResponse, ResponseError
 
 from app.adapters.redis.command_queue import CommandQueue
@@ -18,6 +18,9 @@ from app.adapters.redis.topology import ClusterTopology
 from app.adapters.redis.wire import ReplyTooLarge
 from app.ports.store import StoreOverfull, StoreRefuses, StoreUnavailable
 from app.services.log_throttle import LogThrottle
+
+if TYPE_CHECKING:
+    from redis.asyncio.cluster import RedisCluster
 
 TIMEOUT_SECONDS = 0.4
 """Default of the timeout of an operation.
@@ -75,7 +78,7 @@ class RedisConnection:
         self._next_reconnect_at = 0.0
         self._not_serving_log, self._denied_log, self._busy_log = (LogThrottle(_loop_time) for _ in range(3))
         self._queue = CommandQueue(self._log_busy)
-        self._topology = ClusterTopology(client) if isinstance(client, RedisCluster) else None
+        self._topology = None if isinstance(client, Redis) else ClusterTopology(client)
         self._count_failure: Callable[[str], None] = lambda _kind: None
 
     def report_to(self, count_failure: Callable[[str], None]) -> None:
@@ -97,7 +100,7 @@ class RedisConnection:
     @property
     def database(self) -> int:
         """The number of the database; 0 for a Cluster."""
-        if isinstance(self.client, RedisCluster):
+        if not isinstance(self.client, Redis):
             return 0
         return int(self.client.connection_pool.connection_kwargs.get("db") or 0)
 
@@ -175,7 +178,7 @@ class RedisConnection:
             return
         self._next_reconnect_at, self._is_stale = now + RECONNECT_INTERVAL_SECONDS, False
         self.reconnects += 1
-        if isinstance(self.client, RedisCluster):
+        if not isinstance(self.client, Redis):
             for node in self.client.get_nodes():
                 node.update_active_connections_for_reconnect()
                 await node.disconnect_free_connections()

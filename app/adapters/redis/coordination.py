@@ -5,9 +5,10 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from redis.asyncio import ConnectionPool, Redis, RedisCluster
+from redis.asyncio.client import Redis
+from redis.asyncio.connection import ConnectionPool
 
 from app.adapters.redis.connection import RedisConnection, value_in, values_in
 from app.adapters.redis.scripts import MEMBERS, PUT_IF_ABSENT, REMOVE, REPLACE
@@ -17,6 +18,9 @@ from app.ports.sealing import Signer
 from app.ports.store import StoreUnavailable
 from app.services.key_namespace import tenant_in
 from app.services.tasks.sealed_values import MAX_BYTES
+
+if TYPE_CHECKING:
+    from redis.asyncio.cluster import RedisCluster
 
 MAX_MEMBERS = 1_000
 """Maximum number of members of one set."""
@@ -170,7 +174,7 @@ class RedisCoordination:
         After a reconnect, this subscription may still be on the old master. Raises TimeoutError if the channel is
         silent, and the exceptions of the client. Each read is short, because the client may swallow a cancellation.
         """
-        client = await _node_client(self._client) if isinstance(self._client, RedisCluster) else self._client
+        client = self._client if isinstance(self._client, Redis) else await _node_client(self._client)
         reconnects = self._connection.reconnects
         try:
             async with client.pubsub() as channel:
@@ -200,7 +204,7 @@ class RedisCoordination:
                     listener(message)
 
 
-async def _node_client(cluster: RedisCluster) -> Redis:
+async def _node_client(cluster: "RedisCluster") -> Redis:
     """Return a client of any master. Each node of a Cluster receives all published messages.
 
     The next call may choose another one, because this one may not answer.

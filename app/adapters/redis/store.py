@@ -1,11 +1,11 @@
 """The cache store that replicas share, in a single Redis, a Redis behind Sentinel, or a Redis Cluster."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from redis.asyncio import ConnectionPool, Redis, RedisCluster
-from redis.asyncio.connection import parse_url
+from redis.asyncio.client import Redis
+from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -18,6 +18,9 @@ from app.adapters.redis.url import check_redis_url, invalid_url_reason
 from app.adapters.redis.wire import configure_cluster, configure_pool
 from app.services.key_namespace import tenant_in
 from app.services.tasks.sealed_values import MAX_BYTES
+
+if TYPE_CHECKING:
+    from redis.asyncio.cluster import RedisCluster
 
 SPARE_CONNECTIONS = 4
 """Connections of the pool beyond those for operations.
@@ -44,7 +47,7 @@ class RedisStore:
         self.client = client
         self.connection = RedisConnection(client, timeout_seconds)
         self._sentinels = sentinels
-        self._reads = None if isinstance(client, RedisCluster) else BatchedReads(client, self.connection)
+        self._reads = BatchedReads(client, self.connection) if isinstance(client, Redis) else None
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the value of each key, with one MGET.
@@ -168,8 +171,8 @@ def _sentinel_clients(url: str, defaults: dict[str, Any], *, tls: bool) -> tuple
     return _configured(client), list(map(_configured, sentinel.sentinels))
 
 
-def _cluster_client(url: str, defaults: dict[str, Any], *, tls: bool) -> RedisCluster:
-    from redis.asyncio.cluster import ClusterNode  # noqa: PLC0415 - only a Cluster needs it
+def _cluster_client(url: str, defaults: dict[str, Any], *, tls: bool) -> "RedisCluster":
+    from redis.asyncio.cluster import ClusterNode, RedisCluster  # noqa: PLC0415 - only a Cluster needs them
 
     hosts, path, options = _parse_multi_host(url)
     if path not in ("", "0") or options.get("db"):

@@ -7,8 +7,10 @@ master whose host is lost would be asked for ever, even though its replica has t
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING
 
-from redis.asyncio import RedisCluster
+if TYPE_CHECKING:
+    from redis.asyncio.cluster import RedisCluster
 
 REFRESH_INTERVAL_SECONDS = 1.0
 """Shortest time between the beginnings of two reads."""
@@ -22,7 +24,7 @@ log = logging.getLogger(__name__)
 class ClusterTopology:
     """Reads the topology of a Cluster in the background, one read at a time."""
 
-    def __init__(self, cluster: RedisCluster) -> None:
+    def __init__(self, cluster: "RedisCluster") -> None:
         """Update `cluster`, whose operations may go on meanwhile. It must not have connected yet."""
         self._cluster = cluster
         self._named_nodes = dict(cluster.nodes_manager.startup_nodes)  # by name; those of the URL

@@ -8,13 +8,16 @@ in Python, which takes 50 to 100 microseconds for 50 keys. hiredis, which redis-
 """
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redis._parsers import _AsyncHiredisParser
-from redis.asyncio import ConnectionPool, RedisCluster
+from redis.asyncio.connection import ConnectionPool
 from redis.connection import HiredisRespSerializer
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
+
+if TYPE_CHECKING:
+    from redis.asyncio.cluster import RedisCluster
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Size limit of a reply: 200 values of 16 KB each, and the overhead of the protocol."""
@@ -95,7 +98,7 @@ def configure_pool(pool: ConnectionPool) -> None:
     pool.connection_kwargs["parser_class"] = BoundedParser
 
 
-def configure_cluster(cluster: RedisCluster) -> None:
+def configure_cluster(cluster: "RedisCluster") -> None:
     """Make all connections of `cluster` bounded and fast. The cluster must not have any yet."""
     options = cluster.get_connection_kwargs()
     default_class: Any = options["connection_class"]

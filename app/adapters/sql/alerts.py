@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from sqlalchemy import Row, and_, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.administration import audit_values
 from app.adapters.sql.budget_tables import budget_alerts, budgets

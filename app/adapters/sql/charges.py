@@ -3,7 +3,7 @@
 from typing import Any
 
 from sqlalchemy import Row, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.administration import audit_values
 from app.adapters.sql.budget_tables import ledger

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.turns import Operations
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from sqlalchemy import delete, exists, select, union, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.administration import Administration, Change, audit_values, team_of
 from app.adapters.sql.budget_tables import budget_alerts, budget_windows, budgets, ledger

@@ -1,7 +1,7 @@
 """The directory of teams in one database: its repositories, its version and its pepper."""
 
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.administration import VERSION
 from app.adapters.sql.api_keys import SqlApiKeys

@@ -1,7 +1,7 @@
 """The grants of all people, for operators, in SQL that SQLite and PostgreSQL share."""
 
 from sqlalchemy import and_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.engine import Database, SqlClock, database_now
 from app.adapters.sql.grant_revocation import active_grant_condition, revoke_all_of, revoke_and_queue_metric, sign_out

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from sqlalchemy import ColumnElement, and_, delete, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.engine import SqlClock
 from app.adapters.sql.grant_rows import audited_fields, grant_of

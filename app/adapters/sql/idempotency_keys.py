@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, delete, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.tables import purchase_keys, purchases
 from app.domain.purchase import KeyName, NewPurchase

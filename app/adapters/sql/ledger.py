@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, and_, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.alerts import insert_alert
 from app.adapters.sql.budget_rows import CurrentWindows, counting_condition, current_windows, with_row, with_usage

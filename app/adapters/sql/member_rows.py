@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.administration import Change, member_of
 from app.adapters.sql.directory_tables import members

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio.engine import AsyncEngine
 
 from app.adapters.sql import budget_tables as _budget_tables  # noqa: F401 - adds its tables to the metadata
 from app.adapters.sql import directory_tables as _directory_tables  # noqa: F401 - adds its tables to the metadata

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, delete, false, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.deletion import DELETION_BATCH_SIZE, delete_in_batches
 from app.adapters.sql.engine import SqlClock, database_now

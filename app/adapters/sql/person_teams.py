@@ -4,7 +4,7 @@ import secrets
 from dataclasses import asdict
 
 from sqlalchemy import Table, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.administration import Administration, Change, audit_values, member_of, team_of
 from app.adapters.sql.directory_tables import audit, members, teams

@@ -1,7 +1,7 @@
 """The operations of the ledger that run in transactions of their own, not in that of a purchase."""
 
 from sqlalchemy import and_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql import ledger
 from app.adapters.sql.budget_tables import budget_windows, budgets

@@ -1,7 +1,7 @@
 """Unfinished sign-ins and authorization codes, in SQL for both SQLite and PostgreSQL."""
 
 from sqlalchemy import delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.engine import SqlClock, database_now
 from app.adapters.sql.inserts import insert_of

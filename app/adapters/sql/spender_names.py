@@ -7,7 +7,7 @@ member's id, and the id of the first key in the chain.
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.directory_tables import api_keys, members
 from app.domain.budget import Spender

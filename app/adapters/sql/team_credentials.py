@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from app.adapters.sql.administration import Administration, Change, audit_values, team_of
 from app.adapters.sql.directory_tables import audit, team_credentials, teams

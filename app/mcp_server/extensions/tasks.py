@@ -3,10 +3,16 @@
 from typing import Any
 
 from mcp.server.lowlevel import Server
-from mcp.server.mcpserver.server import require_client_extension
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import decode_header_value
-from mcp_types import HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, RequestParams
+from mcp_types import (
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    MISSING_REQUIRED_CLIENT_CAPABILITY,
+    RequestParams,
+)
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field
 
@@ -83,8 +89,14 @@ class TasksExtension:
         return {"resultType": "complete"}
 
     def require_declared(self, ctx: Context) -> None:
-        """Raise MCPError -32021 unless this request's client declares the extension."""
-        require_client_extension(ctx, EXTENSION)
+        """Raise MCPError -32021, with the capability that is missing, unless the client declares the extension.
+
+        This is `require_client_extension` of the SDK's high-level server, which is not loaded: see deferred_packages.
+        """
+        capabilities = ctx.session.client_capabilities
+        if capabilities is None or EXTENSION not in (capabilities.extensions or {}):
+            required: dict[str, Any] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
+            raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, f"This method needs the extension {EXTENSION}", required)
 
     def open(self, principal: Principal, text: str) -> TaskHandle | None:
         """Return the handle; None if it is malformed or expired, or was made for another tenant than `principal`'s."""
