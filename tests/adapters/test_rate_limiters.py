@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from typing import cast
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -262,19 +262,20 @@ async def test_a_redis_that_does_not_answer_raises_store_unavailable(clock: Hand
     await store.aclose()
 
 
-class Nonsense:
+class Nonsense(Redis):
     """A Redis client whose scripts return `reply`."""
 
     def __init__(self, reply: object) -> None:
+        super().__init__()
         self._reply = reply
 
-    async def eval(self, *_arguments: object) -> object:
+    async def eval(self, *_arguments: Any) -> Any:
         return self._reply
 
 
 @pytest.mark.parametrize("reply", [[99, b"x"], [99, 1], [1, 900_000_000_000_000], [1, 121_001], [1, -1], [1]])
 async def test_a_reply_that_the_script_cannot_return_raises_store_unavailable(clock: HandClock, reply: object) -> None:
-    connection = RedisConnection(cast("Redis", Nonsense(reply)))
+    connection = RedisConnection(Nonsense(reply))
     with pytest.raises(StoreUnavailable):
         await RedisRateLimiter(connection, KEYS, clock).count_call("film", [limit(1)])
 

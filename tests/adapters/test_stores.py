@@ -9,11 +9,11 @@ from redis.asyncio import RedisCluster
 from app.adapters.memory.store import MemoryStore
 from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.store import RedisStore, connect
-from app.adapters.redis.wire import MAX_REPLY_BYTES
+from app.adapters.redis.wire import reply_bytes
 from app.ports.store import Store, StoreOverfull, StoreUnavailable
 from app.services.tasks.sealed_values import MAX_BYTES
 from tests.support.clock import HandClock
-from tests.support.redis_forms import connected
+from tests.support.redis_forms import PATIENT_SECONDS, connected
 from tests.support.redis_server import RedisServer, free_port
 
 KEYS = [f"{{tenant-a}}:task:1:{number}" for number in range(5)]
@@ -65,12 +65,23 @@ async def test_a_value_above_the_size_limit_is_not_read(form: str, redis_urls: d
 
 
 @pytest.mark.parametrize("form", ["redis", "cluster"])
+async def test_large_reads_of_the_largest_values_may_begin_together(form: str, redis_urls: dict[str, str]) -> None:
+    store = connect(redis_urls[form], PATIENT_SECONDS)
+    values = {f"{{tenant-b}}:largest:{number}": b"x" * MAX_BYTES for number in range(200)}
+    await store.put_many(values, dict.fromkeys(values, 60.0))
+    reads = await asyncio.gather(*(store.get_many(list(values)) for _ in range(4)))
+    assert reads == [list(values.values())] * 4
+    await store.remove_many(list(values))
+    await store.aclose()
+
+
+@pytest.mark.parametrize("form", ["redis", "cluster"])
 async def test_values_above_the_limit_of_a_reply_are_not_read_until_they_are_replaced(
     form: str, redis_urls: dict[str, str]
 ) -> None:
     store = connect(redis_urls[form])
     keys = [f"{{tenant-b}}:huge:{number}" for number in range(2)]
-    await store.client.set(keys[0], b"x" * MAX_REPLY_BYTES)
+    await store.client.set(keys[0], b"x" * reply_bytes(values=2))
     for _ in range(2):
         with pytest.raises(StoreOverfull):
             await store.get_many(keys)

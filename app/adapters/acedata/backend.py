@@ -185,6 +185,8 @@ class AceDataBackend:
         self, credential: Credential, task_ids: Sequence[str], call_counter: CallCounter
     ) -> dict[str, LookupResult]:
         results, ids_to_reread = await self._read_ids(credential, task_ids, call_counter)
+        if not ids_to_reread:
+            return results
         rereads = [self._read_ids(credential, chunk, call_counter) for chunk in _split(ids_to_reread, DEFAULT_LIMIT)]
         for reread_results, _ in await asyncio.gather(*rereads):
             results |= reread_results

@@ -12,6 +12,7 @@ from typing import Any
 from redis.asyncio.client import Redis
 
 from app.adapters.redis.connection import RedisConnection, values_in
+from app.adapters.redis.wire import reply_bytes
 
 Values = list[bytes | None]
 
@@ -37,6 +38,7 @@ class BatchedReads:
             pipeline = self._next = _Pipeline()
             # The context is empty, because the pipeline belongs to all of its callers.
             pipeline.task = asyncio.get_running_loop().create_task(self._send(pipeline), context=Context())
+            pipeline.task.add_done_callback(_retrieve_exception)
         pipeline.reads.append(keys)
         index = len(pipeline.reads) - 1
         pipeline.waiting += 1
@@ -49,12 +51,18 @@ class BatchedReads:
 
     async def _send(self, pipeline: "_Pipeline") -> list[Values]:
         self._next = None
-        async with self._connection.attempt():
+        async with self._connection.attempt(max_reply_bytes=reply_bytes(sum(map(len, pipeline.reads)))):
             commands: Any = self._client.pipeline(transaction=False)
             for keys in pipeline.reads:
                 commands.mget(keys)
             replies = await commands.execute()
             return [values_in(reply, len(keys)) for keys, reply in zip(pipeline.reads, replies, strict=True)]
+
+
+def _retrieve_exception(task: "asyncio.Task[list[Values]]") -> None:
+    """Keep asyncio from logging the failure of a pipeline that all of its callers have left."""
+    if not task.cancelled():
+        task.exception()
 
 
 class _Pipeline:

@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, InvalidRespo
 from app.adapters.redis.command_queue import CommandQueue
 from app.adapters.redis.scripts import READ
 from app.adapters.redis.topology import ClusterTopology
-from app.adapters.redis.wire import ReplyTooLarge
+from app.adapters.redis.wire import SMALL_REPLY_BYTES, ReplyTooLarge, limited_replies
 from app.ports.store import StoreOverfull, StoreRefuses, StoreUnavailable
 from app.services.log_throttle import LogThrottle
 
@@ -85,7 +85,7 @@ class RedisConnection:
         """Call `count_failure` with the kind of each failure that only this class can detect.
 
         Kinds: "denied" (an ACL permission is missing), "channel" (the subscription failed), "busy" (the queue is full
-        or slow), "too_large" (the reply is larger than MAX_REPLY_BYTES).
+        or slow), "too_large" (the replies are larger than allowed).
         """
         self._count_failure = count_failure
 
@@ -113,15 +113,20 @@ class RedisConnection:
         return values_in(await cast("Any", self.client).eval(READ, len(keys), *keys, max_bytes), len(keys))
 
     @asynccontextmanager
-    async def operation(self, tenant: str = "", *, may_be_denied: bool = False) -> AsyncIterator[None]:
+    async def operation(
+        self, tenant: str = "", *, may_be_denied: bool = False, max_reply_bytes: int = SMALL_REPLY_BYTES
+    ) -> AsyncIterator[None]:
         """Wait in the queue for an operation of `tenant`, and run the body within its timeout.
 
-        Raises StoreBusy if the queue is full or slow, StoreOverfull if the reply is too large, StoreRefuses if Redis
-        replies with an error, and StoreUnavailable if Redis fails or times out. All exceptions of the body are
-        converted. A missing permission is logged and counted, unless `may_be_denied`: the permission to read the keys
-        of release 1.0 is optional.
+        Raises StoreBusy if the queue is full or slow, StoreOverfull if the replies together have more than
+        `max_reply_bytes`, StoreRefuses if Redis replies with an error, and StoreUnavailable if Redis fails or times
+        out. All exceptions of the body are converted. A missing permission is logged and counted, unless
+        `may_be_denied`: the permission to read the keys of release 1.0 is optional.
         """
-        async with self._queue.place(tenant), self.attempt(may_be_denied=may_be_denied):
+        async with (
+            self._queue.place(tenant),
+            self.attempt(may_be_denied=may_be_denied, max_reply_bytes=max_reply_bytes),
+        ):
             yield
 
     def place(self, tenant: str) -> AbstractAsyncContextManager[None]:
@@ -129,7 +134,9 @@ class RedisConnection:
         return self._queue.place(tenant)
 
     @asynccontextmanager
-    async def attempt(self, *, may_be_denied: bool = False) -> AsyncIterator[None]:
+    async def attempt(
+        self, *, may_be_denied: bool = False, max_reply_bytes: int = SMALL_REPLY_BYTES
+    ) -> AsyncIterator[None]:
         """Run the body, which is part of operations that hold their places, within the timeout.
 
         Raises what `operation` raises, but for StoreBusy.
@@ -138,7 +145,8 @@ class RedisConnection:
             async with asyncio.timeout(self._timeout_seconds):
                 if self._is_stale:
                     await self._reconnect()
-                yield
+                with limited_replies(max_reply_bytes):
+                    yield
         except ReplyTooLarge as exc:
             self._count_failure("too_large")
             raise StoreOverfull from exc

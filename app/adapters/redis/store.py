@@ -15,7 +15,7 @@ from app.adapters.redis.batched_reads import BatchedReads
 from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.connection import TIMEOUT_SECONDS, RedisConnection, values_in
 from app.adapters.redis.url import check_redis_url, invalid_url_reason
-from app.adapters.redis.wire import configure_cluster, configure_pool
+from app.adapters.redis.wire import configure_cluster, configure_pool, reply_bytes
 from app.services.key_namespace import tenant_in
 from app.services.tasks.sealed_values import MAX_BYTES
 
@@ -53,7 +53,7 @@ class RedisStore:
         """Return the value of each key, with one MGET.
 
         A value is None if the key does not exist or holds no string, and b"" if the string is larger than MAX_BYTES.
-        Raises StoreOverfull if the values together are larger than wire.MAX_REPLY_BYTES. Only other programs store
+        Raises StoreOverfull if the values together are larger than `reply_bytes` allows. Only other programs store
         values that large.
         """
         if not keys:
@@ -64,7 +64,7 @@ class RedisStore:
     async def _mget(self, keys: Sequence[str]) -> list[bytes | None]:
         tenant = _tenant_of(keys)
         if self._reads is None:
-            async with self.connection.operation(tenant):
+            async with self.connection.operation(tenant, max_reply_bytes=reply_bytes(len(keys))):
                 return values_in(await self.client.mget(keys), len(keys))
         async with self.connection.place(tenant):
             return await self._reads.get_many(keys)

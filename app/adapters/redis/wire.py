@@ -8,6 +8,9 @@ in Python, which takes 50 to 100 microseconds for 50 keys. hiredis, which redis-
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from redis._parsers import _AsyncHiredisParser
@@ -16,16 +19,21 @@ from redis.connection import HiredisRespSerializer
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
+from app.services.tasks.sealed_values import MAX_BYTES
+
 if TYPE_CHECKING:
     from redis.asyncio.cluster import RedisCluster
 
-MAX_REPLY_BYTES = 4 * 1024 * 1024
-"""Size limit of a reply: 200 values of 16 KB each, and the overhead of the protocol."""
+SMALL_REPLY_BYTES = 256 * 1024
+"""Size limit of the replies to an operation that reads no values, and of any reply outside of an operation.
+
+The first operation of a Cluster also reads the server's list of commands, which has 100 KB in Redis 8.
+"""
 
 MAX_ELEMENTS = 50_000
-"""Maximum number of elements in a reply, including those of nested arrays. That many elements take 5 MB and 0.02 s.
+"""Maximum number of elements in those replies, including those of nested arrays. They take 5 MB and 0.02 s.
 
-The client of a Cluster asks for the server's list of commands, which has 13,000 elements in Redis 8.
+A Cluster's list of commands has 13,000 elements in Redis 8.
 """
 
 _ELEMENT = re.compile(rb"\r\n(?:[-+:$_#,(!=]|[*~%>|](\d{5})?)")
@@ -40,13 +48,53 @@ _LONGEST_PREFIX = len(b"\r\n*1234")
 
 
 class ReplyTooLarge(InvalidResponse):
-    """The reply has more bytes or elements than are allowed. Its connection is closed and the rest is not read."""
+    """The replies have more bytes or elements than are allowed. Their connection is closed, the rest is not read."""
+
+
+class ReplyLimit:
+    """What the replies to one operation may still have. A pipeline holds all of its replies until the last one."""
+
+    __slots__ = ("_bytes", "_elements")
+
+    def __init__(self, max_bytes: int) -> None:
+        """Allow `max_bytes`, and MAX_ELEMENTS elements."""
+        self._bytes = max_bytes
+        self._elements = MAX_ELEMENTS
+
+    def take(self, size: int, elements: int) -> None:
+        """Count what was received. Raises ReplyTooLarge if that is more than was left."""
+        self._bytes -= size
+        self._elements -= elements
+        if self._bytes < 0 or self._elements < 0:
+            raise ReplyTooLarge
+
+
+_reply_limit: ContextVar[ReplyLimit | None] = ContextVar("reply_limit", default=None)
+"""The limit of the operation under way; None outside of one. redis-py has no parameter that reaches the parser."""
+
+
+@contextmanager
+def limited_replies(max_bytes: int) -> Iterator[None]:
+    """Limit the replies that are read inside `with`, all of them together."""
+    token = _reply_limit.set(ReplyLimit(max_bytes))
+    try:
+        yield
+    finally:
+        _reply_limit.reset(token)
+
+
+def reply_bytes(values: int) -> int:
+    """Return the size limit of the replies to a read of this number of values, each of MAX_BYTES at most."""
+    return SMALL_REPLY_BYTES + values * (MAX_BYTES + _VALUE_OVERHEAD_BYTES)
+
+
+_VALUE_OVERHEAD_BYTES = len(b"$16384\r\n\r\n")
 
 
 class BoundedParser(_AsyncHiredisParser):
-    """redis-py's parser, but it fails for a reply that is larger than any that this service requests."""
+    """redis-py's parser, but it fails for replies that are larger than any that this service requests."""
 
-    __slots__ = ("_elements", "_end", "_unfinished_bytes")
+    __slots__ = ("_end", "_limit")
 
     def on_connect(self, connection: Any) -> None:
         """Start to parse the replies of a new connection."""
@@ -57,14 +105,14 @@ class BoundedParser(_AsyncHiredisParser):
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """Return the next reply. Raises ReplyTooLarge."""
-        self._unfinished_bytes, self._elements = 0, 0
+        self._limit = _reply_limit.get() or ReplyLimit(SMALL_REPLY_BYTES)
         return await super().read_response(*args, **options)
 
     async def read_from_socket(self) -> bool:
         """Read a part of the reply. Return True.
 
-        Raises ReplyTooLarge if the parts together have more than MAX_REPLY_BYTES or MAX_ELEMENTS, or if an array
-        announces 10,000 elements or more, and redis.ConnectionError at the end of the connection.
+        Raises ReplyTooLarge above the limit, and if an array announces 10,000 elements or more, and
+        redis.ConnectionError at the end of the connection.
         """
         stream: Any = self._stream
         part = await stream.read(self._read_size)
@@ -72,9 +120,8 @@ class BoundedParser(_AsyncHiredisParser):
             raise RedisConnectionError("Connection closed by server.")
         elements = _ELEMENT.findall(self._end + part)
         self._end = (self._end + part[-_LONGEST_PREFIX:])[-_LONGEST_PREFIX:]
-        self._unfinished_bytes += len(part)
-        self._elements += len(elements)
-        if self._unfinished_bytes > MAX_REPLY_BYTES or self._elements > MAX_ELEMENTS or any(elements):
+        self._limit.take(len(part), len(elements))
+        if any(elements):
             raise ReplyTooLarge
         reader: Any = self._reader
         reader.feed(part)

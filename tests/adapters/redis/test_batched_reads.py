@@ -1,10 +1,15 @@
 """Reads of the store that begin together are one pipeline, and each caller gets its own values."""
 
 import asyncio
+import gc
+from typing import Any
 
 import pytest
+from redis.asyncio.client import Redis
 
+from app.adapters.redis.batched_reads import BatchedReads
 from app.adapters.redis.command_queue import CONNECTIONS, PER_TENANT
+from app.adapters.redis.connection import RedisConnection
 from app.adapters.redis.store import SPARE_CONNECTIONS, connect
 from app.ports.store import StoreUnavailable
 from tests.support.forwarder import forwarding
@@ -84,3 +89,39 @@ async def test_all_reads_of_a_pipeline_fail_with_it() -> None:
         with pytest.raises(StoreUnavailable, match="InvalidResponse"):
             await store.get_many(["{tenant-a}:a"])
     assert {type(failure) for failure in failures} == {StoreUnavailable}
+
+
+class FailsWhenCancelled:
+    """A pipeline whose execution ends with an error of the connection when it is cancelled."""
+
+    def mget(self, _keys: object) -> None:
+        """Queue nothing."""
+
+    async def execute(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError from None
+
+
+class Cancelled(Redis):
+    """A Redis client whose pipelines fail when they are cancelled."""
+
+    def pipeline(self, *_arguments: Any, **_options: Any) -> Any:
+        return FailsWhenCancelled()
+
+
+async def test_the_failure_of_a_pipeline_that_all_callers_have_left_is_not_logged() -> None:
+    contexts: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: contexts.append(context))
+    client = Cancelled()
+    left = asyncio.create_task(BatchedReads(client, RedisConnection(client)).get_many(["{tenant-a}:a"]))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    left.cancel()
+    await asyncio.wait([left])
+    for _ in range(3):
+        await asyncio.sleep(0)
+    del left  # its traceback refers to the pipeline
+    gc.collect()
+    assert contexts == []

@@ -8,7 +8,7 @@ import pytest
 
 from app.adapters.redis.coordination import RedisCoordination
 from app.adapters.redis.store import RedisStore, connect
-from app.adapters.redis.wire import MAX_ELEMENTS, MAX_REPLY_BYTES, BoundedParser, ReplyTooLarge
+from app.adapters.redis.wire import MAX_ELEMENTS, BoundedParser, ReplyTooLarge, reply_bytes
 from app.adapters.value_signer import HmacSigner
 from app.ports.coordination import EventKind
 from app.ports.store import StoreOverfull, StoreUnavailable
@@ -75,7 +75,7 @@ async def test_an_endless_reply_is_read_up_to_the_size_limit() -> None:
     async with server_replying(endless) as url, connect(url) as store:
         with pytest.raises(StoreUnavailable):
             await store.get_many(["{a}:1"])
-    assert sent <= MAX_REPLY_BYTES + BUFFERS_OF_THE_SYSTEM
+    assert sent <= reply_bytes(values=1) + BUFFERS_OF_THE_SYSTEM
 
 
 @pytest.mark.parametrize("header", [b"*2147483647", b"*1\r\n*2147483647", b"%1000000000", b"*1\r\n>99999"])
@@ -134,6 +134,29 @@ async def test_a_reply_of_many_small_elements_is_not_parsed(element: bytes) -> N
         with pytest.raises(StoreOverfull):
             await store.get_many(["{a}:1"])
     assert read * len(element) <= MAX_ELEMENTS * len(element) + BUFFERS_OF_THE_SYSTEM
+
+
+async def test_the_replies_to_a_pipeline_of_reads_have_one_limit_together() -> None:
+    value = bytes(50_000)
+    async with (
+        server_replying(always(b"*1\r\n$50000\r\n" + value + b"\r\n")) as url,
+        connect(url, PATIENT_SECONDS) as store,
+    ):
+        few = await asyncio.gather(*(store.get_many([f"{{{number}}}:a"]) for number in range(3)))
+        many = (store.get_many([f"{{{number}}}:a"]) for number in range(12))
+        failures = await asyncio.gather(*many, return_exceptions=True)
+    assert few == [[b""]] * 3
+    assert set(map(type, failures)) == {StoreOverfull}
+
+
+async def test_the_replies_to_a_pipeline_of_writes_have_one_limit_together() -> None:
+    values = {f"{{a}}:{number}": b"value" for number in range(50)}
+    async with (
+        server_replying(always(b"$10000\r\n" + bytes(10_000) + b"\r\n")) as url,
+        connect(url, PATIENT_SECONDS) as store,
+    ):
+        with pytest.raises(StoreOverfull):
+            await store.put_many(values, dict.fromkeys(values, 60.0))
 
 
 async def test_the_channel_is_reopened_after_a_reply_of_another_type() -> None:
