@@ -21,8 +21,8 @@ SPARE_CONNECTIONS = 4
 the pool is full.
 """
 
-SMALL_STORE_READS = Shares(places=24, per_tenant=16, unaccepted=12)
-LARGE_STORE_READS = Shares(places=12, per_tenant=4, unaccepted=6)
+SMALL_STORE_READS = Shares(places=16, per_tenant=12, unaccepted=8)
+LARGE_STORE_READS = Shares(places=8, per_tenant=4, unaccepted=4)
 """Maximum numbers of concurrent reads of the store, of SMALL_BATCH tasks or fewer and of more.
 
 The values of 50 tasks take 650 KB at most until they are unpacked, and those of 200 take 2.6 MB.
