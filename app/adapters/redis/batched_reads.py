@@ -27,18 +27,21 @@ class BatchedReads:
         self._next: _Pipeline | None = None
         """The pipeline that is sent in the next iteration of the event loop."""
 
-    async def get_many(self, keys: Sequence[str]) -> Values:
+    async def get_many(self, tenant: str, keys: Sequence[str]) -> Values:
         """Return the value of each key, with one MGET: None if the key does not exist or holds no string.
 
-        The caller holds a place of the connection's queue. There are at most as many pipelines, because one that all
-        of its callers have left is cancelled. Raises StoreUnavailable if the pipeline fails.
+        A read keeps its place in the connection's queue until its pipeline ends, even if its caller leaves: the MGET is
+        under way until then. A pipeline that all of its callers have left is cancelled. Raises StoreUnavailable.
         """
+        queue = self._connection.queue
+        accepted = await queue.take(tenant)
         pipeline = self._next
         if pipeline is None or not pipeline.waiting:
             pipeline = self._next = _Pipeline()
             # The context is empty, because the pipeline belongs to all of its callers.
             pipeline.task = asyncio.get_running_loop().create_task(self._send(pipeline), context=Context())
             pipeline.task.add_done_callback(_retrieve_exception)
+        pipeline.task.add_done_callback(lambda _task: queue.give_back(tenant, accepted=accepted))
         pipeline.reads.append(keys)
         index = len(pipeline.reads) - 1
         pipeline.waiting += 1

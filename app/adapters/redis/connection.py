@@ -5,7 +5,7 @@ import logging
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from types import NoneType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -77,7 +77,8 @@ class RedisConnection:
         """Whether the server could not serve, and no reconnect has followed yet."""
         self._next_reconnect_at = 0.0
         self._not_serving_log, self._denied_log, self._busy_log = (LogThrottle(_loop_time) for _ in range(3))
-        self._queue = CommandQueue(self._log_busy)
+        self.queue = CommandQueue(self._log_busy)
+        """The places of operations. `operation` takes one by itself."""
         self._topology = None if isinstance(client, Redis) else ClusterTopology(client)
         self._count_failure: Callable[[str], None] = lambda _kind: None
 
@@ -124,14 +125,10 @@ class RedisConnection:
         `may_be_denied`: the permission to read the keys of release 1.0 is optional.
         """
         async with (
-            self._queue.place(tenant),
+            self.queue.place(tenant),
             self.attempt(may_be_denied=may_be_denied, max_reply_bytes=max_reply_bytes),
         ):
             yield
-
-    def place(self, tenant: str) -> AbstractAsyncContextManager[None]:
-        """Wait in the queue for an operation of `tenant`, and hold its place inside `async with`. Raises StoreBusy."""
-        return self._queue.place(tenant)
 
     @asynccontextmanager
     async def attempt(

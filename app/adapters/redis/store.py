@@ -66,8 +66,7 @@ class RedisStore:
         if self._reads is None:
             async with self.connection.operation(tenant, max_reply_bytes=reply_bytes(len(keys))):
                 return values_in(await self.client.mget(keys), len(keys))
-        async with self.connection.place(tenant):
-            return await self._reads.get_many(keys)
+        return await self._reads.get_many(tenant, keys)
 
     async def put_many(self, values: Mapping[str, bytes], ttl_seconds: Mapping[str, float]) -> None:
         """Store each value with its time to live, in one pipeline of SET PX."""

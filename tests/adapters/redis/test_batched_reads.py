@@ -115,7 +115,7 @@ async def test_the_failure_of_a_pipeline_that_all_callers_have_left_is_not_logge
     contexts: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: contexts.append(context))
     client = Cancelled()
-    left = asyncio.create_task(BatchedReads(client, RedisConnection(client)).get_many(["{tenant-a}:a"]))
+    left = asyncio.create_task(BatchedReads(client, RedisConnection(client)).get_many("tenant-a", ["{tenant-a}:a"]))
     for _ in range(3):
         await asyncio.sleep(0)
     left.cancel()
@@ -125,3 +125,43 @@ async def test_the_failure_of_a_pipeline_that_all_callers_have_left_is_not_logge
     del left  # its traceback refers to the pipeline
     gc.collect()
     assert contexts == []
+
+
+class Held(Redis):
+    """A Redis client whose pipelines never end. Counts the reads in them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    def pipeline(self, *_arguments: Any, **_options: Any) -> Any:
+        return self
+
+    def mget(self, *_arguments: Any) -> Any:
+        self.reads += 1
+
+    async def execute(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_read_keeps_its_place_until_its_pipeline_ends() -> None:
+    client = Held()
+    connection = RedisConnection(client, PATIENT_SECONDS)
+    reads = BatchedReads(client, connection)
+    tasks = []
+    for _ in range(3):
+        new = [asyncio.create_task(reads.get_many("tenant-a", ["{tenant-a}:a"])) for _ in range(PER_TENANT)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        for task in new[1:]:
+            task.cancel()
+        tasks += new
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert client.reads == PER_TENANT
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert connection.queue.is_idle
