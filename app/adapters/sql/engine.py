@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, ColumnElement, Float, event, select
+from sqlalchemy import URL, ColumnElement, Float, event, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio.engine import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.ext.compiler import compiles
@@ -19,6 +19,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from app.adapters.sql import sqlite_file
 from app.adapters.sql.database_url import parsed_url, tls_of
 from app.adapters.sql.migrate import REVISIONS, create, revision, upgrade
+from app.adapters.sql.read_only_servers import CHECK_SECONDS, QUESTION, leave_read_only_servers
 from app.adapters.sql.tables import service
 from app.ports.repositories import DatabaseUnavailable
 
@@ -61,11 +62,13 @@ class DatabaseTimeouts:
     Attributes:
         operation: for an operation, including the wait for a connection.
         busy: for the write lock of SQLite, for each statement in PostgreSQL, and in both for a connection of the pool.
+        check: time after which a connection to PostgreSQL is asked again whether its server takes writes.
 
     """
 
     operation: float
     busy: float
+    check: float = CHECK_SECONDS
 
 
 TIMEOUTS = DatabaseTimeouts(operation=5.0, busy=2.0)
@@ -95,7 +98,7 @@ class Database:
         """
         self._url = parsed_url(url)
         self._timeouts = timeouts
-        self._engine = _engine(self._url, timeouts.busy)
+        self._engine = _engine(self._url, timeouts.busy, check_seconds=timeouts.check)
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self.facts: DatabaseFacts | None = None
         self._opening: asyncio.Task[DatabaseFacts] | None = None
@@ -158,12 +161,14 @@ class Database:
         return await self._run_to_end(self._on_connection(self._engine, operation))
 
     async def ping(self) -> None:
-        """Execute a statement. Raises DatabaseUnavailable if the database does not answer."""
+        """Execute a statement. Raises DatabaseUnavailable if the database does not answer, or takes no writes."""
+        question = select(1) if self.kind == "SQLite" else text(QUESTION)
 
-        async def operation(connection: AsyncConnection) -> None:
-            await connection.execute(select(1))
+        async def operation(connection: AsyncConnection) -> object:
+            return (await connection.execute(question)).scalar()
 
-        await self.run(operation)
+        if await self.run(operation) == "on":
+            raise DatabaseUnavailable(_TAKES_NO_WRITES)
 
     async def aclose(self) -> None:
         """Wait for the operations that still run, and close the connections."""
@@ -265,16 +270,17 @@ def _engine(
     *,
     statement_seconds: float | None = None,
     lock_seconds: float = sqlite_file.LOCK_SECONDS,
+    check_seconds: float = CHECK_SECONDS,
 ) -> AsyncEngine:
     """Return an engine for `url`, whose exceptions hide the parameters of statements, such as digests and task ids.
 
     `statement_seconds` is the timeout of statements in PostgreSQL, by default `busy_seconds`. `lock_seconds` is the
-    timeout of SQLite for the write lock.
+    timeout of SQLite for the write lock. `check_seconds` is described at DatabaseTimeouts.
     """
     if url.get_backend_name() != "sqlite":
         limits = {"timeout": busy_seconds, "command_timeout": statement_seconds or busy_seconds}
         arguments = {**limits, "ssl": tls_of(url), "server_settings": {"application_name": "luma-mcp"}}
-        return create_async_engine(
+        engine = create_async_engine(
             url.set(query={}),
             hide_parameters=True,
             pool_size=CONNECTIONS,
@@ -282,6 +288,8 @@ def _engine(
             pool_timeout=busy_seconds,
             connect_args=arguments,
         )
+        leave_read_only_servers(engine, check_seconds)
+        return engine
     in_memory = url.database == ":memory:"
     engine = create_async_engine(
         url,
@@ -297,13 +305,15 @@ def _engine(
     return engine
 
 
+_TAKES_NO_WRITES = "takes no writes: it is a standby, or set to read only"
+
 _MEANINGS = {
     "InvalidPasswordError": "does not accept the user or the password of LUMA_MCP_DATABASE_URL",
     "InvalidAuthorizationSpecificationError": "does not accept the user of LUMA_MCP_DATABASE_URL, or requires TLS",
     "InvalidCatalogNameError": "does not exist on that server: create it, or correct LUMA_MCP_DATABASE_URL",
     "InsufficientPrivilegeError": "does not give its user the rights that docs/purchases.md names",
     "TooManyConnectionsError": "has no connection left: raise its limit, or run fewer processes",
-    "ReadOnlySQLTransactionError": "takes no writes: it is a standby, or set to read only",
+    "ReadOnlySQLTransactionError": _TAKES_NO_WRITES,
 }
 """Errors that an operator can correct, in words that complete a sentence, by the type of asyncpg's exception."""
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import asyncpg
 import pytest
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
@@ -22,9 +23,10 @@ from app.adapters.sql.engine import CONNECTIONS, TIMEOUTS, Database, database_no
 from app.adapters.sql.migrate import REVISIONS
 from app.adapters.sql.tables import service
 from app.ports.repositories import DatabaseUnavailable
-from tests.support.clock import HandClock
+from tests.support.clock import PATIENT, HandClock
 from tests.support.databases import empty_database, opened
 from tests.support.directories import ACTOR, directory_at
+from tests.support.forwarder import forwarding
 from tests.support.postgres_server import PostgresServer
 
 LOCKED_SECONDS, GAP_SECONDS = 0.037, 0.003
@@ -81,6 +83,54 @@ async def test_no_operation_fails_after_a_restart_of_the_server(fragile_postgres
         fragile_postgres.stop()
         fragile_postgres.start()
         assert await asyncio.gather(*(database.run(revision) for _ in range(4))) == [REVISIONS[-1]] * 4
+
+
+async def port(connection: AsyncConnection) -> object:
+    return (await connection.execute(text("SELECT inet_server_port()"))).scalar()
+
+
+async def set_read_only(url: str) -> None:
+    """Make a server refuse writes, and wait until new connections see that."""
+    connection = await asyncpg.connect(url)
+    await connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+    await connection.execute("SELECT pg_reload_conf()")
+    while await connection.fetchval("SHOW transaction_read_only") == "off":
+        await asyncio.sleep(0)
+    await connection.close()
+
+
+async def test_connections_to_a_server_that_takes_no_writes_follow_the_address_of_the_database(
+    fragile_postgres: PostgresServer, shared_postgres: PostgresServer
+) -> None:
+    url = await empty_database(fragile_postgres)
+    connection = await asyncpg.connect(shared_postgres.url)
+    await connection.execute(f"CREATE DATABASE {url.rpartition('/')[2]}")
+    await connection.close()
+    async with forwarding(fragile_postgres.port) as address:
+        followed = url.replace(f":{fragile_postgres.port}/", f":{address.port}/")
+        async with opened(followed, replace(PATIENT, check=0.0)) as database:
+            assert await asyncio.gather(*(database.run(port) for _ in range(4))) == [fragile_postgres.port] * 4
+            await set_read_only(url)
+            assert await database.run(port) == fragile_postgres.port, "there may be no other server"
+            with pytest.raises(DatabaseUnavailable, match="takes no writes"):
+                await database.ping()
+            address.target = shared_postgres.port
+            assert await asyncio.gather(*(database.run(port) for _ in range(4))) == [shared_postgres.port] * 4
+            await database.ping()
+
+
+async def test_a_connection_is_asked_whether_its_server_takes_writes_once_in_a_while(
+    fragile_postgres: PostgresServer,
+) -> None:
+    url = await empty_database(fragile_postgres)
+    async with opened(url, replace(PATIENT, check=3600.0)) as database:
+        before = await database.run(backend_pid)
+        await set_read_only(url)
+        assert await database.run(backend_pid) == before
+
+
+async def backend_pid(connection: AsyncConnection) -> object:
+    return (await connection.execute(text("SELECT pg_backend_pid()"))).scalar()
 
 
 async def test_a_database_that_is_down_at_the_start_is_migrated_at_its_first_use(
