@@ -11,6 +11,8 @@ from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any
 
+SDK = ("mcp", "mcp.server")
+
 
 def defer(*names: str) -> None:
     """Make packages importable without their `__init__` modules, parents first. Those that are loaded stay as they are.

@@ -33,17 +33,15 @@ def test_the_service_does_not_load_what_it_does_not_use() -> None:
     ],
 )
 def test_a_name_of_a_deferred_package_can_be_used(statement: str, name: str) -> None:
-    program = f"import app.adapters.redis, app.adapters.sql; {statement}; print(found.__name__)"
+    program = f"import app.adapters.redis, app.adapters.sql, app.mcp_server; {statement}; print(found.__name__)"
     assert output_of(program) == [name]
 
 
 def test_a_name_that_a_deferred_package_does_not_have_is_an_attribute_error() -> None:
-    program = "import app, mcp; print(hasattr(mcp, 'Nothing'), hasattr(mcp, 'ClientSession'))"
+    program = "import app.mcp_server, mcp; print(hasattr(mcp, 'Nothing'), hasattr(mcp, 'ClientSession'))"
     assert output_of(program) == ["False", "True"]
 
 
 def test_a_package_that_is_loaded_stays_as_it_is() -> None:
-    program = (
-        "import mcp, sys; package = mcp; import app; print(sys.modules['mcp'] is package, 'ClientSession' in dir(mcp))"
-    )
+    program = "import mcp, sys; package = mcp; import app.mcp_server; print(sys.modules['mcp'] is package, 'ClientSession' in dir(mcp))"
     assert output_of(program) == ["True", "True"]

@@ -130,6 +130,26 @@ async def failed_over(stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def failed_over_from_a_living_server(stage: Stage) -> AsyncIterator[None]:
+    """Make the primary read-only and promote its standby. Only new connections of the service lead to the standby."""
+    standby, before = stage.world.standby, await _recorded(stage)
+    assert standby is not None
+    await _set_read_only(stage, "on")
+    connection = await asyncpg.connect(standby.url)
+    try:
+        stage.saw("the standby was promoted", of=await connection.fetchval("SELECT pg_promote()"))
+        await connection.execute("SET default_transaction_read_only = off")
+        await connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
+    stage.world.postgres = standby
+    stage.world.postgres_proxy.target = standby.port
+    yield
+    stage.saw("purchases were at the standby", of=before if await _recorded(stage) >= before else 0)
+
+
+@asynccontextmanager
 async def all_restarted(stage: Stage) -> AsyncIterator[None]:
     """Kill Redis and both replicas, and start all three again; Redis is empty then."""
     await asyncio.to_thread(stage.world.redis.stop)
@@ -193,6 +213,14 @@ DATABASE_SCENARIOS = (
     Scenario("Database", "PostgreSQL hung", hung, _OUT, seconds=6.0, form=_ON_POSTGRES),
     Scenario("Database", "PostgreSQL takes no writes", read_only, _OUT, form=_ON_POSTGRES),
     Scenario("Database", "PostgreSQL failed over to a standby", failed_over, _OUT, seconds=0, form=_PAIR),
+    Scenario(
+        "Database",
+        "PostgreSQL failed over from a server that lives on",
+        failed_over_from_a_living_server,
+        _OUT,
+        seconds=4.0,
+        form=_PAIR,
+    ),
     Scenario("Database", "SQLite locked by another process", locked, _OUT, seconds=4.0),
     Scenario("Database", "SQLite's disk full", disk_full, _OUT, form=Form(log="/dev/null")),
     Scenario("Database", "SQLite's file removed", file_removed, _OUT),
