@@ -43,5 +43,5 @@ def test_a_name_that_a_deferred_package_does_not_have_is_an_attribute_error() ->
 
 
 def test_a_package_that_is_loaded_stays_as_it_is() -> None:
-    program = "import mcp, sys; package = mcp; import app.mcp_server; print(sys.modules['mcp'] is package, 'ClientSession' in dir(mcp))"
+    program = "import mcp, sys; import app.mcp_server; print(sys.modules['mcp'] is mcp, 'ClientSession' in dir(mcp))"
     assert output_of(program) == ["True", "True"]

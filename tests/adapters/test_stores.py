@@ -9,7 +9,7 @@ from redis.asyncio import RedisCluster
 from app.adapters.memory.store import MemoryStore
 from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.store import RedisStore, connect
-from app.adapters.redis.wire import reply_bytes
+from app.adapters.redis.wire import SMALL_REPLY_BYTES
 from app.ports.store import Store, StoreOverfull, StoreUnavailable
 from app.services.tasks.sealed_values import MAX_BYTES
 from tests.support.clock import HandClock
@@ -81,7 +81,7 @@ async def test_values_above_the_limit_of_a_reply_are_not_read_until_they_are_rep
 ) -> None:
     store = connect(redis_urls[form])
     keys = [f"{{tenant-b}}:huge:{number}" for number in range(2)]
-    await store.client.set(keys[0], b"x" * reply_bytes(values=2))
+    await store.client.set(keys[0], b"x" * 2 * SMALL_REPLY_BYTES)
     for _ in range(2):
         with pytest.raises(StoreOverfull):
             await store.get_many(keys)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from app.adapters.redis.connection import TIMEOUT_SECONDS
-from app.adapters.redis.wire import reply_bytes
+from app.adapters.redis.wire import SMALL_REPLY_BYTES
 from app.services.tasks.cache import TASK_KIND
 from tests.support.clock import HandClock
 from tests.support.redis_server import RedisServer
@@ -87,7 +87,7 @@ async def test_values_that_others_filled_redis_with_cost_their_own_caller_one_re
             await service.ask("luma_get_tasks_batch", {"task_ids": task_ids}, token=token)
     with redis_server.client() as client:
         [filled] = client.scan_iter(match=f"*:{TASK_KIND}:{owned['token-a'][0]}", count=1000)
-        client.set(filled, b"x" * reply_bytes(values=len(owned["token-a"])), keepttl=True)
+        client.set(filled, b"x" * 2 * SMALL_REPLY_BYTES, keepttl=True)
     reads = []
     async with serving(values, backend, clock) as fresh:
         for token in ("token-a", "token-b", "token-a"):

@@ -12,7 +12,7 @@ from typing import Any
 from redis.asyncio.client import Redis
 
 from app.adapters.redis.connection import RedisConnection, values_in
-from app.adapters.redis.wire import reply_bytes
+from app.adapters.redis.wire import ReplyLimit
 
 Values = list[bytes | None]
 
@@ -54,7 +54,7 @@ class BatchedReads:
 
     async def _send(self, pipeline: "_Pipeline") -> list[Values]:
         self._next = None
-        async with self._connection.attempt(max_reply_bytes=reply_bytes(sum(map(len, pipeline.reads)))):
+        async with self._connection.attempt(limit=ReplyLimit(sum(map(len, pipeline.reads)))):
             commands: Any = self._client.pipeline(transaction=False)
             for keys in pipeline.reads:
                 commands.mget(keys)

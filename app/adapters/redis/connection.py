@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, InvalidRespo
 from app.adapters.redis.command_queue import CommandQueue
 from app.adapters.redis.scripts import READ
 from app.adapters.redis.topology import ClusterTopology
-from app.adapters.redis.wire import SMALL_REPLY_BYTES, ReplyTooLarge, limited_replies
+from app.adapters.redis.wire import ReplyLimit, ReplyTooLarge, limited_replies
 from app.ports.store import StoreOverfull, StoreRefuses, StoreUnavailable
 from app.services.log_throttle import LogThrottle
 
@@ -115,25 +115,23 @@ class RedisConnection:
 
     @asynccontextmanager
     async def operation(
-        self, tenant: str = "", *, may_be_denied: bool = False, max_reply_bytes: int = SMALL_REPLY_BYTES
+        self, tenant: str = "", *, may_be_denied: bool = False, limit: ReplyLimit | None = None
     ) -> AsyncIterator[None]:
         """Wait in the queue for an operation of `tenant`, and run the body within its timeout.
 
-        Raises StoreBusy if the queue is full or slow, StoreOverfull if the replies together have more than
-        `max_reply_bytes`, StoreRefuses if Redis replies with an error, and StoreUnavailable if Redis fails or times
-        out. All exceptions of the body are converted. A missing permission is logged and counted, unless
+        Raises StoreBusy if the queue is full or slow, StoreOverfull if the replies together exceed `limit` (by default
+        that of small replies), StoreRefuses if Redis replies with an error, and StoreUnavailable if Redis fails or
+        times out. All exceptions of the body are converted. A missing permission is logged and counted, unless
         `may_be_denied`: the permission to read the keys of release 1.0 is optional.
         """
         async with (
             self.queue.place(tenant),
-            self.attempt(may_be_denied=may_be_denied, max_reply_bytes=max_reply_bytes),
+            self.attempt(may_be_denied=may_be_denied, limit=limit),
         ):
             yield
 
     @asynccontextmanager
-    async def attempt(
-        self, *, may_be_denied: bool = False, max_reply_bytes: int = SMALL_REPLY_BYTES
-    ) -> AsyncIterator[None]:
+    async def attempt(self, *, may_be_denied: bool = False, limit: ReplyLimit | None = None) -> AsyncIterator[None]:
         """Run the body, which is part of operations that hold their places, within the timeout.
 
         Raises what `operation` raises, but for StoreBusy.
@@ -142,7 +140,9 @@ class RedisConnection:
             async with asyncio.timeout(self._timeout_seconds):
                 if self._is_stale:
                     await self._reconnect()
-                with limited_replies(max_reply_bytes):
+                if not isinstance(self.client, Redis):
+                    await self.client.initialize()  # reads the list of commands, at first and after a failure
+                with limited_replies(limit or ReplyLimit()):
                     yield
         except ReplyTooLarge as exc:
             self._count_failure("too_large")

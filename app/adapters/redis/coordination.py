@@ -13,7 +13,7 @@ from redis.asyncio.connection import ConnectionPool
 from app.adapters.redis.connection import RedisConnection, value_in, values_in
 from app.adapters.redis.scripts import MEMBERS, PUT_IF_ABSENT, REMOVE, REPLACE
 from app.adapters.redis.signed_events import SignedEvents
-from app.adapters.redis.wire import SMALL_REPLY_BYTES
+from app.adapters.redis.wire import ReplyLimit
 from app.ports.coordination import EventKind
 from app.ports.sealing import Signer
 from app.ports.store import StoreUnavailable
@@ -37,8 +37,6 @@ MAX_SILENT_POLLS = 3
 
 TCP keepalive does not detect this: a proxy answers it even if its own connection to Redis has ended.
 """
-
-MEMBER_OVERHEAD_BYTES = len(b"$512\r\n\r\n")
 
 MAX_MEMBER_BYTES = 512
 """Size limit of a member; larger ones are not read. Those of this service have at most 144 bytes."""
@@ -125,8 +123,7 @@ class RedisCoordination:
 
     async def members(self, key: str, limit: int) -> list[str]:
         """Return at most `limit` members that have not expired, the last to expire first."""
-        max_reply_bytes = SMALL_REPLY_BYTES + limit * (MAX_MEMBER_BYTES + MEMBER_OVERHEAD_BYTES)
-        async with self._connection.operation(tenant_in(key), max_reply_bytes=max_reply_bytes):
+        async with self._connection.operation(tenant_in(key), limit=ReplyLimit(limit, MAX_MEMBER_BYTES)):
             signed = values_in(await self._client.eval(MEMBERS, 1, key, self._wall_clock(), limit, MAX_MEMBER_BYTES))
         verified = (self._signer.verified(key, member) for member in signed if member is not None)
         return [member.decode() for member in verified if member is not None]

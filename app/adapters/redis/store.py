@@ -9,13 +9,13 @@ from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import InvalidResponse, RedisError
 
 from app.adapters.redis.batched_reads import BatchedReads
 from app.adapters.redis.command_queue import CONNECTIONS
 from app.adapters.redis.connection import TIMEOUT_SECONDS, RedisConnection, values_in
 from app.adapters.redis.url import check_redis_url, invalid_url_reason
-from app.adapters.redis.wire import configure_cluster, configure_pool, reply_bytes
+from app.adapters.redis.wire import ReplyLimit, configure_cluster, configure_pool
 from app.services.key_namespace import tenant_in
 from app.services.tasks.sealed_values import MAX_BYTES
 
@@ -53,7 +53,7 @@ class RedisStore:
         """Return the value of each key, with one MGET.
 
         A value is None if the key does not exist or holds no string, and b"" if the string is larger than MAX_BYTES.
-        Raises StoreOverfull if the values together are larger than `reply_bytes` allows. Only other programs store
+        Raises StoreOverfull if the values together are larger than ReplyLimit allows. Only other programs store
         values that large.
         """
         if not keys:
@@ -64,7 +64,7 @@ class RedisStore:
     async def _mget(self, keys: Sequence[str]) -> list[bytes | None]:
         tenant = _tenant_of(keys)
         if self._reads is None:
-            async with self.connection.operation(tenant, max_reply_bytes=reply_bytes(len(keys))):
+            async with self.connection.operation(tenant, limit=ReplyLimit(len(keys))):
                 return values_in(await self.client.mget(keys), len(keys))
         return await self._reads.get_many(tenant, keys)
 
@@ -74,7 +74,8 @@ class RedisStore:
             pipeline: Any = self.client.pipeline(transaction=False)
             for key, value in values.items():
                 pipeline.set(key, value, px=max(1, int(ttl_seconds[key] * 1000)))
-            await pipeline.execute()
+            if any(reply is not True for reply in await pipeline.execute()):
+                raise InvalidResponse("SET was not answered with OK")
 
     async def remove_many(self, keys: Sequence[str]) -> None:
         """Remove the keys with one UNLINK."""

@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from redis.asyncio.cluster import RedisCluster
 
 SMALL_REPLY_BYTES = 256 * 1024
-"""Size limit of the replies to an operation that reads no values, and of any reply outside of an operation.
+SMALL_REPLY_ELEMENTS = 2_000
+"""Limits of the replies to one operation, beside the values that it reads.
 
-The first operation of a Cluster also reads the server's list of commands, which has 100 KB in Redis 8.
+An element may be an error, of which hiredis makes an exception: 2,000 take 3 ms of the event loop.
 """
 
 MAX_ELEMENTS = 50_000
-"""Maximum number of elements in those replies, including those of nested arrays. They take 5 MB and 0.02 s.
+"""Maximum number of elements in a reply outside of an operation, including those of nested arrays.
 
-A Cluster's list of commands has 13,000 elements in Redis 8.
+The client of a Cluster asks for the server's list of commands, which has 13,000 elements and 100 KB in Redis 8.
 """
 
 _ELEMENT = re.compile(rb"\r\n(?:[-+:$_#,(!=]|[*~%>|](\d{5})?)")
@@ -56,10 +57,12 @@ class ReplyLimit:
 
     __slots__ = ("_bytes", "_elements")
 
-    def __init__(self, max_bytes: int) -> None:
-        """Allow `max_bytes`, and MAX_ELEMENTS elements."""
-        self._bytes = max_bytes
-        self._elements = MAX_ELEMENTS
+    def __init__(
+        self, values: int = 0, value_bytes: int = MAX_BYTES, *, other_elements: int = SMALL_REPLY_ELEMENTS
+    ) -> None:
+        """Allow `values` values of at most `value_bytes` each, and a small reply or `other_elements` beside them."""
+        self._bytes = SMALL_REPLY_BYTES + values * (value_bytes + _VALUE_OVERHEAD_BYTES)
+        self._elements = other_elements + values
 
     def take(self, size: int, elements: int) -> None:
         """Count what was received. Raises ReplyTooLarge if that is more than was left."""
@@ -69,26 +72,20 @@ class ReplyLimit:
             raise ReplyTooLarge
 
 
-_reply_limit: ContextVar[ReplyLimit | None] = ContextVar("reply_limit", default=None)
+_VALUE_OVERHEAD_BYTES = len(b"$16384\r\n\r\n")
+
+_limit: ContextVar[ReplyLimit | None] = ContextVar("reply_limit", default=None)
 """The limit of the operation under way; None outside of one. redis-py has no parameter that reaches the parser."""
 
 
 @contextmanager
-def limited_replies(max_bytes: int) -> Iterator[None]:
-    """Limit the replies that are read inside `with`, all of them together."""
-    token = _reply_limit.set(ReplyLimit(max_bytes))
+def limited_replies(limit: ReplyLimit) -> Iterator[None]:
+    """Apply `limit` to all replies together that are read inside `with`."""
+    token = _limit.set(limit)
     try:
         yield
     finally:
-        _reply_limit.reset(token)
-
-
-def reply_bytes(values: int) -> int:
-    """Return the size limit of the replies to a read of this number of values, each of MAX_BYTES at most."""
-    return SMALL_REPLY_BYTES + values * (MAX_BYTES + _VALUE_OVERHEAD_BYTES)
-
-
-_VALUE_OVERHEAD_BYTES = len(b"$16384\r\n\r\n")
+        _limit.reset(token)
 
 
 class BoundedParser(_AsyncHiredisParser):
@@ -105,7 +102,7 @@ class BoundedParser(_AsyncHiredisParser):
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """Return the next reply. Raises ReplyTooLarge."""
-        self._limit = _reply_limit.get() or ReplyLimit(SMALL_REPLY_BYTES)
+        self._limit = _limit.get() or ReplyLimit(other_elements=MAX_ELEMENTS)
         return await super().read_response(*args, **options)
 
     async def read_from_socket(self) -> bool:

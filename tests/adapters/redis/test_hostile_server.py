@@ -8,7 +8,7 @@ import pytest
 
 from app.adapters.redis.coordination import RedisCoordination
 from app.adapters.redis.store import RedisStore, connect
-from app.adapters.redis.wire import MAX_ELEMENTS, BoundedParser, ReplyTooLarge, reply_bytes
+from app.adapters.redis.wire import SMALL_REPLY_BYTES, SMALL_REPLY_ELEMENTS, BoundedParser, ReplyTooLarge
 from app.adapters.value_signer import HmacSigner
 from app.ports.coordination import EventKind
 from app.ports.store import StoreOverfull, StoreUnavailable
@@ -75,7 +75,7 @@ async def test_an_endless_reply_is_read_up_to_the_size_limit() -> None:
     async with server_replying(endless) as url, connect(url) as store:
         with pytest.raises(StoreUnavailable):
             await store.get_many(["{a}:1"])
-    assert sent <= reply_bytes(values=1) + BUFFERS_OF_THE_SYSTEM
+    assert sent <= 2 * SMALL_REPLY_BYTES + BUFFERS_OF_THE_SYSTEM
 
 
 @pytest.mark.parametrize("header", [b"*2147483647", b"*1\r\n*2147483647", b"%1000000000", b"*1\r\n>99999"])
@@ -133,7 +133,7 @@ async def test_a_reply_of_many_small_elements_is_not_parsed(element: bytes) -> N
     async with server_replying(crumble) as url, connect(url, PATIENT_SECONDS) as store:
         with pytest.raises(StoreOverfull):
             await store.get_many(["{a}:1"])
-    assert read * len(element) <= MAX_ELEMENTS * len(element) + BUFFERS_OF_THE_SYSTEM
+    assert read * len(element) <= SMALL_REPLY_ELEMENTS * len(element) + BUFFERS_OF_THE_SYSTEM
 
 
 async def test_the_replies_to_a_pipeline_of_reads_have_one_limit_together() -> None:
@@ -157,6 +157,20 @@ async def test_the_replies_to_a_pipeline_of_writes_have_one_limit_together() -> 
     ):
         with pytest.raises(StoreOverfull):
             await store.put_many(values, dict.fromkeys(values, 60.0))
+
+
+async def test_errors_in_the_replies_to_a_pipeline_of_writes_have_one_limit_together() -> None:
+    values = {f"{{a}}:{number}": b"value" for number in range(50)}
+    async with server_replying(always(b"*100\r\n" + b"-E\r\n" * 100)) as url, connect(url, PATIENT_SECONDS) as store:
+        with pytest.raises(StoreOverfull):
+            await store.put_many(values, dict.fromkeys(values, 60.0))
+
+
+@pytest.mark.parametrize("form", [b"*1\r\n-E\r\n", b":1\r\n", b"$-1\r\n", b"+QUEUED\r\n", b"*0\r\n"])
+async def test_a_write_that_is_not_answered_with_ok_has_failed(form: bytes) -> None:
+    async with server_replying(always(form)) as url, connect(url, PATIENT_SECONDS) as store:
+        with pytest.raises(StoreUnavailable):
+            await store.put_many({"{a}:1": b"value"}, {"{a}:1": 60.0})
 
 
 async def test_the_channel_is_reopened_after_a_reply_of_another_type() -> None:
