@@ -397,7 +397,7 @@ class PurchaseService:
             task_id = await send()
         except LumaError as exc:
             if not isinstance(exc, _MAY_HAVE_BOUGHT) or isinstance(exc, NothingSent):
-                is_deleted = isinstance(exc, Unauthorized) or self._unaccepted.must_delete_unbought(new.caller)
+                is_deleted = isinstance(exc, Unauthorized) or self._unaccepted.must_delete_refused(new.caller)
                 await write(None if is_deleted else PurchaseState.REFUSED)
                 raise
         except Exception as exc:  # noqa: BLE001 - the submission may have been sent

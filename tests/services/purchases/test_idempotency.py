@@ -30,7 +30,7 @@ from app.services.purchases.idempotency import (
 )
 from app.services.purchases.legacy_keys import LegacyIdempotencyKeys
 from app.services.purchases.request import PurchaseRequest, PurchaseResult, Reconcile, fingerprint
-from app.services.purchases.unaccepted_rows import UnacceptedPurchases
+from app.services.purchases.unaccepted_rows import MAX_REFUSED_PER_TOKEN, WINDOW_SECONDS, UnacceptedPurchases
 from tests.support.clock import HandClock, while_time_passes
 from tests.support.databases import opened, purchases_at
 from tests.support.eventually import eventually
@@ -123,6 +123,10 @@ class Fleet:
     ) -> PurchaseResult:
         return await self.replicas[replica].buy(wanted or request(), "callback", send, reconcile, inline)
 
+    async def count(self) -> int:
+        """Return the number of purchases in the database."""
+        return len(await self.purchases.newest(["owner"], 10_000))
+
     async def states(self) -> list[PurchaseState]:
         return [found.state for found in await self.purchases.newest(["owner"], 100)]
 
@@ -193,6 +197,19 @@ async def test_a_refused_purchase_releases_its_key(fleet: Fleet) -> None:
         await fleet.buy(backend.refuses)
     assert (await fleet.buy(backend.accepts, request(prompt="a dog"))).task_id == "task-1"
     assert sorted(await fleet.states()) == [PurchaseState.REFUSED, PurchaseState.STARTED]
+
+
+async def test_refused_purchases_of_one_token_do_not_fill_the_database(fleet: Fleet) -> None:
+    backend = Backend()
+    for number in range(MAX_REFUSED_PER_TOKEN + 10):
+        with pytest.raises(BackendError):
+            await fleet.buy(backend.refuses, request(key=f"key-{number}"))
+    assert await fleet.count() == MAX_REFUSED_PER_TOKEN
+    assert (await fleet.buy(backend.accepts, request(key="key-105"))).task_id == "task-1", "its key is free"
+    fleet.clock.advance(WINDOW_SECONDS + 1)
+    with pytest.raises(BackendError):
+        await fleet.buy(backend.refuses, request(key="later"))
+    assert await fleet.count() == MAX_REFUSED_PER_TOKEN + 2
 
 
 async def test_a_failure_before_sending_releases_the_key(fleet: Fleet) -> None:
