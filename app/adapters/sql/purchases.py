@@ -94,9 +94,26 @@ class SqlPurchases:
             with suppress(_KeyNotTaken):
                 await self._alert_if_exhausted(run(operation))
                 return None
-            if (holder := await self._database.run(lambda connection: self._key_holder(connection, new))) is not None:
-                return None if holder.attempt == new.attempt else holder
+            holder = await self._database.run(lambda connection: self._key_holder(connection, new))
+            if holder is not None and holder.attempt == new.attempt:
+                await self._confirm(new.attempt)
+                return None
+            if holder is not None:
+                return holder
         raise DatabaseUnavailable("has too many concurrent purchases with the same idempotency key")
+
+    async def _confirm(self, attempt: str) -> None:
+        """Write the row of a claim whose commit was not acknowledged: the connection was lost meanwhile.
+
+        The row may be missing on a synchronous standby, and a read does not show that. The commit of this write is
+        acknowledged when the standby has both.
+        """
+        statement = update(purchases).where(purchases.c.attempt == attempt).values(changed_at=self._now())
+
+        async def operation(connection: AsyncConnection) -> None:
+            await connection.execute(statement)
+
+        await self._database.run_in_transaction(operation)
 
     async def take_over(self, earlier: Purchase, new: NewPurchase) -> bool:
         """Record `new` as sent, and transfer the key of `earlier` to it. Return whether `earlier` still held the key.

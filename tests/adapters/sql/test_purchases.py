@@ -38,6 +38,18 @@ async def test_a_claim_may_be_repeated(purchases: SqlPurchases) -> None:
     assert [await purchases.claim(mine), await purchases.claim(mine)] == [None, None]
 
 
+async def test_a_repeated_claim_writes_because_the_first_commit_may_not_be_on_the_standby(
+    purchases: SqlPurchases, clock: HandClock
+) -> None:
+    mine = new_purchase(callback_id="callback")
+    await purchases.claim(mine)
+    clock.advance(5)
+    await purchases.claim(mine)
+    found = await purchases.of_callback("callback")
+    assert found is not None
+    assert (found.created_at, found.changed_at) == (clock() - 5, clock())
+
+
 async def test_keys_belong_to_their_owner(purchases: SqlPurchases) -> None:
     assert await purchases.claim(new_purchase()) is None
     assert await purchases.claim(new_purchase(owner="other")) is None
