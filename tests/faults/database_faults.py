@@ -115,37 +115,37 @@ async def _set_read_only(stage: Stage, value: str) -> None:
 @asynccontextmanager
 async def failed_over(stage: Stage) -> AsyncIterator[None]:
     """Crash the primary, promote its standby, and point the service's proxy at the standby."""
-    standby, before = stage.world.standby, await _recorded(stage)
-    assert standby is not None
+    before = await _recorded(stage)
     await asyncio.to_thread(_postgres(stage).stop, signal.SIGQUIT)
-    connection = await asyncpg.connect(standby.url)
-    try:
-        stage.saw("the standby was promoted", of=await connection.fetchval("SELECT pg_promote()"))
-    finally:
-        await connection.close()
-    stage.world.postgres = standby
-    stage.world.postgres_proxy.target = standby.port
+    await _promote_standby(stage)
     yield
-    stage.saw("purchases were at the standby", of=before if await _recorded(stage) >= before else 0)
+    await _see_purchases(stage, before)
 
 
 @asynccontextmanager
 async def failed_over_from_a_living_server(stage: Stage) -> AsyncIterator[None]:
     """Make the primary read-only and promote its standby. Only new connections of the service lead to the standby."""
-    standby, before = stage.world.standby, await _recorded(stage)
-    assert standby is not None
+    before = await _recorded(stage)
     await _set_read_only(stage, "on")
+    await _promote_standby(stage)
+    yield
+    await _see_purchases(stage, before)
+
+
+async def _promote_standby(stage: Stage) -> None:
+    """Promote the standby, and point the service's proxy at it. It is the stage's PostgreSQL from then on."""
+    standby = stage.world.standby
+    assert standby is not None
     connection = await asyncpg.connect(standby.url)
     try:
         stage.saw("the standby was promoted", of=await connection.fetchval("SELECT pg_promote()"))
-        await connection.execute("SET default_transaction_read_only = off")
-        await connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
-        await connection.execute("SELECT pg_reload_conf()")
     finally:
         await connection.close()
     stage.world.postgres = standby
     stage.world.postgres_proxy.target = standby.port
-    yield
+
+
+async def _see_purchases(stage: Stage, before: int) -> None:
     stage.saw("purchases were at the standby", of=before if await _recorded(stage) >= before else 0)
 
 
