@@ -8,6 +8,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -101,10 +102,8 @@ class LoginHttp:
                     data=form,
                     json=body,
                 )
-                try:
+                async with aclosing(response):
                     content = await _read_body(response)
-                finally:
-                    await response.aclose()
         except (httpx.HTTPError, TimeoutError, BodyTooLarge) as exc:
             raise self._unavailable(path, type(exc).__name__) from None
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
@@ -129,15 +130,16 @@ class RequestSender:
         try:
             http, url = self._http if call.is_read else self._submission_http, self._url(call.path)
             memory = self._memory if call.is_read else self._submission_memory
-            async with memory.reservation() as reservation:
-                response = await http.send("POST", url, json=call.body, headers=headers, timeouts=call.timeout)
-                try:
-                    content = await _content(response, call.largest_response_bytes, reservation)
-                    if call.is_read:
-                        await self._admission.wait_to_decode(credential, len(content))
-                    return self._translate(credential, call, response, content)
-                finally:
-                    await response.aclose()
+            async with (
+                memory.reservation() as reservation,
+                aclosing(
+                    await http.send("POST", url, json=call.body, headers=headers, timeouts=call.timeout)
+                ) as response,
+            ):
+                content = await _content(response, call.largest_response_bytes, reservation)
+                if call.is_read:
+                    await self._admission.wait_to_decode(credential, len(content))
+                return self._translate(credential, call, response, content)
         except BaseException as exc:
             outcome = _outcome_label(exc)
             if isinstance(exc, httpx.HTTPError):
@@ -157,9 +159,9 @@ class RequestSender:
 
         Raises httpx.HTTPError.
         """
-        response = await self._http.send("POST", self._url(path), json={}, timeouts=httpx.Timeout(seconds))
-        await response.aclose()
-        return response.status_code
+        timeouts = httpx.Timeout(seconds)
+        async with aclosing(await self._http.send("POST", self._url(path), json={}, timeouts=timeouts)) as response:
+            return response.status_code
 
     def _translate(self, credential: Credential, call: Call[T], response: httpx.Response, content: bytearray) -> T:
         """Return the translated body of a success. Raises LumaError or AmbiguousOutcome for an error.

@@ -74,18 +74,18 @@ class ReplyLimit:
 
 _VALUE_OVERHEAD_BYTES = len(b"$16384\r\n\r\n")
 
-_limit: ContextVar[ReplyLimit | None] = ContextVar("reply_limit", default=None)
+_operation_limit: ContextVar[ReplyLimit | None] = ContextVar("operation_limit", default=None)
 """The limit of the operation under way; None outside of one. redis-py has no parameter that reaches the parser."""
 
 
 @contextmanager
 def limited_replies(limit: ReplyLimit) -> Iterator[None]:
     """Apply `limit` to all replies together that are read inside `with`."""
-    token = _limit.set(limit)
+    token = _operation_limit.set(limit)
     try:
         yield
     finally:
-        _limit.reset(token)
+        _operation_limit.reset(token)
 
 
 class BoundedParser(_AsyncHiredisParser):
@@ -102,7 +102,7 @@ class BoundedParser(_AsyncHiredisParser):
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """Return the next reply. Raises ReplyTooLarge."""
-        self._limit = _limit.get() or ReplyLimit(other_elements=MAX_ELEMENTS)
+        self._limit = _operation_limit.get() or ReplyLimit(other_elements=MAX_ELEMENTS)
         return await super().read_response(*args, **options)
 
     async def read_from_socket(self) -> bool:

@@ -95,11 +95,12 @@ class SqlPurchases:
                 await self._alert_if_exhausted(run(operation))
                 return None
             holder = await self._database.run(lambda connection: self._key_holder(connection, new))
-            if holder is not None and holder.attempt == new.attempt:
-                await self._confirm(new.attempt)
-                return None
-            if holder is not None:
+            if holder is None:
+                continue
+            if holder.attempt != new.attempt:
                 return holder
+            await self._confirm(new.attempt)
+            return None
         raise DatabaseUnavailable("has too many concurrent purchases with the same idempotency key")
 
     async def _confirm(self, attempt: str) -> None:
